@@ -1,0 +1,1 @@
+"""How faces come in and go out. Nothing here imports torch."""

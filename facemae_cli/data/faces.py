@@ -1,0 +1,64 @@
+"""What a dataset of faces is to the rest of the program: a source to read, and faces refused from it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+
+class Name(NamedTuple):
+    """Who is on a photo, and which photo of them it is.
+
+    `identity` is a `/`-separated folder path or a label's digits; None where the dataset does not say.
+    `photo` is the file name with its suffix, or a RecordIO key's digits.
+    """
+
+    identity: str | None
+    photo: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """One input that was not used: where it stands, a stable reason code, and the details for a person."""
+
+    where: str
+    reason: str
+    detail: str
+
+
+def count_reasons(refused: Iterable[Refusal]) -> dict[str, int]:
+    """How many inputs were refused for each reason code, sorted by code; names nobody."""
+    return dict(sorted(Counter(item.reason for item in refused).items()))
+
+
+class FaceSource(ABC):
+    """A dataset opened for reading. Reading is safe from many threads and after a fork.
+
+    `refused` holds what was found broken while opening (framing errors of a `.rec`, say); those are not
+    among the `len(self)` readable faces. `ignored` counts files that do not claim to be images.
+    """
+
+    path: Path
+    kind: str  # "folder" or "rec"
+    refused: Sequence[Refusal]
+    ignored: int
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """How many faces can be asked for."""
+
+    @abstractmethod
+    def name(self, index: int) -> Name:
+        """Identity and photo of face `index`, 0 <= index < len(self)."""
+
+    @abstractmethod
+    def where(self, index: int) -> str:
+        """Where face `index` stands, for an error message: a file's path, or a `.rec`'s key and byte offset."""
+
+    @abstractmethod
+    def read(self, index: int) -> bytes:
+        """The encoded image of face `index`. Raises FaceError where it cannot be read."""

@@ -1,0 +1,1 @@
+"""Plain nn.Module code on timm blocks."""

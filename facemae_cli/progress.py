@@ -1,0 +1,34 @@
+"""How a task tells whoever called it how far it is; the library itself never prints."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Progress(Protocol):
+    """What a task reports to. `console.py` draws it; library callers may pass their own."""
+
+    def start(self, label: str, total: int, unit: str = "faces", done: int = 0) -> None:
+        """A stage begins: `total` units of which `done` are already there (a resumed run)."""
+
+    def advance(self, count: int = 1, note: str = "") -> None:
+        """`count` more units are done; `note` is a short figure to show beside them, such as a loss."""
+
+    def notice(self, line: str) -> None:
+        """One line a person should see: a warning, a key that was made, a refused face."""
+
+
+class Silent:
+    """A progress that shows nothing: the default of every library function."""
+
+    def start(self, label: str, total: int, unit: str = "faces", done: int = 0) -> None:
+        return None
+
+    def advance(self, count: int = 1, note: str = "") -> None:
+        return None
+
+    def notice(self, line: str) -> None:
+        return None
+
+
+SILENT = Silent()

@@ -1,0 +1,1 @@
+"""One library function a command, each returning a result dataclass."""
