@@ -1,0 +1,200 @@
+"""Which patches of a face are removed, and how a masked face is written and read back.
+
+A face is cut into a grid of 14 x 14 patches (design, section 3). A mask is a (196,) bool array in row-major patch
+order, True where the patch is hidden. One keyed permutation a photo decides: hidden are its first n patches, so a
+larger ratio hides all that a smaller one hides, and two releases of one photo do not add up. `eyes` and `mouth` move
+their region to the front of that same permutation; `parts` keeps the areas around eyes and mouth corners only (the
+FaceCrowd baseline of FaceMAE, arXiv 2205.11090). Another strategy therefore reveals other patches of the same photo.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import math
+import struct
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facemae_cli.errors import FaceError, UsageError
+
+GRID = 14
+TOKENS = GRID * GRID
+STRATEGIES = ("random", "eyes", "mouth", "parts")
+DEFAULT_RATIO = 0.75
+MIN_HIDDEN_FRACTION = 0.20
+MIN_HIDDEN = math.ceil(MIN_HIDDEN_FRACTION * TOKENS)
+
+Mask = NDArray[np.bool_]
+Pixels = NDArray[np.uint8]
+
+
+def _block(rows: range, columns: range) -> NDArray[np.intp]:
+    """The patch numbers of a rectangle of the grid."""
+    return np.array([row * GRID + column for row in rows for column in columns], dtype=np.intp)
+
+
+# The ArcFace template's five points (of 112 pixels, 8 a patch): eyes at patch (row 6, column 4) and (6, 9),
+# mouth corners at (11, 5) and (11, 8). Regions reach one patch beyond them on every side.
+EYES = _block(range(5, 8), range(3, 11))
+MOUTH = _block(range(10, 13), range(4, 10))
+PARTS = np.concatenate(
+    [_block(range(y - 1, y + 2), range(x - 1, x + 2)) for y, x in ((6, 4), (6, 9), (11, 5), (11, 8))],
+)
+_REGIONS = {"random": _block(range(0), range(0)), "eyes": EYES, "mouth": MOUTH}
+
+
+def hidden_count(ratio: float) -> int:
+    """How many of the 196 patches a ratio hides: the nearest whole number (147 for 0.75)."""
+    return round(ratio * TOKENS)
+
+
+def count_to_hide(strategy: str, ratio: float | None = None) -> int:
+    """How many patches `strategy` hides at `ratio`; None asks for the strategy's own ratio (0.75; `parts` 160 of 196).
+
+    Raises UsageError for an unknown strategy, for a ratio that hides under 20 % (`reconstruct` would refuse such a
+    face), leaves no patch visible or does not cover the strategy's region, and for `parts` with another ratio.
+    """
+    if strategy not in STRATEGIES:
+        raise UsageError(f"no masking strategy is called {strategy!r}; there are {', '.join(STRATEGIES)}")
+    if strategy == "parts":
+        return _count_of_parts(ratio)
+    ratio = DEFAULT_RATIO if ratio is None else ratio
+    if not math.isfinite(ratio) or not 0 <= ratio <= 1:
+        raise UsageError(f"ratio {ratio} is not a share of the patches; give a number such as {DEFAULT_RATIO}")
+    count = hidden_count(ratio)
+    least = max(MIN_HIDDEN, len(_REGIONS[strategy]))
+    if count < least:
+        smallest = math.ceil(1000 * least / TOKENS) / 1000
+        raise UsageError(
+            f"ratio {ratio} hides {count} of {TOKENS} patches; {strategy!r} needs at least {least}: "
+            f"the smallest ratio is {smallest}"
+        )
+    if count >= TOKENS:
+        raise UsageError(f"ratio {ratio} leaves no patch visible; the largest ratio is {(TOKENS - 1) / TOKENS:.3f}")
+    return count
+
+
+def _count_of_parts(ratio: float | None) -> int:
+    """`parts` hides all but its own 36 patches; a ratio may only repeat that."""
+    count = TOKENS - len(PARTS)
+    if ratio is not None and (not math.isfinite(ratio) or hidden_count(ratio) != count):
+        raise UsageError(
+            f"ratio {ratio} does not go with the strategy 'parts', which always hides {count} of {TOKENS} patches; "
+            "leave --ratio out"
+        )
+    return count
+
+
+def permutation(mask_key: bytes, size: tuple[int, int], payload: bytes) -> NDArray[np.intp]:
+    """The order in which the patches of one photo are hidden: (196,) patch numbers, each once.
+
+    `size` is (height, width) of the stored face, `payload` its H x W x 3 RGB bytes (or, under a seed, the photo's
+    name). Stable argsort of SHAKE-256(HMAC-SHA256(mask_key, "mask" | height | width | payload)), 1568 bytes read as
+    196 little-endian u64; height and width are little-endian u32 (design, section 3).
+    """
+    height, width = size
+    digest = hmac.new(mask_key, b"mask" + struct.pack("<II", height, width), hashlib.sha256)
+    digest.update(payload)
+    stream = hashlib.shake_256(digest.digest()).digest(8 * TOKENS)
+    return np.argsort(np.frombuffer(stream, dtype="<u8"), kind="stable")
+
+
+def hidden(strategy: str, order: NDArray[np.intp], ratio: float | None = None) -> Mask:
+    """The (196,) mask of one photo whose `permutation` is `order`: True = hidden.
+
+    Raises UsageError as `count_to_hide` does. `parts` does not look at `order`.
+    """
+    count = count_to_hide(strategy, ratio)
+    mask = np.zeros(TOKENS, dtype=np.bool_)
+    if strategy == "parts":
+        mask[:] = True
+        mask[PARTS] = False
+        return mask
+    in_region = np.isin(order, _REGIONS[strategy])
+    mask[np.concatenate([order[in_region], order[~in_region]])[:count]] = True
+    return mask
+
+
+def patch_shape(height: int, width: int) -> tuple[int, int]:
+    """Height and width of one patch in pixels; raises FaceError `bad-size` where 14 does not divide a side."""
+    if height < GRID or width < GRID or height % GRID or width % GRID:
+        raise FaceError(
+            "bad-size",
+            f"{width}x{height} pixels: {GRID} must divide both sides; `mask --size 112` resizes raw faces first",
+        )
+    return height // GRID, width // GRID
+
+
+def per_pixel(mask: Mask, height: int, width: int) -> Mask:
+    """A (196,) mask drawn out to (H, W) pixels; raises FaceError `bad-size`."""
+    patch_height, patch_width = patch_shape(height, width)
+    return mask.reshape(GRID, GRID).repeat(patch_height, axis=0).repeat(patch_width, axis=1)
+
+
+def apply(image: Pixels, mask: Mask) -> Pixels:
+    """The masked face: (H, W, 3) uint8 RGB and a (196,) mask to (H, W, 4) uint8 RGBA.
+
+    Hidden patches get alpha 0 and RGB 0, so nothing of them is left; the others keep their pixels and alpha 255.
+    Raises FaceError `bad-size`.
+    """
+    visible = ~per_pixel(mask, *image.shape[:2])
+    masked = np.empty((*image.shape[:2], 4), dtype=np.uint8)
+    masked[..., :3] = image
+    masked[..., 3] = 255
+    _as_words(masked)[...] *= visible
+    return masked
+
+
+def _as_words(rgba: Pixels) -> NDArray[np.uint32]:
+    """The (H, W) pixels of an RGBA image as one number each, quicker to test or clear than four bytes."""
+    return np.ascontiguousarray(rgba).view(np.uint32)[..., 0]
+
+
+def read_mask(rgba: Pixels) -> Mask:
+    """The (196,) mask that an (H, W, 4) uint8 RGBA face carries in its alpha channel.
+
+    Raises FaceError: `no-mask` (no alpha channel, or nothing hidden), `bad-size`, `half-transparent` (an alpha other
+    than 0 and 255, or a patch that is hidden in part), `colour-under-mask` (RGB other than 0 where alpha is 0),
+    `too-little-hidden` (under 20 %), `nothing-visible`.
+    """
+    if rgba.ndim != 3 or rgba.shape[2] != 4:
+        raise FaceError("no-mask", "the face has no alpha channel, so it is not masked")
+    patch_height, patch_width = patch_shape(*rgba.shape[:2])
+    alpha = rgba[..., 3]
+    corners = alpha[::patch_height, ::patch_width]
+    mask: Mask = (corners == 0).reshape(TOKENS)
+    removed = per_pixel(mask, *alpha.shape)
+    if not np.array_equal(alpha, ~removed * np.uint8(255)):
+        raise FaceError("half-transparent", "every patch must be wholly opaque (alpha 255) or wholly removed (alpha 0)")
+    if (_as_words(rgba) * removed).any():
+        raise FaceError("colour-under-mask", "there are colours under removed patches: hidden is not gone")
+    return _plausible(mask)
+
+
+def mask_from_color(rgb: Pixels, color: tuple[int, int, int], tolerance: int) -> Mask:
+    """The (196,) mask of a face masked elsewhere by painting patches: (H, W, 3) uint8 RGB, RGB color 0..255.
+
+    A patch is hidden when each of its pixels is within `tolerance` (0..255, per channel) of the color; a patch that
+    is painted in part counts as visible. Raises FaceError `bad-size`, `no-mask`, `too-little-hidden` and
+    `nothing-visible`.
+    """
+    patch_height, patch_width = patch_shape(*rgb.shape[:2])
+    far = np.abs(rgb.astype(np.int16) - np.array(color, dtype=np.int16)) > tolerance
+    patches = far.reshape(GRID, patch_height, GRID, patch_width * 3)
+    return _plausible(~patches.any(axis=(1, 3)).reshape(TOKENS))
+
+
+def _plausible(mask: Mask) -> Mask:
+    """The mask itself if it hides enough and leaves something to reconstruct from."""
+    count = int(mask.sum())
+    if count == 0:
+        raise FaceError("no-mask", "no patch of the face is hidden, so it is not masked")
+    if count < MIN_HIDDEN:
+        raise FaceError(
+            "too-little-hidden", f"{count} of {TOKENS} patches are hidden; at least {MIN_HIDDEN} (20 %) must be"
+        )
+    if count == TOKENS:
+        raise FaceError("nothing-visible", f"all {TOKENS} patches are hidden; nothing is left to reconstruct from")
+    return mask
