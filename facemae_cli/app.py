@@ -1,0 +1,188 @@
+"""The Typer app, and the one place where an error becomes a line on stderr and an exit code."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from facemae_cli import __version__, console
+from facemae_cli.errors import FacemaeError
+from facemae_cli.settings import Command, load_settings
+
+# Where several exit codes hold, a signal's decides, else the first of these.
+PRECEDENCE = (70, 4, 2, 1, 3)
+# click's own, or those of the copy of click inside newer typers.
+ClickUsageError: type[Exception] = typer.BadParameter.__mro__[1]
+ClickException: type[Exception] = typer.BadParameter.__mro__[2]
+
+
+class Stopped(BaseException):
+    """A signal asked the program to end; raised in the main thread so that staged work is left in order."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+class Commands(TyperGroup):
+    """The commands, which says which there are when asked for another."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        try:
+            return super().resolve_command(ctx, args)
+        except ClickUsageError as error:
+            if args and args[0] not in self.commands and not args[0].startswith("-"):
+                error.message += f" Known: {', '.join(self.commands)}."  # type: ignore[attr-defined]
+            raise
+
+
+app = typer.Typer(
+    name="facemae",
+    cls=Commands,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        console.show(f"facemae {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def facemae(
+    ctx: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show a traceback with an error.")] = False,
+) -> None:
+    """Release a face dataset that protects its people and still trains recognisers.
+
+    raw/ --mask--> masked/ --reconstruct--> released/. Try `facemae demo` first.
+    """
+    ctx.default_map = load_settings(Path.cwd(), ctx.command.commands)  # type: ignore[attr-defined]
+
+
+for name in ("mask", "fit", "reconstruct", "demo", "inspect", "convert"):
+    if find_spec(f"facemae_cli.commands.{name}"):
+        import_module(f"facemae_cli.commands.{name}").register(app)
+for registered in app.registered_commands:
+    registered.cls = Command
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line `arguments` (without the program's name), by default the process's own.
+
+    Returns the exit code; every error ends here as one line on stderr.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in words
+    words = [word for word in words if word != "--debug"]  # it may stand before or after the command
+    console.settings_in_use.set({})
+    try:
+        with _signals_raise():
+            code = _run(words or ["--help"])
+            sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        console.abandon_stdout()  # whoever read it has gone
+        return 128 + signal.SIGPIPE
+    except (Exception, Stopped, KeyboardInterrupt) as error:
+        if debug:
+            console.show_traceback(error)
+        code, line = explain(error, words)
+        console.show_error(line)
+        return code
+
+
+def _run(words: list[str]) -> int:
+    command = typer.main.get_command(app)
+    try:
+        with command.make_context("facemae", words) as context:
+            code = command.invoke(context)
+    except typer.Exit as leave:
+        code = leave.exit_code
+    return code if isinstance(code, int) else 0
+
+
+@contextmanager
+def _signals_raise() -> Iterator[None]:
+    """Within, the first SIGTERM or SIGHUP raises Stopped; a second one ends the process at once."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        raise Stopped(number)
+
+    taken = []
+    if threading.current_thread() is threading.main_thread():
+        # A SIGHUP that is ignored, as under nohup, stays so.
+        taken = [n for n in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) == signal.SIG_DFL]
+    for number in taken:
+        signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number in taken:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def explain(error: BaseException, words: Sequence[str] = ()) -> tuple[int, str]:
+    """The exit code of `error` and its one line; of several at once, those of the one that decides."""
+    found = [_explain_one(one, words) for one in _several(error)]
+    return min(found, key=lambda pair: PRECEDENCE.index(pair[0]) if pair[0] in PRECEDENCE else -1)
+
+
+def _several(error: BaseException) -> Iterator[BaseException]:
+    """`error`, or the members of a group; and a signal while which it arose, such as when tidying up failed."""
+    if isinstance(error, BaseExceptionGroup):
+        for member in error.exceptions:
+            yield from _several(member)
+    else:
+        yield error
+    before = error.__context__
+    while before is not None:
+        if isinstance(before, Stopped | KeyboardInterrupt):
+            yield before
+        before = before.__context__
+
+
+def _explain_one(error: BaseException, words: Sequence[str]) -> tuple[int, str]:
+    if isinstance(error, Stopped | KeyboardInterrupt):
+        number = error.number if isinstance(error, Stopped) else signal.SIGINT
+        resume = "; the same command with --resume goes on from here" if _takes_resume(words) else ""
+        return 128 + number, f"stopped by {signal.Signals(number).name}{resume}"
+    if isinstance(error, FacemaeError):
+        return error.exit_code, str(error)
+    if isinstance(error, ClickException):
+        return 2, _usage_line(error)
+    if isinstance(error, OSError):
+        return 4, f"{error.filename}: {error.strerror}" if error.filename else f"{error.strerror or error}"
+    if isinstance(error, MemoryError):
+        return 4, "out of memory; a smaller --batch-size, or a machine with more, may do"
+    return 70, f"an error of ours: {type(error).__name__}: {error}; run it again with --debug to see where"
+
+
+def _usage_line(error: Any) -> str:
+    context = getattr(error, "ctx", None)
+    return error.format_message() + (f" (see `{context.command_path} --help`)" if context else "")
+
+
+def _takes_resume(words: Sequence[str]) -> bool:
+    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    name = next((word for word in words if word in commands), None)
+    return name is not None and any(param.name == "resume" for param in commands[name].params)

@@ -1,0 +1,27 @@
+"""Options that several commands share, so that they read the same everywhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout, and nothing else there.")]
+RefusedFile = Annotated[
+    Path | None,
+    typer.Option("--refused", metavar="FILE", help="Write what was refused, and why, to FILE (it names people)."),
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an output that exists.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on where a stopped run of the same command ended.")]
+KeyFile = Annotated[
+    Path,
+    typer.Option("--key", metavar="FILE", help="The steward's secret key; made when absent. Never inside a dataset."),
+]
+Seed = Annotated[int | None, typer.Option("--seed", help="Derive the masks from this number instead of the key.")]
+MaskColor = Annotated[
+    str | None,
+    typer.Option(
+        "--mask-color", metavar="RRGGBB", help="Colour of the hidden patches where faces were masked elsewhere."
+    ),
+]

@@ -1,0 +1,294 @@
+"""The only module that prints: progress and notices on stderr, a command's result on stdout."""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+import time
+import traceback
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from contextvars import ContextVar
+from json import dumps
+from pathlib import Path
+from threading import RLock
+from types import MappingProxyType, TracebackType
+from typing import TYPE_CHECKING, Any, Protocol, Self, TextIO
+
+from facemae_cli.data.faces import Refusal, count_reasons
+from facemae_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    import rich.progress
+
+LISTED_REFUSALS = 20
+LOG_SECONDS = 5.0
+
+# What facemae.yaml set for the running command; the app writes it, the result's JSON repeats it.
+settings_in_use: ContextVar[Mapping[str, Any]] = ContextVar("settings_in_use", default=MappingProxyType({}))
+
+
+class Result(Protocol):
+    """What a task returns. A task that reads faces adds `refused: Sequence[Refusal]`."""
+
+    def as_json(self) -> dict[str, Any]:
+        """The result as JSON types, without `refused` and `settings`: the console adds these."""
+
+    def summary(self) -> Sequence[tuple[str, str]]:
+        """The result as (label, value) rows for a person, the most important first."""
+
+
+def clean(text: str) -> str:
+    """`text` on one line: a name may hold newlines, escape sequences or bytes that are no text."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def write_line(line: str, stream: TextIO) -> None:
+    """Writes one line, with what the stream's encoding cannot hold as escapes."""
+    encoding = stream.encoding or "utf-8"
+    stream.write(line.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+    stream.flush()
+
+
+def show(text: str) -> None:
+    """Help, version or a result, on stdout."""
+    for line in text.splitlines():
+        write_line(line, sys.stdout)
+
+
+def notice(line: str) -> None:
+    """One line for a person, on stderr."""
+    write_line(f"facemae: {clean(line)}", sys.stderr)
+
+
+def show_error(line: str) -> None:
+    """The one line an error is worth, on stderr."""
+    notice(f"error: {' '.join(line.split())}")
+
+
+def show_traceback(error: BaseException) -> None:
+    """Where the error came from, for `--debug`."""
+    for line in "".join(traceback.format_exception(error)).splitlines():
+        write_line(line, sys.stderr)
+
+
+def abandon_stdout() -> None:
+    """Sends what is still buffered, and the interpreter's own last flush, nowhere: the reader of stdout has gone."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def is_terminal(stream: TextIO) -> bool:
+    """Whether a person watches `stream` on a terminal that can redraw a line."""
+    return stream.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def duration(seconds: float) -> str:
+    """`seconds` for a person: 4.2 s, 3 min 20 s, 5 h 2 min."""
+    if seconds < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+class Stage:
+    """How far one stage of a task is, in units done and in words."""
+
+    def __init__(self, label: str, total: int, unit: str, done: int) -> None:
+        self.label, self.total, self.unit = clean(label), total, unit
+        self.done = self._before = done
+        self.note = ""
+        self._started = time.monotonic()
+
+    def figures(self) -> str:
+        """Count, rate and time left, or time taken once all is done; the rate leaves out a resumed run's share."""
+        elapsed = time.monotonic() - self._started
+        rate = (self.done - self._before) / elapsed if elapsed > 0 else 0.0
+        words = [f"{self.done}/{self.total} {self.unit}"]
+        if rate > 0:
+            words.append(f"{rate:.1f} {self.unit}/s")
+        if self.done >= self.total:
+            words.append(f"in {duration(elapsed)}")
+        elif rate > 0:
+            words.append(f"{duration((self.total - self.done) / rate)} left")
+        return ", ".join([*words, self.note] if self.note else words)
+
+
+class Log:
+    """Progress without a terminal: a line every few seconds, and one when a stage ends."""
+
+    def __init__(self) -> None:
+        self._stage: Stage | None = None
+        self._written = 0.0
+
+    def start(self, stage: Stage) -> None:
+        self._stage, self._written = stage, time.monotonic()
+
+    def update(self) -> None:
+        if self._stage is not None and time.monotonic() - self._written >= LOG_SECONDS:
+            self._write(self._stage)
+
+    def notice(self, line: str) -> None:
+        notice(line)
+
+    def end(self) -> None:
+        if self._stage is not None:
+            self._write(self._stage)
+        self._stage = None
+
+    def _write(self, stage: Stage) -> None:
+        notice(f"{stage.label}: {stage.figures()}")
+        self._written = time.monotonic()
+
+
+class Bar:
+    """Progress on a terminal: one live line a stage, which stays behind as a plain line when the stage ends."""
+
+    def __init__(self) -> None:
+        self._stage: Stage | None = None
+        self._drawn: rich.progress.Progress | None = None
+
+    def start(self, stage: Stage) -> None:
+        from rich.console import Console as RichConsole
+        from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
+
+        columns = (
+            SpinnerColumn(),
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f} %"),
+            TextColumn("{task.fields[figures]}", markup=False),
+        )
+        self._stage = stage
+        self._drawn = Progress(*columns, console=RichConsole(stderr=True), transient=True)
+        self._drawn.add_task(stage.label, total=stage.total, completed=stage.done, figures=stage.figures())
+        self._drawn.start()
+
+    def update(self) -> None:
+        if self._drawn is not None and self._stage is not None:
+            task = self._drawn.task_ids[0]
+            self._drawn.update(task, completed=self._stage.done, figures=self._stage.figures())
+
+    def notice(self, line: str) -> None:
+        if self._drawn is None:
+            notice(line)
+        else:
+            self._drawn.console.print(f"facemae: {clean(line)}", markup=False, highlight=False, soft_wrap=True)
+
+    def end(self) -> None:
+        if self._drawn is not None and self._stage is not None:
+            self._drawn.stop()
+            notice(f"{self._stage.label}: {self._stage.figures()}")
+        self._drawn = self._stage = None
+
+
+class Console:
+    """One command's side of the talk with a person: the task's progress, then its result.
+
+    with Console(json=json, refused=refused, outputs=(out,)) as console:
+        return console.finish(task(..., progress=console))
+
+    On every rank but the first of a torchrun launch it is silent. Safe to call from several threads.
+    """
+
+    def __init__(self, *, json: bool = False, refused: Path | None = None, outputs: Sequence[Path] = ()) -> None:
+        """Raises UsageError where `refused`, the file that will name refused inputs, lies inside an output."""
+        for output in outputs:
+            _check_outside(refused, output)
+        self._json, self._refused_file = json, refused
+        self._silent = int(os.environ.get("RANK") or 0) > 0
+        self._view: Bar | Log = Bar() if is_terminal(sys.stderr) else Log()
+        self._stage: Stage | None = None
+        self._lock = RLock()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._end_stage()
+
+    def start(self, label: str, total: int, unit: str = "faces", done: int = 0) -> None:
+        """A stage begins; the one before it is over."""
+        with self._lock:
+            self._end_stage()
+            self._stage = Stage(label, total, unit, done)
+            if not self._silent:
+                self._view.start(self._stage)
+
+    def advance(self, count: int = 1, note: str = "") -> None:
+        """`count` more units of the stage are done."""
+        with self._lock:
+            if self._stage is None:
+                return
+            self._stage.done += count
+            self._stage.note = clean(note) or self._stage.note
+            if not self._silent:
+                self._view.update()
+
+    def notice(self, line: str) -> None:
+        """One line for a person, above the progress."""
+        with self._lock:
+            if not self._silent:
+                self._view.notice(line)
+
+    def finish(self, result: Result) -> int:
+        """Shows the result and the refused inputs; returns the exit code, 0, or 3 where inputs were refused."""
+        self._end_stage()
+        refused: Sequence[Refusal] = getattr(result, "refused", ())
+        if not self._silent:
+            show(self._as_text(result, refused))
+            _list_refused(refused, self._refused_file)
+            if self._refused_file is not None:
+                from facemae_cli.data.outputs import write_refused
+
+                write_refused(self._refused_file, refused)
+        return 3 if refused else 0
+
+    def _as_text(self, result: Result, refused: Sequence[Refusal]) -> str:
+        if not self._json:
+            return table(result.summary())
+        value = result.as_json()
+        if hasattr(result, "refused"):
+            value["refused"] = [{"where": r.where, "reason": r.reason, "detail": r.detail} for r in refused]
+        value["settings"] = dict(settings_in_use.get())
+        return dumps(finite(value), indent=2)
+
+    def _end_stage(self) -> None:
+        with self._lock:
+            if self._stage is not None and not self._silent:
+                self._view.end()
+            self._stage = None
+
+
+def table(rows: Sequence[tuple[str, str]]) -> str:
+    """Rows as two aligned columns."""
+    width = max((len(label) for label, _ in rows), default=0)
+    return "\n".join(f"{clean(label):<{width}}  {clean(value)}".rstrip() for label, value in rows)
+
+
+def finite(value: Any) -> Any:
+    """`value` with what JSON has no word for, an infinity or a NaN, as null."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(item) for item in value]
+    return value
+
+
+def _list_refused(refused: Sequence[Refusal], file: Path | None) -> None:
+    if not refused:
+        return
+    for item in refused[:LISTED_REFUSALS]:
+        notice(f"refused: {item.where}: {item.reason}: {item.detail}")
+    if len(refused) > LISTED_REFUSALS:
+        notice(f"... and {len(refused) - LISTED_REFUSALS} more, see {file or '--refused FILE'}")
+    reasons = ", ".join(f"{count} {reason}" for reason, count in count_reasons(refused).items())
+    notice(f"refused {len(refused)} of the inputs: {reasons}")
+
+
+def _check_outside(refused: Path | None, output: Path) -> None:
+    if refused is not None and refused.resolve().is_relative_to(output.resolve()):
+        raise UsageError(f"--refused {refused} lies inside the output {output}; it names people, so put it elsewhere")
