@@ -1,0 +1,45 @@
+"""A face embedder behind one interface, whatever its file format, input size, colour order and normalisation."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from facemae_cli.card import InputSpec
+
+
+class Embedder(nn.Module):
+    """Wraps a network that takes what its card's `input` says, so that callers hand it plain RGB images."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, network: nn.Module, spec: InputSpec, dim: int) -> None:
+        super().__init__()
+        self.network = network
+        self.spec = spec
+        self.dim = dim
+        self.register_buffer("mean", torch.tensor(spec.mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(spec.std).view(1, 3, 1, 1), persistent=False)
+
+    def prepare(self, images: Tensor) -> Tensor:
+        """images: (N, 3, H, W) RGB in [0, 1], any size -> (N, 3, size, size) normalised; differentiable."""
+        height, width = images.shape[-2:]
+        size = self.spec.size
+        if (height, width) != (size, size):
+            shrinks = height > size or width > size
+            images = functional.interpolate(
+                images, (size, size), mode="bilinear", align_corners=False, antialias=shrinks
+            )
+        if self.spec.color == "bgr":
+            images = images.flip(1)
+        return (images - self.mean) / self.std
+
+    def forward(self, images: Tensor) -> Tensor:
+        """images: (N, 3, H, W) RGB in [0, 1] -> (N, dim) float32 features, as they come (not L2-normalised)."""
+        return self.network(self.prepare(images)).float()
+
+    def frozen(self) -> Embedder:
+        """Itself, in evaluation mode and without gradients for its weights; gradients for images still flow."""
+        return self.eval().requires_grad_(False)
