@@ -1,0 +1,151 @@
+"""The `.lst` beside a `.rec`: which photo of whom each key is. Both dialects are read, im2rec's is written.
+
+im2rec: `key\\tlabel...\\tpath`, the path relative to the images' root. InsightFace: `aligned\\tpath\\tlabel[...]`,
+images numbered from 1 in the order of the lines (unaligned ones without landmarks take no number).
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import re
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facemae_cli.data.faces import Name
+from facemae_cli.errors import InputError
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]|%(?=25|[01][0-9A-F]|7F)")
+_ESCAPED = re.compile(r"%(25|[01][0-9A-F]|7F)")
+_BOX_COLUMNS = 7  # aligned, path, label and box of an InsightFace line; landmarks follow
+
+
+def line(key: int, label: float, name: Name) -> bytes:
+    """One line in im2rec's form, `key\\tlabel\\tidentity/photo\\n`.
+
+    Control characters of a name (a newline, a tab) are written as `%0A`; a `%` that would read as such, as `%25`.
+    """
+    path = name.photo if name.identity is None else f"{name.identity}/{name.photo}"
+    safe = _CONTROL.sub(lambda found: f"%{ord(found[0]):02X}", path)
+    return f"{key}\t{label:g}\t{safe}\n".encode("utf-8", "surrogateescape")
+
+
+class Lst:
+    """An opened `.lst`: names are looked up by key, in the file, so that one of 42 million lines can be open."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises InputError where the file cannot be read."""
+        self.path = path
+        self._text = _open(path)
+        self._starts = _line_starts(self._text)
+        first = self._fields(0) if len(self._starts) else []
+        self.dialect = "im2rec" if len(first) > 2 and _is_number(first[1]) else "insightface"
+        if self.dialect == "im2rec":
+            keys = _leading_numbers(self._text, self._starts)
+            order = np.argsort(keys, kind="stable")
+            self._keys, self._starts = keys[order], self._starts[order]
+        else:
+            kept = [i for i in range(len(self._starts)) if _has_number(self._fields(i))]
+            self._starts = self._starts[kept]
+            self._keys = np.arange(1, len(kept) + 1, dtype=np.int64)
+        self._root = self._common_root()
+
+    def __len__(self) -> int:
+        """How many keys it names."""
+        return len(self._keys)
+
+    def __reduce__(self) -> tuple[type[Lst], tuple[Path]]:
+        return Lst, (self.path,)
+
+    def name(self, key: int, label: float) -> Name | None:
+        """The identity and photo of `key`; None where no line names it, or the line is of another label.
+
+        Paths with `..` or empty components are taken for no name: they come from a file nobody vouches for.
+        """
+        at = int(np.searchsorted(self._keys, key))
+        if at >= len(self._keys) or self._keys[at] != key:
+            return None
+        fields = self._fields(at)
+        if len(fields) < 3:
+            return None
+        said = fields[1] if self.dialect == "im2rec" else fields[2]
+        if not _is_number(said) or np.float32(float(said)) != np.float32(label):
+            return None
+        return _split(self._path(fields).removeprefix(self._root))
+
+    def _fields(self, row: int) -> list[str]:
+        start = int(self._starts[row])
+        end = self._text.find(b"\n", start)
+        raw = self._text[start : end if end >= 0 else len(self._text)]
+        return raw.decode("utf-8", "surrogateescape").rstrip("\r").split("\t")
+
+    def _path(self, fields: list[str]) -> str:
+        return fields[-1] if self.dialect == "im2rec" else fields[1]
+
+    def _common_root(self) -> str:
+        """The folder above all identities where the paths are absolute, with its `/`; else nothing."""
+        root: str | None = None
+        for row in range(len(self._starts)):
+            path = self._path(self._fields(row))
+            if not path.startswith("/"):
+                return ""
+            above = os.path.dirname(os.path.dirname(path))
+            root = above if root is None else os.path.commonpath([root, above])
+        return "" if root is None else root.rstrip("/") + "/"
+
+
+def _open(path: Path) -> bytes | mmap.mmap:
+    try:
+        with path.open("rb") as file:
+            if not os.fstat(file.fileno()).st_size:
+                return b""
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror or error}; mend it, or remove it to go on without names") from error
+
+
+def _line_starts(text: bytes | mmap.mmap) -> NDArray[np.int64]:
+    """Byte offset of every line that is not empty."""
+    data = np.frombuffer(text, np.uint8)
+    starts = np.append(0, np.flatnonzero(data == ord("\n")) + 1).astype(np.int64)
+    starts = starts[starts < len(data)]
+    return starts[data[starts] != ord("\n")]
+
+
+def _leading_numbers(text: bytes | mmap.mmap, starts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The key every line starts with; -1 where it starts with none."""
+    data = np.frombuffer(text, np.uint8)
+    keys = np.zeros(len(starts), np.int64)
+    length = np.zeros(len(starts), np.int64)
+    going = np.ones(len(starts), bool)
+    for column in range(19):
+        digit = data[np.minimum(starts + column, len(data) - 1)] - np.uint8(ord("0"))
+        going &= (digit < 10) & (starts + column < len(data))
+        keys[going] = keys[going] * 10 + digit[going]
+        length += going
+    after = data[np.minimum(starts + length, len(data) - 1)]
+    keys[(length == 0) | (length > 18) | (after != ord("\t"))] = -1
+    return keys
+
+
+def _has_number(fields: list[str]) -> bool:
+    """Whether InsightFace's packer gave the line of an image a number."""
+    return len(fields) >= 3 and (fields[0].strip() not in ("", "0") or len(fields) > _BOX_COLUMNS)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _split(path: str) -> Name | None:
+    path = _ESCAPED.sub(lambda found: chr(int(found[1], 16)), path)
+    parts = path.split("/")
+    if any(part in ("", ".", "..") or "\x00" in part for part in parts):
+        return None
+    return Name("/".join(parts[:-1]) or None, parts[-1])
