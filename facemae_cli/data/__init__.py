@@ -21,8 +21,8 @@ def kind_of(path: Path) -> Kind:
     Raises InputError for a file of any other kind.
     """
     path = Path(path)
-    if path.is_dir():
-        return "rec" if (path / "train.rec").is_file() else "folder"
+    if os.path.isdir(path):
+        return "rec" if os.path.isfile(path / "train.rec") else "folder"
     if path.suffix.lower() == ".rec":
         return "rec"
     if path.suffix.lower() == ".bin" or path.name == "pairs.txt":
@@ -40,7 +40,7 @@ def open_source(path: Path) -> FaceSource:
     Raises InputError where nothing is there or it cannot be read, UsageError for a verification pack.
     """
     path = Path(path)
-    if not path.exists():
+    if not os.path.exists(path):
         raise InputError(f"{path} does not exist: give a folder of images or a .rec file")
     kind = kind_of(path)
     if kind == "pack":

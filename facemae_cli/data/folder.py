@@ -1,0 +1,71 @@
+"""A folder of images as a dataset of faces: one identity a folder (nested: `a/b`), loose images without identity."""
+
+from __future__ import annotations
+
+import os
+from bisect import bisect_right
+from collections.abc import Sequence
+from pathlib import Path
+
+from facemae_cli.data.faces import FaceSource, Name, Refusal
+from facemae_cli.data.headers import DEFAULT_LIMITS, Limits
+from facemae_cli.data.names import in_order, one_line
+from facemae_cli.data.scan import Scan, read_file
+
+
+class FolderSource(FaceSource):
+    """The images under `path`, in an order that is the same everywhere.
+
+    Identities are sorted by the UTF-8 bytes of their NFC form, images without identity first, and so are the photos
+    of each, so that one person's photos stand together. Hidden files, `facemae.json` and `pairs.txt` are passed over;
+    other files without an image's suffix are counted in `ignored`.
+    Refused while opening: `unsupported-format` (an image by its suffix, but of a format that is not read),
+    `not-a-file` (a device, a pipe, a folder with an image's name), `outside` (a link that leaves the folder),
+    `broken-link`, `linked-folder` (it would show the same people twice), `bad-name` (not UTF-8), `unreadable`,
+    `vanished`. None of these is ever opened. Raises InputError where `path` is no folder that can be listed.
+    """
+
+    kind = "folder"
+
+    def __init__(self, path: Path, limits: Limits = DEFAULT_LIMITS) -> None:
+        self.path = Path(path)
+        self.limits = limits
+        scan = Scan(self.path)
+        self.refused: Sequence[Refusal] = tuple(scan.refused)
+        self.ignored = scan.ignored
+        self._links = scan.links
+        self._identities: list[str | None] = []
+        self._starts: list[int] = []  # index of the first photo of each identity
+        self._photos: list[str] = []
+        loose = [None] if None in scan.photos else []
+        for identity in [*loose, *in_order(each for each in scan.photos if each is not None)]:
+            self._identities.append(identity)
+            self._starts.append(len(self._photos))
+            self._photos += in_order(scan.photos.pop(identity))
+
+    def __len__(self) -> int:
+        return len(self._photos)
+
+    def name(self, index: int) -> Name:
+        """Identity (folders below `path`, joined by `/`; None for a loose image) and file name of photo `index`."""
+        if not 0 <= index < len(self._photos):
+            raise IndexError(f"face {index} of {len(self._photos)}")
+        return Name(self._identities[bisect_right(self._starts, index) - 1], self._photos[index])
+
+    def where(self, index: int) -> str:
+        """The file's path, as one printable line."""
+        return one_line(os.path.join(self.path, self._relative(index)))
+
+    def read(self, index: int) -> bytes:
+        """The bytes of photo `index`.
+
+        Raises FaceError: `vanished`, `unreadable`, `not-a-file`, `too-large`; OutputError where the disk or the
+        process itself fails (an I/O error, no more file handles), which is no fault of one face.
+        """
+        relative = self._relative(index)
+        path = self._links.get(relative) or os.path.join(self.path, relative)
+        return read_file(path, self.limits.max_bytes)
+
+    def _relative(self, index: int) -> str:
+        identity, photo = self.name(index)
+        return photo if identity is None else f"{identity}/{photo}"
