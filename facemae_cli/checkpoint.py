@@ -1,0 +1,108 @@
+"""A training run on disk, to go on from: weights, optimizer moments and counters in one safetensors file.
+
+The file does not depend on the number of ranks or on the device it was written on.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from facemae_cli.errors import InputError, OutputError, UsageError
+
+FILE = "checkpoint.safetensors"
+HISTORY = "history.jsonl"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """`settings`: what must be equal for a run to go on; `state`: JSON-able counters and history."""
+
+    settings: dict[str, Any]
+    state: dict[str, Any]
+
+    def save(self, folder: Path, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        """Write the checkpoint whole or not at all, then the history cut to it. Raises OutputError."""
+        tensors = {f"network.{name}": value for name, value in network.state_dict().items()}
+        for number, moments in _moments(optimizer).items():
+            tensors |= {f"optimizer.{number}.{name}": value for name, value in moments.items()}
+        metadata = {"settings": json.dumps(self.settings, sort_keys=True), "state": json.dumps(self.state)}
+        temporary = folder / (FILE + ".part")
+        try:
+            save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, temporary, metadata)
+            with open(temporary, "rb+") as file:
+                os.fsync(file.fileno())
+            temporary.replace(folder / FILE)
+            write_history(folder / HISTORY, self.state.get("history", []))
+        except (OSError, SafetensorError) as error:
+            raise OutputError(f"{folder / FILE}: {error}; the last checkpoint stands: free space, then --resume") from None
+
+    @classmethod
+    def load(
+        cls, folder: Path, settings: dict[str, Any], network: nn.Module, optimizer: torch.optim.Optimizer
+    ) -> Checkpoint:
+        """Put a run's state back into `network` and `optimizer`.
+
+        Raises UsageError where there is none or where it was made with other settings (naming the first that
+        differs), InputError where it is damaged.
+        """
+        path = folder / FILE
+        if not path.is_file():
+            raise UsageError(f"{folder} holds no {FILE}, so there is nothing to resume; run without --resume")
+        try:
+            with safe_open(path, framework="pt") as file:
+                metadata = file.metadata() or {}
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            found, state = json.loads(metadata["settings"]), json.loads(metadata["state"])
+        except (SafetensorError, OSError, KeyError, ValueError) as error:
+            raise InputError(f"{path}: not a checkpoint of a run ({error}); start again with --overwrite") from None
+        _compare(path, found, settings)
+        network.load_state_dict(_part(tensors, "network."), strict=True)
+        _put_moments(optimizer, tensors)
+        write_history(folder / HISTORY, state.get("history", []))
+        return cls(found, state)
+
+
+def write_history(path: Path, history: list[dict[str, Any]]) -> None:
+    """One JSON line an epoch. No timings: equal runs write equal bytes."""
+    temporary = path.with_name(path.name + ".part")
+    temporary.write_text("".join(json.dumps(line) + "\n" for line in history), encoding="utf-8")
+    temporary.replace(path)
+
+
+def _compare(path: Path, found: dict[str, Any], wanted: dict[str, Any]) -> None:
+    wanted = json.loads(json.dumps(wanted))  # tuples and the like as JSON has them
+    for name in sorted(found.keys() | wanted.keys()):
+        if found.get(name) != wanted.get(name):
+            raise UsageError(
+                f"{path}: made with {name} {found.get(name)!r}, this run says {wanted.get(name)!r}; "
+                "say the same to --resume, or start again with --overwrite"
+            )
+
+
+def _moments(optimizer: torch.optim.Optimizer) -> dict[int, dict[str, Tensor]]:
+    """The optimizer's tensors by the number of the parameter they belong to."""
+    return {
+        number: {name: torch.as_tensor(value) for name, value in moments.items()}
+        for number, moments in optimizer.state_dict()["state"].items()
+    }
+
+
+def _put_moments(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, value in _part(tensors, "optimizer.").items():
+        number, moment = name.split(".", 1)
+        state.setdefault(int(number), {})[moment] = value
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+
+
+def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

@@ -1,0 +1,75 @@
+"""Many processes as one: what torchrun tells a rank, and collectives that are nothing on a single rank."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+
+def rank() -> int:
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def world() -> int:
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+@contextmanager
+def process_group(device: torch.device) -> Iterator[None]:
+    """Join the ranks that torchrun started (its WORLD_SIZE variable); nothing where there is only one."""
+    if int(os.environ.get("WORLD_SIZE", "1")) < 2 or dist.is_initialized():
+        yield
+        return
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield
+    finally:
+        dist.destroy_process_group()
+
+
+class _Gather(torch.autograd.Function):
+    """Rows of all ranks, with a gradient.
+
+    Every rank then computes the same loss over all rows. The gradient of its own rows is multiplied by the number
+    of ranks, since DistributedDataParallel averages over ranks what has to be a sum.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor) -> Tensor:
+        ctx.first, ctx.count = rank() * len(rows), len(rows)
+        parts = [torch.empty_like(rows) for _ in range(world())]
+        dist.all_gather(parts, rows.contiguous())
+        return torch.cat(parts)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        return grads[0][ctx.first : ctx.first + ctx.count] * world()
+
+
+def gather_rows(rows: Tensor) -> Tensor:
+    """(n, ...) on each rank to (n * world, ...) on every rank, in rank order; each rank must bring as many rows."""
+    return rows if world() == 1 else _Gather.apply(rows)  # type: ignore[no-any-return]
+
+
+def mean_over_ranks(value: float, device: torch.device) -> float:
+    """The mean of a figure over ranks, in float64."""
+    if world() == 1:
+        return value
+    total = torch.tensor(value, dtype=torch.float64, device=device)
+    dist.all_reduce(total)
+    return float(total) / world()
+
+
+def gather_objects(value: Any) -> list[Any]:
+    """What each rank holds, in rank order, on every rank."""
+    if world() == 1:
+        return [value]
+    values: list[Any] = [None] * world()
+    dist.all_gather_object(values, value)
+    return values

@@ -1,0 +1,61 @@
+"""A training run's folder: made, claimed by one process, and never overwritten by surprise."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from facemae_cli import distributed
+from facemae_cli.errors import OutputError, UsageError
+
+LOCK = ".lock"
+
+
+@contextmanager
+def claim_run(folder: Path, own: Sequence[str], data: Path, resume: bool, overwrite: bool) -> Iterator[None]:
+    """Hold `folder` for one run while the context lasts; `own` are the file names a run may write there.
+
+    Raises UsageError where the folder holds a run and neither `resume` nor `overwrite` is said, where it holds
+    something else, where it lies inside `data` or another process works in it; OutputError where it cannot be made.
+    With `overwrite` the files of the earlier run are removed first, and nothing else.
+    """
+    if distributed.rank():
+        yield
+        return
+    if folder.resolve().is_relative_to(data.resolve()):
+        raise UsageError(f"--out {folder} lies inside --data {data}; give a folder outside of it")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+    except (FileExistsError, NotADirectoryError):
+        raise UsageError(f"--out {folder} is a file; give a folder that is new") from None
+    except OSError as error:
+        raise OutputError(f"--out {folder}: {error.strerror}; give a folder that can be written") from None
+    try:
+        _lock(lock, folder)
+        _make_room(folder, own, resume, overwrite)
+        yield
+        (folder / LOCK).unlink(missing_ok=True)
+    finally:
+        os.close(lock)
+
+
+def _lock(lock: int, folder: Path) -> None:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise UsageError(f"--out {folder}: another process works there; wait for it, or give another") from None
+
+
+def _make_room(folder: Path, own: Sequence[str], resume: bool, overwrite: bool) -> None:
+    present = sorted(path.name for path in folder.iterdir() if path.name != LOCK)
+    strange = [name for name in present if name.removesuffix(".part") not in own]
+    if strange:
+        raise UsageError(f"--out {folder} holds {strange[0]!r}, which is of no run; give a folder that is new")
+    if present and not resume and not overwrite:
+        raise UsageError(f"--out {folder} holds a run; say --resume to go on with it or --overwrite to start again")
+    for name in present if overwrite and not resume else ():
+        (folder / name).unlink()

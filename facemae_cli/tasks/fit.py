@@ -1,0 +1,224 @@
+"""Fit a masked autoencoder on other people's faces (FaceMAE, arXiv 2205.11090, section 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from facemae_cli import distributed
+from facemae_cli.card import CARD_NAME, WEIGHTS_NAME, Model, ancestors, save_card
+from facemae_cli.checkpoint import FILE as CHECKPOINT
+from facemae_cli.checkpoint import HISTORY
+from facemae_cli.data import open_source
+from facemae_cli.data.faces import FaceSource, Refusal, fingerprint
+from facemae_cli.device import Precision, choose_device, choose_precision
+from facemae_cli.errors import UsageError
+from facemae_cli.feed import FaceFeed, hold_out
+from facemae_cli.fitting import Reconstruction
+from facemae_cli.networks.loading import build_mae, load_embedder, load_mae
+from facemae_cli.networks.mae import MaskedAutoencoder
+from facemae_cli.progress import SILENT, Progress
+from facemae_cli.recipe import FitRecipe
+from facemae_cli.runs import claim_run
+from facemae_cli.safe_yaml import load_mapping
+from facemae_cli.training import Schedule, Trainer, parameter_groups
+from facemae_cli.zoo import resolve
+
+_OWN_FILES = (CARD_NAME, WEIGHTS_NAME, CHECKPOINT, HISTORY, "samples.png", "curves.png")
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """A fitted model's folder, what it was fitted on, and its last figures on held-out identities."""
+
+    out: Path
+    epochs: int
+    steps: int
+    faces: int
+    held_out: int
+    figures: dict[str, float]
+    refused: Sequence[Refusal]
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "schema": 1,
+            "out": str(self.out),
+            "epochs": self.epochs,
+            "steps": self.steps,
+            "faces": self.faces,
+            "held_out": self.held_out,
+            "figures": self.figures,
+        }
+
+    def summary(self) -> list[tuple[str, str]]:
+        rows = [
+            ("fitted on", f"{self.faces} faces, {self.epochs} epochs, {self.steps} steps"),
+            ("held out", f"{self.held_out} faces of other people"),
+        ]
+        rows += [(name.removeprefix("val_"), f"{value:.4f}") for name, value in self.figures.items()]
+        return [*rows, ("model", str(self.out))]
+
+
+def fit(
+    *,
+    data: Path = Path("public"),
+    out: Path | None = None,
+    model: str = "facemae-tiny",
+    embedder: str | None = None,
+    recipe: Path | None = None,
+    init: str | None = None,
+    loss: str | None = None,
+    beta: float | None = None,
+    pixel_weight: float | None = None,
+    view_shift: int | None = None,
+    view_blur: float | None = None,
+    ratio: float | None = None,
+    epochs: int | None = None,
+    warmup: float | None = None,
+    batch_size: int | None = None,
+    lr: float | None = None,
+    seed: int | None = None,
+    precision: str = "auto",
+    device: str = "auto",
+    resume: bool = False,
+    overwrite: bool = False,
+    progress: Progress = SILENT,
+) -> FitResult:
+    """Fit the autoencoder that the card `model` describes to the faces at `data`.
+
+    Settings come from the card's recipe, then the YAML file `recipe`, then the other arguments (None says nothing);
+    `FitRecipe` explains them. Weights start fresh, or as those of the model `init`. `out` (default
+    `runs/<model>`) becomes a model folder with history, curves, samples and the checkpoint `resume` goes on from.
+    Raises UsageError and InputError for what cannot be fitted, OutputError when the disk fails.
+    """
+    card_model = resolve(model, "mae")
+    flags = {
+        "loss": loss, "beta": beta, "pixel_weight": pixel_weight, "view_shift": view_shift, "view_blur": view_blur,
+        "ratio": ratio, "epochs": epochs, "warmup": warmup, "batch_size": batch_size, "lr": lr, "seed": seed,
+    }  # fmt: skip
+    chosen = FitRecipe.of(card_model.card.recipe, load_mapping(recipe) if recipe else None, flags)
+    run = _Run(card_model, chosen, out or Path("runs") / card_model.name, choose_device(device), precision, progress)
+    with distributed.process_group(run.device), claim_run(run.folder, _OWN_FILES, data, resume, overwrite):
+        return run.fit(data, embedder, init, resume)
+
+
+class _Run:
+    """One call of `fit`: the choices made, turned into a trainer and then into a model folder."""
+
+    def __init__(
+        self, model: Model, recipe: FitRecipe, folder: Path, device: torch.device, precision: str, progress: Progress
+    ) -> None:
+        self.model, self.recipe, self.folder, self.device, self.progress = model, recipe, folder, device, progress
+        self.precision: Precision = choose_precision(precision, device)
+
+    def fit(self, data: Path, embedder: str | None, init: str | None, resume: bool) -> FitResult:
+        phi_model = self._phi_model(embedder)
+        parent = resolve(init, "mae") if init else None
+        source = open_source(data)
+        train, held = hold_out(source, self.recipe.validation, self.recipe.seed)
+        size = self.model.card.input.size
+        feeds = [
+            FaceFeed(source, members, size=size, batch_size=batch, seed=self.recipe.seed)
+            for members, batch in ((train, self.recipe.batch_size), (held, distributed.world()))
+        ]
+        phi = load_embedder(phi_model, self.device) if phi_model else None
+        network = self._network(parent)
+        trainer = self._trainer(network, phi, feeds, self._settings(source, phi_model, parent))
+        history = trainer.run(resume)
+        refused = _merge(distributed.gather_objects([*source.refused, *feeds[0].refused, *feeds[1].refused]))
+        result = FitResult(
+            self.folder, self.recipe.epochs, trainer.step, len(train), len(held), _figures(history), refused
+        )
+        if distributed.rank() == 0:
+            self._write(network, source, result, [phi_model, parent])
+        return result
+
+    def _phi_model(self, embedder: str | None) -> Model | None:
+        if embedder is None:
+            if self.recipe.uses_phi:
+                raise UsageError(
+                    f"--loss {self.recipe.loss} compares faces by an embedder: give --embedder NAME, .onnx, .pth "
+                    "or hf-hub:ID, or --loss mse"
+                )
+            return None
+        found = resolve(embedder, "embedder")
+        if found.warning:
+            self.progress.notice(found.warning)
+        return found
+
+    def _network(self, parent: Model | None) -> MaskedAutoencoder:
+        torch.manual_seed(self.recipe.seed)
+        if parent is None:
+            return build_mae(self.model.card).to(self.device)
+        if dict(parent.card.architecture or {}) != dict(self.model.card.architecture or {}):
+            raise UsageError(f"--init {parent.name} has another architecture than --model {self.model.name}")
+        return load_mae(parent, self.device)
+
+    def _trainer(
+        self, network: MaskedAutoencoder, phi: nn.Module | None, feeds: list[FaceFeed], settings: dict[str, Any]
+    ) -> Trainer:
+        recipe = self.recipe
+        rate = recipe.lr * recipe.batch_size / 256
+        optimizer = torch.optim.AdamW(
+            parameter_groups(network, recipe.weight_decay), lr=rate, betas=(recipe.beta1, recipe.beta2)
+        )
+        return Trainer(
+            objective=Reconstruction(network, phi, recipe, feeds[1], self.device, self.precision),
+            feed=feeds[0],
+            schedule=Schedule(recipe.epochs, feeds[0].steps, rate, recipe.warmup, recipe.clip),
+            optimizer=optimizer,
+            folder=self.folder,
+            device=self.device,
+            settings=settings,
+            progress=self.progress,
+        )
+
+    def _settings(self, source: FaceSource, phi: Model | None, parent: Model | None) -> dict[str, Any]:
+        """What must be the same for `--resume` to go on."""
+        return {
+            "recipe": self.recipe.as_dict(),
+            "architecture": dict(self.model.card.architecture or {}),
+            "embedder": phi.digest if phi else None,
+            "init": parent.digest if parent else None,
+            "data": fingerprint(source),
+            "precision": self.precision,
+        }
+
+    def _write(
+        self, network: nn.Module, source: FaceSource, result: FitResult, teachers: Sequence[Model | None]
+    ) -> None:
+        """Weights, then the card: a folder is a model only when both are there and whole."""
+        dtype = torch.float16 if self.recipe.weights_dtype == "float16" else torch.float32
+        state = {name: value.detach().cpu().to(dtype).contiguous() for name, value in network.state_dict().items()}
+        temporary = self.folder / (WEIGHTS_NAME + ".part")
+        save_file(state, temporary)
+        temporary.replace(self.folder / WEIGHTS_NAME)
+        known = [teacher for teacher in teachers if teacher is not None]
+        card = replace(
+            self.model.card,
+            name=None,
+            recipe=self.recipe.as_dict(),
+            results={"held_out_faces": result.held_out, **result.figures},
+            data={"kind": source.kind, "faces": result.faces, "fitted": date.today().isoformat()},
+            lineage=tuple(sorted(set().union(*map(ancestors, known)) if known else ())),
+            notes={"steps": result.steps, "teachers": [teacher.name for teacher in known]},
+            source=None,
+        )
+        save_card(card, self.folder / (CARD_NAME + ".part"))
+        (self.folder / (CARD_NAME + ".part")).replace(self.folder / CARD_NAME)
+
+
+def _figures(history: list[dict[str, Any]]) -> dict[str, float]:
+    return {name: value for name, value in history[-1].items() if name.startswith("val_")} if history else {}
+
+
+def _merge(lists: list[list[Refusal]]) -> list[Refusal]:
+    """Each refused face once, though several ranks may have met it."""
+    return [*{refusal.where: refusal for refused in lists for refusal in refused}.values()]

@@ -1,0 +1,219 @@
+"""The one training loop: steps, schedule, checkpoints and history, whatever is trained."""
+
+from __future__ import annotations
+
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from facemae_cli import distributed
+from facemae_cli.checkpoint import Checkpoint
+from facemae_cli.errors import UsageError
+from facemae_cli.feed import Batch, FaceFeed
+from facemae_cli.progress import SILENT, Progress
+
+CHECK_EVERY = 8  # steps between two looks at the loss; looking makes a GPU wait
+CHECKPOINT_SECONDS = 120.0
+
+
+class Objective(Protocol):
+    """What the loop trains: a network, a loss for a batch, and figures on held-out faces."""
+
+    network: nn.Module
+
+    def loss(self, forward: Callable[..., Any], batch: Batch, epoch: int, step: int) -> dict[str, Tensor]:
+        """Scalars by name, `loss` among them; `forward` is the network, under DDP where there are several ranks.
+
+        What it draws at random follows from epoch, step and sample alone, so that any step can be repeated.
+        """
+
+    def validate(self) -> dict[str, float]:
+        """Figures on held-out faces."""
+
+    def picture(self, folder: Path, history: list[dict[str, Any]]) -> None:
+        """Write what a person would look at into the run's folder."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long and how fast: linear warm-up, then a cosine to zero. `lr` is what is used at its peak."""
+
+    epochs: int
+    steps_per_epoch: int
+    lr: float
+    warmup_epochs: float
+    clip: float
+
+    def rate(self, step: int) -> float:
+        """The learning rate of step 0, 1, ... of the whole run."""
+        total = self.epochs * self.steps_per_epoch
+        warmup = min(self.warmup_epochs * self.steps_per_epoch, total - 1)
+        if step < warmup:
+            return self.lr * (step + 1) / warmup
+        return self.lr * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1.0, total - warmup)))
+
+
+def parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Weights that decay, and those that do not: biases, norms and tokens, all of one dimension in effect."""
+    decayed, kept = [], []
+    for parameter in network.parameters():
+        if parameter.requires_grad:
+            (kept if max(parameter.shape, default=1) == parameter.numel() else decayed).append(parameter)
+    return [{"params": decayed, "weight_decay": weight_decay}, {"params": kept, "weight_decay": 0.0}]
+
+
+@dataclass
+class Trainer:
+    """One training run in one folder. `run()` starts it, or goes on from the folder's checkpoint."""
+
+    objective: Objective
+    feed: FaceFeed
+    schedule: Schedule
+    optimizer: torch.optim.Optimizer
+    folder: Path
+    device: torch.device
+    settings: dict[str, Any]
+    progress: Progress = SILENT
+    checkpoint_seconds: float = CHECKPOINT_SECONDS
+    step: int = 0
+    history: list[dict[str, Any]] = field(default_factory=list)
+    _sums: dict[str, float] = field(default_factory=dict)
+    _counted: int = 0
+
+    def run(self, resume: bool = False) -> list[dict[str, Any]]:
+        """Train to the end of the schedule; returns the history, one dict an epoch.
+
+        Raises UsageError where the loss stops being a number, or where the checkpoint is of another run.
+        """
+        if resume:
+            self._restore()
+        forward = self._forward()
+        total = self.schedule.epochs * self.schedule.steps_per_epoch
+        faces = self.feed.batch_size
+        if distributed.rank() == 0:
+            self.progress.start("fitting", total * faces, done=self.step * faces)
+        with postponed_signals() as stopping:
+            while self.step < total:
+                self._epoch(forward, stopping)
+                if stopping():
+                    break
+        return self.history
+
+    def _forward(self) -> nn.Module:
+        if distributed.world() == 1:
+            return self.objective.network
+        ids = [self.device.index] if self.device.type == "cuda" else None
+        return DistributedDataParallel(self.objective.network, device_ids=ids)
+
+    def _epoch(self, forward: nn.Module, stopping: Callable[[], bool]) -> None:
+        steps = self.schedule.steps_per_epoch
+        epoch, first = divmod(self.step, steps)
+        saved, pending = time.monotonic(), []
+        self.objective.network.train()
+        for batch in self.feed.batches(epoch, first):
+            pending.append(self._step(forward, batch, epoch))
+            last = self.step % steps == 0
+            if last or len(pending) == CHECK_EVERY:
+                self._count(pending)
+                pending = []
+            stop = self._agree(stopping())
+            if not last and (stop or self._agree(time.monotonic() - saved > self.checkpoint_seconds)):
+                self._count(pending)
+                self.save()
+                saved, pending = time.monotonic(), []
+            if stop and not last:
+                return
+        self._finish_epoch(epoch)
+
+    def _step(self, forward: nn.Module, batch: Batch, epoch: int) -> dict[str, Tensor]:
+        rate = self.schedule.rate(self.step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        terms = self.objective.loss(forward, batch, epoch, self.step)
+        self.optimizer.zero_grad(set_to_none=True)
+        terms["loss"].backward()
+        nn.utils.clip_grad_norm_(self.objective.network.parameters(), self.schedule.clip)
+        self.optimizer.step()
+        self.step += 1
+        return {name: value.detach() for name, value in terms.items()}
+
+    def _count(self, pending: list[dict[str, Tensor]]) -> None:
+        """Add the figures of the steps since the last look; a loss that is no number ends the run here."""
+        for terms in pending:
+            for name, value in terms.items():
+                self._sums[name] = self._sums.get(name, 0.0) + float(value)
+            self._counted += 1
+        loss = self._sums.get("loss", 0.0)
+        if not math.isfinite(loss):
+            raise UsageError(
+                f"the loss became {loss} by step {self.step} at learning rate {self.schedule.rate(self.step):.2g}; "
+                "lower --lr, or look at the data; --resume would go on from the last good checkpoint"
+            )
+        if distributed.rank() == 0 and pending:
+            note = f"loss {loss / self._counted:.4f}"
+            self.progress.advance(len(pending) * self.feed.batch_size, note)
+
+    def _finish_epoch(self, epoch: int) -> None:
+        figures = {name: value / self._counted for name, value in self._sums.items()}
+        line: dict[str, Any] = {"epoch": epoch + 1, "step": self.step, "lr": self.schedule.rate(self.step - 1)}
+        for name, value in figures.items():
+            line[name] = distributed.mean_over_ranks(value, self.device)
+        self.objective.network.eval()
+        line |= {f"val_{name}": value for name, value in self.objective.validate().items()}
+        self.history.append(line)
+        self._sums, self._counted = {}, 0
+        self.save()
+        if distributed.rank() == 0:
+            self.objective.picture(self.folder, self.history)
+
+    def save(self) -> None:
+        """Write checkpoint and history; on a kill at any moment the older pair or the newer one is there."""
+        if distributed.rank():
+            return
+        state = {"step": self.step, "sums": self._sums, "counted": self._counted, "history": self.history}
+        Checkpoint(self.settings, state).save(self.folder, self.objective.network, self.optimizer)
+
+    def _restore(self) -> None:
+        state = Checkpoint.load(self.folder, self.settings, self.objective.network, self.optimizer).state
+        self.step, self.history = state["step"], state["history"]
+        self._sums, self._counted = state["sums"], state["counted"]
+
+    def _agree(self, mine: bool) -> bool:
+        """Whether any rank says so: ranks must stop and save at the same step."""
+        return mine if distributed.world() == 1 else distributed.mean_over_ranks(float(mine), self.device) > 0
+
+
+@contextmanager
+def postponed_signals() -> Iterator[Callable[[], bool]]:
+    """Hold back SIGINT and SIGTERM until the step is over; yields whether one has come. It is delivered on leaving."""
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    came: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        if came:  # the second time a person means it
+            previous = before[number]
+            signal.signal(number, previous)
+            signal.raise_signal(number)
+        came.append(number)
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: bool(came)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if came:
+            signal.raise_signal(came[0])
