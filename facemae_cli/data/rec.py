@@ -15,7 +15,8 @@ from facemae_cli.data import sidecars
 from facemae_cli.data.faces import FaceSource, Name, Refusal
 from facemae_cli.data.lst import Lst
 from facemae_cli.data.reckeys import assign_keys
-from facemae_cli.data.recordio import HEADER_BYTES, ScanResult, Words, mapped, read_payload, scan_words, unpack_header
+from facemae_cli.data.recordio import HEADER_BYTES, read_payload, unpack_header
+from facemae_cli.data.recscan import ScanResult, Words, mapped, scan_words
 from facemae_cli.errors import FaceError, InputError, OutputError
 
 _EXACT = 2**24  # whole numbers above are rounded in float32
