@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
@@ -17,13 +17,12 @@ import typer
 from typer.core import TyperGroup
 
 from facemae_cli import __version__, console
-from facemae_cli.errors import FacemaeError
+from facemae_cli.errors import FacemaeError, UsageError
 from facemae_cli.settings import Command, load_settings
 
 # Where several exit codes hold, a signal's decides, else the first of these.
 PRECEDENCE = (70, 4, 2, 1, 3)
-# click's own, or those of the copy of click inside newer typers.
-ClickUsageError: type[Exception] = typer.BadParameter.__mro__[1]
+# click's own, or that of the copy of click inside newer typers.
 ClickException: type[Exception] = typer.BadParameter.__mro__[2]
 
 
@@ -39,22 +38,9 @@ class Commands(TyperGroup):
     """The commands, which says which there are when asked for another."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        try:
-            return super().resolve_command(ctx, args)
-        except ClickUsageError as error:
-            if args and args[0] not in self.commands and not args[0].startswith("-"):
-                error.message += f" Known: {', '.join(self.commands)}."  # type: ignore[attr-defined]
-            raise
-
-
-app = typer.Typer(
-    name="facemae",
-    cls=Commands,
-    add_completion=False,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-)
+        if args[0] not in self.commands and not args[0].startswith("-"):
+            raise UsageError(f"there is no command {args[0]!r}; known: {', '.join(self.commands)}")
+        return super().resolve_command(ctx, args)
 
 
 def _show_version(wanted: bool) -> None:
@@ -63,7 +49,6 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def facemae(
     ctx: typer.Context,
     version: Annotated[
@@ -78,11 +63,29 @@ def facemae(
     ctx.default_map = load_settings(Path.cwd(), ctx.command.commands)  # type: ignore[attr-defined]
 
 
-for name in ("mask", "fit", "reconstruct", "demo", "inspect", "convert"):
-    if find_spec(f"facemae_cli.commands.{name}"):
-        import_module(f"facemae_cli.commands.{name}").register(app)
-for registered in app.registered_commands:
-    registered.cls = Command
+def build_app(commands: Iterable[Any]) -> typer.Typer:
+    """The app of these command modules, each of which has a `register(app)`."""
+    built = typer.Typer(
+        name="facemae",
+        cls=Commands,
+        add_completion=False,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    )
+    built.callback()(facemae)
+    for module in commands:
+        module.register(built)
+    for registered in built.registered_commands:
+        registered.cls = Command
+    return built
+
+
+app = build_app(
+    import_module(f"facemae_cli.commands.{name}")
+    for name in ("mask", "fit", "reconstruct", "demo", "inspect", "convert")
+    if find_spec(f"facemae_cli.commands.{name}")
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -99,10 +102,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             code = _run(words or ["--help"])
             sys.stdout.flush()
         return code
-    except BrokenPipeError:
-        console.abandon_stdout()  # whoever read it has gone
-        return 128 + signal.SIGPIPE
     except (Exception, Stopped, KeyboardInterrupt) as error:
+        unread = isinstance(error, BrokenPipeError) and console.reader_has_gone()
+        console.settle_stdout()
+        if unread:
+            return 128 + signal.SIGPIPE  # as `facemae inspect raw | head` does; no news to anybody
         if debug:
             console.show_traceback(error)
         code, line = explain(error, words)

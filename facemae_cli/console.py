@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import select
 import sys
 import time
 import traceback
@@ -73,10 +74,26 @@ def show_traceback(error: BaseException) -> None:
         write_line(line, sys.stderr)
 
 
-def abandon_stdout() -> None:
-    """Sends what is still buffered, and the interpreter's own last flush, nowhere: the reader of stdout has gone."""
-    with suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def reader_has_gone() -> bool:
+    """Whether stdout is a pipe or a terminal whose other end is closed."""
+    try:
+        poll = select.poll()
+        poll.register(sys.stdout.fileno(), 0)
+        return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
+    except (OSError, ValueError):  # a stdout without a file descriptor, or a closed one
+        return False
+
+
+def settle_stdout() -> None:
+    """Writes out what stdout still holds; what cannot be written goes nowhere.
+
+    Otherwise the interpreter's last flush would fail again, and change the exit code.
+    """
+    try:
+        sys.stdout.flush()
+    except OSError:
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def is_terminal(stream: TextIO) -> bool:
@@ -120,14 +137,16 @@ class Log:
 
     def __init__(self) -> None:
         self._stage: Stage | None = None
-        self._written = 0.0
+        self._written_at = 0.0
+        self._written: tuple[int, str] | None = None
 
     def start(self, stage: Stage) -> None:
-        self._stage, self._written = stage, time.monotonic()
+        self._stage, self._written_at, self._written = stage, time.monotonic(), None
 
     def update(self) -> None:
-        if self._stage is not None and time.monotonic() - self._written >= LOG_SECONDS:
-            self._write(self._stage)
+        stage = self._stage
+        if stage is not None and (stage.done >= stage.total or time.monotonic() - self._written_at >= LOG_SECONDS):
+            self._write(stage)
 
     def notice(self, line: str) -> None:
         notice(line)
@@ -138,8 +157,9 @@ class Log:
         self._stage = None
 
     def _write(self, stage: Stage) -> None:
-        notice(f"{stage.label}: {stage.figures()}")
-        self._written = time.monotonic()
+        if self._written != (stage.done, stage.note):
+            notice(f"{stage.label}: {stage.figures()}")
+        self._written_at, self._written = time.monotonic(), (stage.done, stage.note)
 
 
 class Bar:

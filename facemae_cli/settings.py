@@ -10,7 +10,7 @@ A folder that is an input or an output may come from a stranger, so a facemae.ya
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -89,7 +89,7 @@ class Command(TyperCommand):
         """Parses `args`; without the settings where the working folder turns out to be an input or an output."""
         settings = {} if parent is None else (parent.default_map or {}).get(info_name or "", {})
         context = self._parse(info_name, args, parent, {**extra, "default_map": settings})
-        if settings and _lies_in_any(Path.cwd(), context.params.values()):
+        if settings and _lies_in_any(Path.cwd(), self._paths(context)):
             notice(f"{FILE_NAME} is ignored: the working folder is an input or an output of this command")
             context = self._parse(info_name, args, parent, {**extra, "default_map": {}})
         return context
@@ -101,6 +101,14 @@ class Command(TyperCommand):
             if error.ctx is not None and error.param is not None and _is_set(error.ctx, error.param.name):
                 error.message = f"{error.message} (set by {FILE_NAME})"
             raise
+
+    def _paths(self, ctx: Any) -> Iterator[Path]:
+        for param in self.params:
+            value = ctx.params.get(param.name)
+            # A typer built on click makes a Path of the text only when it calls the command.
+            typed_as_path = getattr(getattr(param, "type", None), "name", "") in ("path", "directory")
+            if isinstance(value, Path) or (typed_as_path and isinstance(value, str)):
+                yield Path(value)
 
     def invoke(self, ctx: Any) -> Any:
         """Says what facemae.yaml set, then runs the command."""
@@ -116,9 +124,9 @@ def _is_set(ctx: Any, name: str | None) -> bool:
     return source is not None and source.name == "DEFAULT_MAP"
 
 
-def _lies_in_any(folder: Path, values: Iterable[Any]) -> bool:
-    paths = (value.parent if value.name == "train.rec" else value for value in values if isinstance(value, Path))
-    return any(folder.is_relative_to(path.resolve()) for path in paths)
+def _lies_in_any(folder: Path, paths: Iterable[Path]) -> bool:
+    datasets = (path.parent if path.name == "train.rec" else path for path in paths)
+    return any(folder.is_relative_to(dataset.resolve()) for dataset in datasets)
 
 
 def _json_value(value: Any) -> Any:
