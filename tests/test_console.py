@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from facemae_cli import console as module
-from facemae_cli.console import Console, Stage, clean, duration, finite, table, write_line
+from facemae_cli.console import Console, write_line
 from facemae_cli.data.faces import Refusal
 from facemae_cli.errors import UsageError
 
@@ -165,13 +165,6 @@ def test_a_new_stage_ends_the_one_before(clock: Clock, capsys: pytest.CaptureFix
     ]
 
 
-def test_the_rate_of_a_resumed_run_leaves_out_what_was_there(clock: Clock) -> None:
-    stage = Stage("masking", total=100, unit="faces", done=60)
-    clock.now += 2.0
-    stage.done += 20
-    assert stage.figures() == "80/100 faces, 10.0 faces/s, 2.0 s left"
-
-
 def test_on_a_terminal_the_bar_is_live_and_a_plain_line_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     screen = io.StringIO()
     monkeypatch.setattr(screen, "isatty", lambda: True)
@@ -204,25 +197,3 @@ def test_ranks_above_the_first_are_silent(monkeypatch: pytest.MonkeyPatch, capfd
 def test_advance_without_a_stage_is_harmless(capsys: pytest.CaptureFixture[str]) -> None:
     Console().advance(3)
     assert capsys.readouterr().err == ""
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(0.04, "0.0 s"), (9.94, "9.9 s"), (59.4, "59 s"), (61, "1 min 1 s"), (3599, "59 min 59 s"), (7325, "2 h 2 min")],
-)
-def test_duration(seconds: float, text: str) -> None:
-    assert duration(seconds) == text
-
-
-def test_finite_turns_what_json_lacks_into_null() -> None:
-    value = {"a": [float("nan"), 1.5, (float("inf"), "x")], "b": {"c": float("-inf")}}
-    assert finite(value) == {"a": [None, 1.5, [None, "x"]], "b": {"c": None}}
-
-
-def test_table_aligns_and_stays_on_its_lines() -> None:
-    assert table([("a", "1\n2"), ("long", "")]) == "a     1\\n2\nlong"
-    assert table([]) == ""
-
-
-def test_clean_keeps_letters_of_all_scripts() -> None:
-    assert clean("Zoë 李 😀") == "Zoë 李 😀"

@@ -1,0 +1,61 @@
+"""Figures and names in words: pure text, which only `console.py` prints."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+def clean(text: str) -> str:
+    """`text` on one line: a name may hold newlines, escape sequences or bytes that are no text."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def table(rows: Sequence[tuple[str, str]]) -> str:
+    """Rows as two aligned columns."""
+    width = max((len(label) for label, _ in rows), default=0)
+    return "\n".join(f"{clean(label):<{width}}  {clean(value)}".rstrip() for label, value in rows)
+
+
+def finite(value: Any) -> Any:
+    """`value` with what JSON has no word for, an infinity or a NaN, as null."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(item) for item in value]
+    return value
+
+
+def duration(seconds: float) -> str:
+    """`seconds` for a person: 4.2 s, 3 min 20 s, 5 h 2 min."""
+    if seconds < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+class Stage:
+    """How far one stage of a task is, in units done and in words."""
+
+    def __init__(self, label: str, total: int, unit: str, done: int) -> None:
+        self.label, self.total, self.unit = clean(label), total, unit
+        self.done = self._before = done
+        self.note = ""
+        self._started = time.monotonic()
+
+    def figures(self) -> str:
+        """Count, rate and time left, or time taken once all is done; the rate leaves out a resumed run's share."""
+        elapsed = time.monotonic() - self._started
+        rate = (self.done - self._before) / elapsed if elapsed > 0 else 0.0
+        words = [f"{self.done}/{self.total} {self.unit}"]
+        if rate > 0:
+            words.append(f"{rate:.1f} {self.unit}/s")
+        if self.done >= self.total:
+            words.append(f"in {duration(elapsed)}")
+        elif rate > 0:
+            words.append(f"{duration((self.total - self.done) / rate)} left")
+        return ", ".join([*words, self.note] if self.note else words)
