@@ -1,0 +1,94 @@
+"""`facemae fit`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from facemae_cli.commands._options import Device, Json, Overwrite, Precision, RefusedFile, Resume
+from facemae_cli.console import Console
+
+
+def register(app: typer.Typer) -> None:
+    app.command("fit")(fit)
+
+
+def fit(
+    data: Annotated[Path, typer.Option("--data", help="Faces of other people: a folder or a .rec.")] = Path("public"),
+    out: Annotated[
+        Path | None, typer.Option("--out", help="The model folder to write.", show_default="runs/<model>")
+    ] = None,
+    model: Annotated[
+        str, typer.Option("--model", help="The card that says what is built, and its recipe: a name or a folder.")
+    ] = "facemae-tiny",
+    embedder: Annotated[
+        str | None,
+        typer.Option("--embedder", help="The frozen embedder to match: a name, a folder, .onnx, .pth or hf-hub:ID."),
+    ] = None,
+    recipe: Annotated[
+        Path | None, typer.Option("--recipe", metavar="FILE", help="YAML with any fields of a recipe.")
+    ] = None,
+    init: Annotated[
+        str | None, typer.Option("--init", help="Start from the weights of this fitted model.", show_default="fresh")
+    ] = None,
+    loss: Annotated[
+        str | None,
+        typer.Option("--loss", metavar="irm|mse|mixed", help="Relation matching, pixels (a plain MAE), or both."),
+    ] = None,
+    beta: Annotated[float | None, typer.Option("--beta", help="Weight of relation matching.")] = None,
+    pixel_weight: Annotated[
+        float | None, typer.Option("--pixel-weight", help="Weight of the pixel error under --loss mixed.")
+    ] = None,
+    view_shift: Annotated[
+        int | None, typer.Option("--view-shift", help="Shift what the embedder sees by up to so many pixels of 112.")
+    ] = None,
+    view_blur: Annotated[
+        float | None, typer.Option("--view-blur", help="Blur what the embedder sees by up to this sigma, in pixels.")
+    ] = None,
+    ratio: Annotated[float | None, typer.Option("--ratio", help="Share of the patches hidden.")] = None,
+    epochs: Annotated[int | None, typer.Option("--epochs", help="Passes over the faces.")] = None,
+    warmup: Annotated[float | None, typer.Option("--warmup", help="Epochs of rising learning rate.")] = None,
+    batch_size: Annotated[int | None, typer.Option("--batch-size", help="Faces a step, over all processes.")] = None,
+    lr: Annotated[float | None, typer.Option("--lr", help="Learning rate for 256 faces a step.")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="Where all random choices come from.")] = None,
+    precision: Precision = "auto",
+    device: Device = "auto",
+    overwrite: Overwrite = False,
+    resume: Resume = False,
+    json: Json = False,
+    refused: RefusedFile = None,
+) -> int:
+    """Fit a masked autoencoder on other people's faces.
+
+    Fields that no option and no --recipe names come from the model card's own recipe.
+    """
+    from facemae_cli.tasks.fit import fit as run
+
+    with Console(json=json, refused=refused) as console:
+        result = run(
+            data=data,
+            out=out,
+            model=model,
+            embedder=embedder,
+            recipe=recipe,
+            init=init,
+            loss=loss,
+            beta=beta,
+            pixel_weight=pixel_weight,
+            view_shift=view_shift,
+            view_blur=view_blur,
+            ratio=ratio,
+            epochs=epochs,
+            warmup=warmup,
+            batch_size=batch_size,
+            lr=lr,
+            seed=seed,
+            precision=precision,
+            device=device,
+            overwrite=overwrite,
+            resume=resume,
+            progress=console,
+        )
+        return console.finish(result)

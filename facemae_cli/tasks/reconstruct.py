@@ -1,0 +1,242 @@
+"""Draw each masked face anew with a fitted autoencoder: masked faces in, released faces out (FaceMAE, section 3.4)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from facemae_cli import __version__, masking, sheets
+from facemae_cli.card import Model
+from facemae_cli.data import open_source
+from facemae_cli.data.faces import FaceSource, Name, Refusal, count_reasons, fingerprint
+from facemae_cli.data.files import require_outside, write_whole
+from facemae_cli.data.images import encode_png
+from facemae_cli.data.manifest import Manifest
+from facemae_cli.data.outputs import Output, open_output
+from facemae_cli.data.threads import cores
+from facemae_cli.device import choose_device, choose_precision
+from facemae_cli.engine import Runner, choose_batch_size, pipeline
+from facemae_cli.errors import FaceError, InputError, UsageError
+from facemae_cli.networks.loading import load_mae
+from facemae_cli.progress import SILENT, Progress
+from facemae_cli.reconstructor import MaskColor, MaskedReader, Reconstructor, ReleasedFace, ReleasedWriter
+from facemae_cli.zoo import resolve
+
+WINDOW = 4  # batches made durable together, and within which faces are sorted by their number of visible patches
+PROBED = 8  # faces looked at to tell a raw dataset from a masked one
+SHOWN = 12  # faces on a preview
+
+
+@dataclass(frozen=True)
+class ReconstructResult:
+    """What `reconstruct` did: `faces` of `faces_in` released, by which model, on what."""
+
+    out: Path
+    faces_in: int
+    faces: int
+    refused: list[Refusal]
+    ratio: float | None
+    model: str
+    model_sha256: str
+    device: str
+    precision: str
+    batch_size: int
+    halved: bool
+    pasted: bool
+
+    def as_json(self) -> dict[str, Any]:
+        """The result for machines; the refused inputs are listed by whoever shows it."""
+        return {
+            "command": "reconstruct",
+            "out": str(self.out),
+            "faces": {"in": self.faces_in, "out": self.faces, "refused": count_reasons(self.refused)},
+            "mask_ratio": self.ratio,
+            "model": {"name": self.model, "sha256": self.model_sha256},
+            "device": self.device,
+            "precision": self.precision,
+            "batch_size": self.batch_size,
+            "batch_size_was_halved": self.halved,
+            "visible_patches_pasted": self.pasted,
+        }
+
+    def summary(self) -> list[tuple[str, str]]:
+        """The result for a person."""
+        rows = [
+            ("reconstructed", f"{self.faces} of {self.faces_in} faces -> {self.out}"),
+            ("hidden", f"{100 * (self.ratio or 0):.1f} % of each face, as measured"),
+            ("model", f"{self.model} (sha256 {self.model_sha256[:12]}...)"),
+            ("computed", f"on {self.device} in {self.precision}, {self.batch_size} faces at a time"),
+        ]
+        if self.pasted:
+            rows.append(("note", "the model's card pastes visible patches: real pixels are in the release"))
+        return rows
+
+
+def reconstruct(
+    input: Path = Path("masked"),
+    out: Path = Path("released"),
+    *,
+    model: str = "facemae-tiny",
+    batch_size: str = "auto",
+    precision: str = "auto",
+    device: str = "auto",
+    format: str = "jpg",
+    quality: int = 95,
+    mask_color: str | None = None,
+    mask_tolerance: int = 8,
+    preview: Path | None = None,
+    overwrite: bool = False,
+    resume: bool = False,
+    workers: int | None = None,
+    progress: Progress = SILENT,
+) -> ReconstructResult:
+    """Draws every masked face of the folder or `.rec` `input` anew, into the folder or `.rec` `out`.
+
+    `model` names a fitted autoencoder; every pixel is its prediction unless its card says `paste_visible`. Names are
+    copied. `mask_color` (RRGGBB) says where faces masked elsewhere are hidden, within `mask_tolerance` of it (0..255).
+    `format` is jpg (4:4:4, `quality` 1..100) or png. `preview` gets a contact sheet of the first faces.
+    Raises UsageError, InputError and OutputError; a face that is not masked, or cannot be read, is refused and listed.
+    """
+    color = MaskColor.parse(mask_color, mask_tolerance) if mask_color is not None else None
+    writer = ReleasedWriter(format, quality)
+    if workers is not None and workers < 1:
+        raise UsageError(f"--workers {workers} reads nothing; give 1 or more")
+    if preview is not None:
+        require_outside(preview, (Path(input), Path(out)), "--preview")
+    found = resolve(model, "mae")
+    source = open_source(Path(input))
+    chosen = choose_device(device)
+    network = Reconstructor(load_mae(found, chosen), found.card.paste_visible)
+    reader = MaskedReader(source, network.patch, color)
+    _refuse_raw(source, reader)
+    runner = Runner(network, chosen, choose_precision(precision, chosen), 1)
+    runner.batch_size = choose_batch_size(batch_size, runner, network.example())
+    job = _Job(source, found, reader, network, runner, writer, _plan(source, found, runner, writer, color))
+    with open_output(Path(out), plan=job.plan, overwrite=overwrite, resume=resume, inputs=(Path(input),)) as output:
+        job.run(output, workers or cores(), progress)
+        result = job.result(output, Path(out))
+        output.finish(_manifest(result))
+    if preview is not None and job.shown:
+        write_whole(preview, encode_png(sheets.contact_sheet(job.shown, ["masked", "released"])))
+    return result
+
+
+@dataclass
+class _Job:
+    """One run: what reads, computes and writes, and the faces kept for the preview."""
+
+    source: FaceSource
+    model: Model
+    reader: MaskedReader
+    network: Reconstructor
+    runner: Runner
+    writer: ReleasedWriter
+    plan: dict[str, Any]
+    shown: list[list[Any]] = field(default_factory=list)
+
+    def run(self, output: Output, workers: int, progress: Progress) -> None:
+        """Release, unit by unit, what an interrupted run has not."""
+        unit = int(self.plan["unit"])
+        start = min(output.units_done * unit, len(self.source))
+        progress.start("reconstruct", len(self.source), done=start)
+        units = [range(at, min(at + unit, len(self.source))) for at in range(start, len(self.source), unit)]
+        stages = pipeline(units, self.reader.read, self._compute, self.writer.encode, threads=workers)
+        with closing(stages) as released:
+            for faces in released:
+                self._write(output, faces)
+                progress.advance(len(faces))
+
+    def _compute(self, faces: list[Any]) -> list[ReleasedFace]:
+        return self.network.release(faces, self.runner)
+
+    def _write(self, output: Output, faces: Sequence[ReleasedFace]) -> None:
+        refused: list[Refusal] = []
+        counts: Counter[str] = Counter(halvings=self.runner.halvings)
+        self.runner.halvings = 0
+        for face in faces:
+            try:
+                if face.error is not None:
+                    raise face.error
+                output.write(self._name(face.index), face.encoded)
+                counts.update(out=1, hidden=face.hidden)
+                if len(self.shown) < SHOWN:
+                    self.shown.append([face.masked, face.image])
+            except FaceError as error:
+                refused.append(Refusal(self.source.where(face.index), error.reason, error.detail))
+        output.commit(refused, counts)
+
+    def _name(self, index: int) -> Name:
+        return self.source.name(index)
+
+    def result(self, output: Output, out: Path) -> ReconstructResult:
+        faces, hidden = output.tally.get("out", 0), output.tally.get("hidden", 0)
+        return ReconstructResult(
+            out=out,
+            faces_in=len(self.source) + len(self.source.refused),
+            faces=faces,
+            refused=[*self.source.refused, *output.refused],
+            ratio=hidden / (masking.TOKENS * faces) if faces else None,
+            model=self.model.name,
+            model_sha256=self.model.digest or "",
+            device=str(self.runner.device),
+            precision=self.runner.precision,
+            batch_size=int(self.plan["batch_size"]),
+            halved=output.tally.get("halvings", 0) > 0,
+            pasted=self.network.paste,
+        )
+
+
+def _refuse_raw(source: FaceSource, reader: MaskedReader) -> None:
+    """A dataset whose first faces carry no mask at all is refused as a whole: it is raw, or its colour is not said."""
+    if not len(source) and not source.refused:
+        raise InputError(f"{source.path} holds no faces; --in takes what `facemae mask` wrote")
+    errors = [reader.read(index).error for index in range(min(PROBED, len(source)))]
+    if errors and all(error is not None and error.reason == "no-mask" for error in errors):
+        raise UsageError(
+            f"{source.path} holds faces without a mask: a raw face must never pass through. Run `facemae mask` on it "
+            "first; for faces masked elsewhere say --mask-color RRGGBB"
+        )
+
+
+def _plan(
+    source: FaceSource, model: Model, runner: Runner, writer: ReleasedWriter, color: MaskColor | None
+) -> dict[str, Any]:
+    """All that decides on the output's bytes: what a resumed run must have in common with the stopped one."""
+    return {
+        "command": "reconstruct",
+        "version": __version__,
+        "torch": torch.__version__,
+        "model": model.digest,
+        "device": runner.device.type,
+        "precision": runner.precision,
+        "batch_size": runner.batch_size,
+        "unit": WINDOW * runner.batch_size,
+        "format": writer.format,
+        "quality": writer.quality,
+        "mask_color": str(color) if color else None,
+        "paste_visible": model.card.paste_visible,
+        "faces": len(source),
+        "input": fingerprint(source),
+    }
+
+
+def _manifest(result: ReconstructResult) -> Manifest:
+    return Manifest(
+        command="reconstruct",
+        model={"kind": "mae", "sha256": result.model_sha256},
+        grid=masking.GRID,
+        mask_ratio=result.ratio,
+        counts={"in": result.faces_in, "out": result.faces, "refused": count_reasons(result.refused)},
+        names="copied",
+        extra={
+            "precision": result.precision,
+            "visible_patches_pasted": result.pasted,
+            "batch_size_was_halved": result.halved,
+        },
+    )
