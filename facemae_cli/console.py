@@ -17,7 +17,7 @@ from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self, TextIO
 
 from facemae_cli.data.faces import Refusal, count_reasons
-from facemae_cli.errors import UsageError
+from facemae_cli.data.files import require_outside, write_refused
 from facemae_cli.wording import Stage, clean, finite, table
 
 if TYPE_CHECKING:
@@ -178,9 +178,9 @@ class Console:
 
     def __init__(self, *, json: bool = False, refused: Path | None = None, outputs: Sequence[Path] = ()) -> None:
         """Raises UsageError where `refused`, the file that will name refused inputs, lies inside an output."""
-        for output in outputs:
-            _check_outside(refused, output)
-        self._json, self._refused_file = json, refused
+        if refused is not None:
+            require_outside(refused, outputs, "--refused")
+        self._json, self._refused_file, self._outputs = json, refused, outputs
         self._silent = int(os.environ.get("RANK") or 0) > 0
         self._view: Bar | Log = Bar() if is_terminal(sys.stderr) else Log()
         self._stage: Stage | None = None
@@ -224,9 +224,7 @@ class Console:
             show(self._as_text(result, refused))
             _list_refused(refused, self._refused_file)
             if self._refused_file is not None:
-                from facemae_cli.data.outputs import write_refused
-
-                write_refused(self._refused_file, refused)
+                write_refused(self._refused_file, refused, self._outputs)
         return 3 if refused else 0
 
     def _as_text(self, result: Result, refused: Sequence[Refusal]) -> str:
@@ -254,8 +252,3 @@ def _list_refused(refused: Sequence[Refusal], file: Path | None) -> None:
         notice(f"... and {len(refused) - LISTED_REFUSALS} more, see {file or '--refused FILE'}")
     reasons = ", ".join(f"{count} {reason}" for reason, count in count_reasons(refused).items())
     notice(f"refused {len(refused)} of the inputs: {reasons}")
-
-
-def _check_outside(refused: Path | None, output: Path) -> None:
-    if refused is not None and refused.resolve().is_relative_to(output.resolve()):
-        raise UsageError(f"--refused {refused} lies inside the output {output}; it names people, so put it elsewhere")

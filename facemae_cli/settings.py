@@ -19,6 +19,7 @@ import typer
 from typer.core import TyperCommand
 
 from facemae_cli.console import notice, settings_in_use
+from facemae_cli.data.files import is_inside
 from facemae_cli.errors import UsageError
 
 FILE_NAME = "facemae.yaml"
@@ -126,7 +127,7 @@ def _is_set(ctx: Any, name: str | None) -> bool:
 
 def _lies_in_any(folder: Path, paths: Iterable[Path]) -> bool:
     datasets = (path.parent if path.name == "train.rec" else path for path in paths)
-    return any(folder.is_relative_to(dataset.resolve()) for dataset in datasets)
+    return any(is_inside(folder, dataset) for dataset in datasets)
 
 
 def _json_value(value: Any) -> Any:

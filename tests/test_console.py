@@ -105,7 +105,7 @@ def test_a_stream_that_cannot_hold_a_letter_gets_an_escape() -> None:
 
 @pytest.mark.parametrize("place", ["out/refused.txt", "out/deep/refused.txt", "elsewhere/../out/refused.txt"])
 def test_refused_file_inside_an_output_is_a_usage_error(tmp_path: Path, place: str) -> None:
-    with pytest.raises(UsageError, match=r"--refused .* lies inside the output"):
+    with pytest.raises(UsageError, match=r"--refused .* is inside the dataset"):
         Console(refused=tmp_path / place, outputs=(tmp_path / "out",))
 
 

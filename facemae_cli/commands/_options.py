@@ -28,12 +28,10 @@ MaskColor = Annotated[
 Device = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda", help="What the network runs on.")]
 Precision = Annotated[
     str,
-    typer.Option(
-        "--precision", metavar="auto|bf16|fp32", help="Number format of the network; auto: bf16 where it pays."
-    ),
+    typer.Option("--precision", metavar="auto|bf16|fp32", help="Numbers the network computes in."),
 ]
 Workers = Annotated[
-    int | None, typer.Option("--workers", min=1, help="Threads that decode and encode.", show_default="one a CPU core")
+    int | None, typer.Option("--workers", help="Threads that decode and encode.", show_default="one a CPU core")
 ]
 Precision = Annotated[
     str, typer.Option("--precision", metavar="auto|bf16|fp32", help="bf16 where the hardware computes in it, or fp32.")
