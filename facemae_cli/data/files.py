@@ -1,0 +1,139 @@
+"""Small files written whole, folders made durable, and disk errors told in one line."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import secrets
+import stat
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from facemae_cli.data.faces import Refusal
+from facemae_cli.errors import OutputError, UsageError
+
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+_DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
+_GONE = {errno.ENOENT, errno.ESTALE, errno.ENOTDIR}
+
+
+@contextmanager
+def disk_errors(path: Path, again: str = "run it again") -> Iterator[None]:
+    """Turns an OSError into an OutputError of one line; `again` says how to go on once the disk is mended.
+
+    An OSError that names no file is told of `path`.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"{error.filename or path}: {_told(error)}, {again}") from error
+
+
+def _told(error: OSError) -> str:
+    """What happened, and what to do about it."""
+    reason = (error.strerror or str(error) or type(error).__name__).lower()
+    if error.errno in _FULL:
+        return f"{reason}: free some space"
+    if error.errno in _DENIED:
+        return f"{reason}: allow writing there or choose another place"
+    if error.errno in _GONE:
+        return f"{reason}: it was moved or removed while in use; bring it back"
+    return f"{reason}: mend the disk"
+
+
+def write_whole(path: Path, data: bytes | str, mode: int = 0o644) -> None:
+    """Writes a file that appears whole or not at all; an older one is replaced and takes the new `mode` (less umask).
+
+    Text is written as UTF-8. What is no regular file (a pipe, /dev/stdout) is written to directly. Raises OutputError.
+    """
+    content = data.encode("utf-8", "surrogateescape") if isinstance(data, str) else data
+    with disk_errors(path):
+        if path.exists() and not path.is_file():
+            path.write_bytes(content)
+            return
+        aside = path.parent / f".facemae-{secrets.token_hex(8)}.part"
+        try:
+            with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(aside, path)
+        except BaseException:
+            with suppress(OSError):
+                aside.unlink()
+            raise
+        sync_folder(path.parent)
+
+
+def sync_folder(path: Path | str) -> None:
+    """Makes what was created in and renamed into a folder durable. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # file systems that cannot sync a folder
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def write_refused(path: Path, refused: Iterable[Refusal], outputs: Sequence[Path] = ()) -> None:
+    """Writes the refused inputs to `path`, readable by its owner alone (0600), one JSON object a line.
+
+    Each object has `where`, `reason` and `detail`, in the order given. It names people, so a `path` inside one of the
+    datasets `outputs` is a UsageError: ask `require_outside` before the work starts. Raises OutputError.
+    """
+    require_outside(path, outputs, "--refused")
+    lines = (json.dumps({"where": item.where, "reason": item.reason, "detail": item.detail}) for item in refused)
+    write_whole(path, "".join(f"{line}\n" for line in lines), 0o600)
+
+
+def require_outside(path: Path, datasets: Iterable[Path], option: str) -> None:
+    """Raises UsageError where `path`, given as `option`, is a file of one of the `datasets` or inside one.
+
+    A dataset `DIR/train.rec` is all of DIR, since that is what is handed on; of `X.rec` only X and its sidecars count.
+    """
+    for dataset in datasets:
+        if dataset.suffix == ".rec" and dataset.name != "train.rec":
+            stem = f"{dataset.stem}."
+            inside = path.name.startswith(stem) and same_place(path.parent, dataset.parent)
+        else:
+            inside = is_inside(path, dataset.parent if dataset.name == "train.rec" else dataset)
+        if inside:
+            raise UsageError(f"{option} {path} is inside the dataset {dataset}: choose another place")
+
+
+def is_inside(path: Path, folder: Path) -> bool:
+    """Whether `path`, which need not exist, is `folder` or lies below it, links and mounts seen through."""
+    whole = path.resolve()
+    return any(same_place(place, folder) for place in (whole, *whole.parents))
+
+
+def same_place(first: Path, second: Path) -> bool:
+    """Whether two paths, which need not exist, are one file or folder."""
+    with suppress(OSError):
+        return os.path.samestat(first.stat(), second.stat())
+    return first.resolve() == second.resolve()
+
+
+def remove_tree(path: Path) -> None:
+    """Removes a file or a folder with all it holds, if it is there; links are removed, not followed. Raises OSError."""
+    try:
+        is_folder = stat.S_ISDIR(path.lstat().st_mode)
+    except FileNotFoundError:
+        return
+    if not is_folder:
+        path.unlink()
+        return
+    for at, folders, files in os.walk(path, topdown=False):
+        for name in files:
+            os.unlink(os.path.join(at, name))
+        for name in folders:
+            inner = os.path.join(at, name)
+            if os.path.islink(inner):
+                os.unlink(inner)
+            else:
+                os.rmdir(inner)
+    path.rmdir()

@@ -1,0 +1,164 @@
+"""`facemae.json`: what every output says about how it was made, and nothing about whom it shows (design section 3)."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from facemae_cli import __version__
+from facemae_cli.data.files import write_whole
+from facemae_cli.errors import InputError
+
+SCHEMA = 1
+TOOL = "facemae"
+MAX_BYTES = 2**20
+_CODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+:-]{0,79}")
+_MAX_DEPTH = 8
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What `facemae.json` holds. Equal runs give equal bytes: no name, key, path, timestamp or random id is in it.
+
+    `model`: {"kind", "sha256", ...} of the model used, or None. `grid`: patches along a side. `mask_ratio`: share of
+    patches hidden in [0, 1], as measured. `counts`: {"in", "out", "refused": {reason code: count}}. `key_id`: hex, of
+    the key that was used. `strategy`: how patches were chosen. `names`: "kept", "keyed" or "copied" (from an input
+    that has its names already). `seed`: whether masks came from a seed. `extra`: what a command adds. Strings, also
+    those in `model` and `extra`, are codes (letters, digits and `._+:-`, at most 80): no path or sentence fits in.
+    Raises ValueError where a field is of another type or no code.
+    """
+
+    command: str
+    model: Mapping[str, Any] | None = None
+    grid: int | None = None
+    mask_ratio: float | None = None
+    counts: Mapping[str, Any] = field(default_factory=lambda: {"in": 0, "out": 0, "refused": {}})
+    key_id: str | None = None
+    strategy: str | None = None
+    names: str | None = None
+    seed: bool = False
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    version: str = __version__
+    schema: int = SCHEMA
+    tool: str = TOOL
+
+    def __post_init__(self) -> None:
+        for name, (test, wanted) in _FIELDS.items():
+            value = getattr(self, name)
+            if not test(value):
+                raise ValueError(f"{name} is {str(value)[:80]!r}, which is not {wanted}")
+
+    def as_json(self) -> str:
+        """The text of `facemae.json`: sorted keys, indented by 1, a newline at the end, ASCII."""
+        return json.dumps(asdict(self), sort_keys=True, indent=1, allow_nan=False) + "\n"
+
+
+def _is_code(value: Any) -> bool:
+    return isinstance(value, str) and _CODE.fullmatch(value) is not None
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and 0 <= value < 2**63
+
+
+def _is_plain(value: Any, depth: int = 0) -> bool:
+    """Whether a JSON value holds codes, finite numbers, booleans and nulls only."""
+    if isinstance(value, Mapping):
+        return depth < _MAX_DEPTH and all(_is_code(key) and _is_plain(value[key], depth + 1) for key in value)
+    if isinstance(value, list | tuple):
+        return depth < _MAX_DEPTH and all(_is_plain(item, depth + 1) for item in value)
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return value is None or isinstance(value, bool | int) or _is_code(value)
+
+
+def _is_object(value: Any) -> bool:
+    return isinstance(value, Mapping) and _is_plain(value)
+
+
+def _are_counts(value: Any) -> bool:
+    if not isinstance(value, Mapping) or set(value) != {"in", "out", "refused"}:
+        return False
+    refused = value["refused"]
+    if not isinstance(refused, Mapping) or not _is_count(value["in"]) or not _is_count(value["out"]):
+        return False
+    return all(_is_code(reason) and _is_count(count) for reason, count in refused.items())
+
+
+def _is_ratio(value: Any) -> bool:
+    return value is None or (type(value) in (int, float) and 0 <= value <= 1)
+
+
+_FIELDS = {
+    "command": (_is_code, "a command's name"),
+    "model": (lambda value: value is None or _is_object(value), "an object of codes and numbers, or null"),
+    "grid": (lambda value: value is None or _is_count(value), "a number of patches, or null"),
+    "mask_ratio": (_is_ratio, "a number from 0 to 1, or null"),
+    "counts": (_are_counts, 'counts "in", "out" and "refused" by reason code'),
+    "key_id": (lambda value: value is None or _is_code(value), "a key's id, or null"),
+    "strategy": (lambda value: value is None or _is_code(value), "a strategy's name, or null"),
+    "names": (lambda value: value in (None, "kept", "keyed", "copied"), 'null, "kept", "keyed" or "copied"'),
+    "seed": (lambda value: isinstance(value, bool), "true or false"),
+    "extra": (_is_object, "an object of codes and numbers"),
+    "version": (_is_code, "a version"),
+    "schema": (lambda value: type(value) is int and value == SCHEMA, f"{SCHEMA}"),
+    "tool": (lambda value: value == TOOL, f'"{TOOL}"'),
+}
+
+
+def manifest_path(dataset: Path) -> Path:
+    """Where the `facemae.json` of a dataset stands, or would: `X.facemae.json` beside `X.rec`, else in its folder."""
+    if dataset.suffix == ".rec" and not dataset.is_dir() and dataset.name != "train.rec":
+        return dataset.with_suffix(".facemae.json")
+    return (dataset.parent if dataset.name == "train.rec" and not dataset.is_dir() else dataset) / "facemae.json"
+
+
+def read_manifest(dataset: Path) -> Manifest | None:
+    """The manifest of a folder or `.rec`, or None where it has none.
+
+    Keys that this version does not know are passed over, since a newer one may add some; everything else is held to
+    the types of `Manifest`. Raises InputError where the file is broken, of another tool, or of a newer schema.
+    """
+    path = manifest_path(dataset)
+    if path.name == "facemae.json" and not path.is_file():
+        beside = path.with_name("train.facemae.json")
+        path = beside if beside.is_file() else path
+    try:
+        with path.open("rb") as file:
+            text = file.read(MAX_BYTES + 1)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror or error}; make it readable") from error
+    return _parse(path, text)
+
+
+def _parse(path: Path, text: bytes) -> Manifest:
+    if len(text) > MAX_BYTES:
+        raise InputError(f"{path}: over {MAX_BYTES} bytes, so not ours; remove it to read the dataset without it")
+    try:
+        found = json.loads(text.decode("utf-8"))
+    except (ValueError, RecursionError):
+        raise InputError(f"{path}: not valid JSON; remove it to read the dataset without it") from None
+    if not isinstance(found, dict):
+        raise InputError(f"{path}: not a JSON object; remove it to read the dataset without it")
+    schema = found.get("schema")
+    if type(schema) is int and schema > SCHEMA:
+        raise InputError(f"{path}: schema {schema}, and this version reads up to {SCHEMA}; install a newer facemae")
+    required = {"schema", "tool", "version", "command", "counts"}
+    if missing := sorted(required - set(found)):
+        raise InputError(f"{path}: {missing[0]!r} is missing; remove it to read the dataset without it")
+    try:
+        return Manifest(**{item.name: found[item.name] for item in fields(Manifest) if item.name in found})
+    except ValueError as error:
+        raise InputError(f"{path}: {error}; remove it to read the dataset without it") from None
+
+
+def write_manifest(path: Path, manifest: Manifest) -> None:
+    """Writes `facemae.json` at `path`. Raises OutputError."""
+    write_whole(path, manifest.as_json())
