@@ -99,9 +99,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console.settings_in_use.set({})
     try:
         with _signals_raise():
-            code = _run(words or ["--help"])
-            sys.stdout.flush()
-        return code
+            return _run(words or ["--help"])
     except (Exception, Stopped, KeyboardInterrupt) as error:
         unread = isinstance(error, BrokenPipeError) and console.reader_has_gone()
         console.settle_stdout()
