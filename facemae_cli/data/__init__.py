@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+from facemae_cli.data.names import one_line
 from facemae_cli.errors import InputError, UsageError
 
 if TYPE_CHECKING:
     from facemae_cli.data.faces import FaceSource
+    from facemae_cli.data.outputs import open_output
+
+__all__ = ["Kind", "kind_of", "open_output", "open_source"]
 
 Kind = Literal["folder", "rec", "pack"]
 
@@ -28,9 +32,8 @@ def kind_of(path: Path) -> Kind:
     if path.suffix.lower() == ".bin" or path.name == "pairs.txt":
         return "pack"
     if os.path.lexists(path):
-        raise InputError(
-            f"{path} is no folder, .rec, .bin or pairs.txt: give the folder or the .rec that holds the faces"
-        )
+        way_out = "give the folder or the .rec that holds the faces"
+        raise InputError(f"{one_line(str(path))} is no folder, .rec, .bin or pairs.txt: {way_out}")
     return "folder"
 
 
@@ -41,11 +44,11 @@ def open_source(path: Path) -> FaceSource:
     """
     path = Path(path)
     if not os.path.exists(path):
-        raise InputError(f"{path} does not exist: give a folder of images or a .rec file")
+        raise InputError(f"{one_line(str(path))} does not exist: give a folder of images or a .rec file")
     kind = kind_of(path)
     if kind == "pack":
         raise UsageError(
-            f"{path} is a verification pack, which holds pairs: `facemae verify` takes it, "
+            f"{one_line(str(path))} is a verification pack, which holds pairs: `facemae verify` takes it, "
             "and `facemae convert` turns it into a folder or a .rec"
         )
     if kind == "rec":
@@ -55,3 +58,12 @@ def open_source(path: Path) -> FaceSource:
     from facemae_cli.data.folder import FolderSource
 
     return FolderSource(path)
+
+
+def __getattr__(name: str) -> Any:
+    """`open_output` is imported when it is asked for: the writers import this package themselves."""
+    if name == "open_output":
+        from facemae_cli.data.outputs import open_output
+
+        return open_output
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
