@@ -29,7 +29,8 @@ def line(key: int, label: float, name: Name) -> bytes:
     """
     path = name.photo if name.identity is None else f"{name.identity}/{name.photo}"
     safe = _CONTROL.sub(lambda found: f"%{ord(found[0]):02X}", path)
-    return f"{key}\t{label:g}\t{safe}\n".encode("utf-8", "surrogateescape")
+    digits = str(int(label)) if label == int(label) else repr(float(label))
+    return f"{key}\t{digits}\t{safe}\n".encode("utf-8", "surrogateescape")
 
 
 class Lst:

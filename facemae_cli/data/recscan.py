@@ -24,7 +24,7 @@ from facemae_cli.errors import InputError
 MAGIC = 0xCED7230A
 MAX_LENGTH = 2**29 - 1
 _WINDOW = 2**18  # words looked at in one go: 1 MiB stays in the cache
-_NEAR = 8  # a word with at most so many bits off is taken for a damaged magic; 0.35 % of random words are
+_NEAR = 4  # a word with at most so many bits off is taken for a damaged magic; one random word in 100,000 is
 _SECTOR = 512  # bytes
 _FLAGS = 2**16  # a payload header's `flag` stays below: nobody has so many labels, and few random words do
 
@@ -185,17 +185,18 @@ def _group(words: Words, parts: _Parts, problems: list[Problem]) -> ScanResult:
     first = np.flatnonzero(~goes_on)
     last = np.append(first[1:], len(cflags)) - 1
     whole = (cflags[first] == 0) | ((cflags[first] == 1) & (cflags[last] == 3))
-    # A part that can follow nothing is either a record with a damaged flag or what is left of the one before.
-    rest = np.zeros(len(first), bool)
-    stray = np.flatnonzero((cflags[first] != 0) & (cflags[first] != 1))
-    rest[stray] = ~_starts_record(words, parts, first[stray])
-    rest[0] = False
-    rest[1:] &= joined[first[1:] - 1]
-    whole[np.flatnonzero(rest) - 1] = False
+    # Where parts do not fit together, one that cannot start a payload is what is left of the record before it.
+    misfit = (cflags[first] != 0) & (cflags[first] != 1)
+    misfit[1:] |= opens[last[:-1]]
+    misfit[1:] &= joined[last[:-1]]
+    misfit[0] = False
+    rest = np.flatnonzero(misfit)
+    rest = rest[~_starts_record(words, parts, first[rest])]
+    whole[rest] = whole[rest - 1] = False
     spoilt = np.zeros(len(first), bool)
     spoilt[np.searchsorted(first, sorted(parts.broken), side="right") - 1] = True
     sizes = (last - first + 1).astype(np.int32)
-    for g in np.flatnonzero((~whole & ~rest) | spoilt).tolist():
+    for g in np.setdiff1d(np.flatnonzero(~whole | spoilt), rest).tolist():
         problems += _spoilt_record(parts, int(first[g]), int(last[g]))
     sound = whole & ~spoilt
     totals = np.add.reduceat(parts.lengths, first) + 4 * (sizes - 1)
@@ -214,7 +215,7 @@ def _spoilt_record(parts: _Parts, head: int, tail: int) -> list[Problem]:
     for row in range(head, tail + 1):
         if row in parts.broken:
             return [parts.broken[row]._replace(offset=start)]
-    after_gap = parts.cflags[head] in (2, 3) and head > 0 and not parts.joined[head - 1]
+    after_gap = parts.cflags[head] in (2, 3) and (not parts.joined[head - 1] if head else start > 0)
     if after_gap or not parts.joined[tail]:
         return []
     if parts.cflags[tail] in (1, 2) and tail == len(parts.starts) - 1:

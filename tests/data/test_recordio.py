@@ -170,6 +170,30 @@ def test_every_flipped_bit_of_a_record_head(tmp_path, record):
             assert [problem.offset for problem in found.problems] == [starts[record]], f"bit {bit} of record {record}"
 
 
+def test_flipped_bits_where_many_records_are_split():
+    rng = random.Random(7)
+    for _ in range(40):
+        bodies = [pack_header(0, 1.0, n) + b"".join(random_words(rng)) for n in range(6)]
+        framed = [frame(body) for body in bodies]
+        data = b"".join(framed)
+        starts = np.cumsum([0, *map(len, framed)])
+        heads = [at for at in range(0, len(data), 4) if data[at : at + 4] == MAGIC_BYTES]
+        for head, bit in [(rng.choice(heads), rng.randrange(64)) for _ in range(50)]:
+            damaged = bytearray(data)
+            damaged[head + bit // 8] ^= 1 << bit % 8
+            found = scan_bytes(bytes(damaged))
+            record = int(np.searchsorted(starts, head, side="right")) - 1
+            kept = [n for n in range(6) if n != record]
+            assert found.offsets.tolist() == starts[kept].tolist(), (head, bit)
+            assert found.lengths.tolist() == [len(bodies[n]) for n in kept]
+            assert len(found.problems) == 1
+            assert starts[record] <= found.problems[0].offset < starts[record + 1]
+
+
+def random_words(rng: random.Random) -> list[bytes]:
+    return [rng.choice([MAGIC_BYTES, rng.randbytes(4)]) for _ in range(rng.randrange(30))]
+
+
 @pytest.mark.parametrize(
     ("bit", "reason"),
     [(3, "bad-magic"), (31, "bad-magic"), (36, "bad-length"), (60, "bad-length"), (61, "bad-flag"), (63, "bad-flag")],
