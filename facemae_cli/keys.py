@@ -19,9 +19,12 @@ import stat
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from itertools import pairwise
+from pathlib import Path
 
 from facemae_cli.data.faces import Name
+from facemae_cli.data.files import require_outside, sync_folder
+from facemae_cli.data.scan import IMAGE_SUFFIXES
 from facemae_cli.errors import InputError, OutputError, UsageError
 from facemae_cli.progress import SILENT, Progress
 
@@ -49,8 +52,7 @@ class Key:
         UsageError where the file is missing, is no key, may be read by group or others, or lies inside one of the
         datasets `outside`; InputError where it cannot be read, OutputError where it cannot be made.
         """
-        for dataset in outside:
-            _refuse_inside(path, dataset)
+        require_outside(path, outside, "--key")
         try:
             return _read(path)
         except FileNotFoundError:
@@ -120,8 +122,31 @@ def recover_names(names: Iterable[Name], key: Key) -> dict[Name, Name]:
 
 
 def without_suffix(name: Name) -> Name:
-    """An output's name in the form in which `recover_names` has it."""
-    return Name(name.identity, PurePosixPath(name.photo).stem)
+    """A name less the suffix of an image, if it has one: what `recover_names` calls a face of an output."""
+    stem, suffix = os.path.splitext(name.photo)
+    return Name(name.identity, stem) if suffix.lower() in IMAGE_SUFFIXES else name
+
+
+def keyed_order(names: Sequence[Name], key: Key) -> tuple[list[int], set[int]]:
+    """Numbers of `names` sorted by keyed person, then keyed photo; and those whose name an earlier one has."""
+    people = {identity: key.order(identity) for identity in {name.identity for name in names}}
+    digests = [(people[name.identity], key.order(*name)) for name in names]
+    order = sorted(range(len(names)), key=digests.__getitem__)
+    return order, {after for before, after in pairwise(order) if digests[before] == digests[after]}
+
+
+def kept_order(names: Sequence[Name]) -> tuple[list[int], set[int]]:
+    """Numbers of `names` as they come; and those whose name an earlier one has, suffixes left out: an output's
+    images all have its own."""
+    taken: set[tuple[bytes, bytes]] = set()
+    repeated = set()
+    for number, name in enumerate(names):
+        identity, photo = without_suffix(name)
+        place = encoded(identity), encoded(photo)
+        if place in taken:
+            repeated.add(number)
+        taken.add(place)
+    return list(range(len(names))), repeated
 
 
 def _photo_bytes(identity: str | None, file_name: str) -> bytes:
@@ -130,14 +155,6 @@ def _photo_bytes(identity: str | None, file_name: str) -> bytes:
 
 def _pseudonym(digest: bytes) -> str:
     return base64.b32encode(digest[:16]).decode("ascii").rstrip("=").lower()
-
-
-def _refuse_inside(path: Path, dataset: Path) -> None:
-    """A key beside the faces it protects would leave with them. A `train.rec` stands for its whole folder."""
-    root = (dataset.parent if dataset.name == "train.rec" else dataset).resolve()
-    place = path.resolve()
-    if place == root or root in place.parents:
-        raise UsageError(f"the key {path} lies inside the dataset {dataset}; keep it elsewhere with --key FILE")
 
 
 def _read(path: Path) -> Key:
@@ -171,20 +188,9 @@ def _make(path: Path, progress: Progress) -> Key:
             file.write(key.secret.hex() + "\n")
             file.flush()
             os.fsync(handle)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)  # a release whose key is lost can never be audited by name
     except OSError as error:
         path.unlink(missing_ok=True)
         raise OutputError(f"the key {path} cannot be written: {error.strerror}") from error
     progress.notice(f"made the key {path} (key_id {key.key_id}): keep it, and keep it secret; only it tells who is who")
     return key
-
-
-def _sync_folder(folder: Path) -> None:
-    """Makes a new file's name as lasting as its bytes: a release whose key is lost can never be audited by name."""
-    if os.name != "posix":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

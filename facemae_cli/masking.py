@@ -139,11 +139,13 @@ def apply(image: Pixels, mask: Mask) -> Pixels:
     Hidden patches get alpha 0 and RGB 0, so nothing of them is left; the others keep their pixels and alpha 255.
     Raises FaceError `bad-size`.
     """
-    visible = ~per_pixel(mask, *image.shape[:2])
-    masked = np.empty((*image.shape[:2], 4), dtype=np.uint8)
-    masked[..., :3] = image
-    masked[..., 3] = 255
-    _as_words(masked)[...] *= visible
+    height, width = image.shape[:2]
+    patch_height, patch_width = patch_shape(height, width)
+    masked = np.zeros((height, width, 4), dtype=np.uint8)
+    row, column = np.nonzero(~mask.reshape(GRID, GRID))
+    to = masked.reshape(GRID, patch_height, GRID, patch_width, 4)
+    to[row, :, column, :, :3] = image.reshape(GRID, patch_height, GRID, patch_width, 3)[row, :, column]
+    to[row, :, column, :, 3] = 255
     return masked
 
 

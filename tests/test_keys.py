@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from facemae_cli.data.faces import Name
 from facemae_cli.errors import FacemaeError, InputError, OutputError, UsageError
-from facemae_cli.keys import Key, recover_names, seed_mask_key, seed_payload, without_suffix
+from facemae_cli.keys import Key, kept_order, keyed_order, recover_names, seed_mask_key, seed_payload, without_suffix
 
 SECRET = bytes(range(32))
 KEY = Key(SECRET)
@@ -104,6 +104,44 @@ def test_every_name_is_found_again_with_the_key():
     assert not set(recover_names(names, Key(bytes(32)))) & set(released)
 
 
+def test_only_the_suffix_of_an_image_is_left_out():
+    names = ["a.b.jpg", "Mr. X", "Mr. Y", "1.JPEG", "x.webp", ".png", "7"]
+    assert [without_suffix(Name("anna", name)).photo for name in names] == [
+        "a.b",
+        "Mr. X",
+        "Mr. Y",
+        "1",
+        "x",
+        ".png",
+        "7",
+    ]
+
+
+def test_the_order_of_names_by_key():
+    names = [
+        Name("anna", "1.jpg"),
+        Name(None, "1.jpg"),
+        Name("bert", "1.jpg"),
+        Name("anna", "2.jpg"),
+        Name("bert", "1.jpg"),
+    ]
+    order, repeated = keyed_order(names, KEY)
+    expected = sorted(
+        range(5), key=lambda i: (digest(b"order" + (names[i][0] or "").encode()), KEY.order(names[i][0], names[i][1]))
+    )
+    assert order == expected
+    assert repeated == {4}
+
+
+def test_kept_names_that_differ_in_their_suffix_alone_are_repeated():
+    photos = ["1.jpg", "1.png", "Mr. X", "Mr. Y", "1.txt", "1.JPG"]
+    order, repeated = kept_order(
+        [*(Name("anna", photo) for photo in photos), Name("bert", "1.jpg"), Name(None, "1.jpg")]
+    )
+    assert order == list(range(8))
+    assert repeated == {1, 5}
+
+
 def test_a_missing_key_is_made_once_and_read_back(tmp_path):
     path, listener = tmp_path / "facemae.key", Listener()
     key = Key.load(path, create=True, progress=listener)
@@ -185,7 +223,7 @@ def test_a_key_inside_a_dataset_is_refused(tmp_path, key, dataset):
     (tmp_path / "raw" / "anna").mkdir(parents=True)
     (tmp_path / "set").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "raw")
-    with pytest.raises(UsageError, match="inside the dataset"):
+    with pytest.raises(UsageError, match=r"--key .* is inside the dataset"):
         Key.load(tmp_path / key, create=True, outside=[tmp_path / "other", tmp_path / dataset])
     assert not (tmp_path / key).exists()
 
