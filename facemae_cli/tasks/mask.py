@@ -1,0 +1,303 @@
+"""Remove most of each face for good: raw faces in, masked faces out (design, section 3)."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from facemae_cli import __version__, masking
+from facemae_cli.data import open_source
+from facemae_cli.data.faces import FaceSource, Name, Refusal, count_reasons
+from facemae_cli.data.images import decode
+from facemae_cli.data.manifest import Manifest, read_manifest
+from facemae_cli.data.outputs import Output, open_output
+from facemae_cli.data.threads import cores, ordered_map
+from facemae_cli.errors import FaceError, InputError, UsageError
+from facemae_cli.keys import DEFAULT_KEY_FILE, Key, kept_order, keyed_order
+from facemae_cli.masker import MaskedFace, Masker
+from facemae_cli.progress import SILENT, Progress
+
+UNIT = 512  # faces made durable together; a killed run repeats at most so many
+PROBED = 8  # faces looked at to tell a masked dataset from a raw one
+
+
+@dataclass(frozen=True)
+class MaskResult:
+    """What `mask` did.
+
+    `faces` of `faces_in` were masked, of `identities` people; `refused` lists the others. `ratio` is the share of
+    patches hidden, as measured (None without faces). `key_id` is None where neither names nor masks needed the key;
+    `seed` is None where masks came from the key. `names` is "keyed" or "kept". `resized` faces went through `size`.
+    `ignored` files of the input do not claim to be images.
+    """
+
+    out: Path
+    faces_in: int
+    faces: int
+    identities: int
+    refused: list[Refusal]
+    ignored: int
+    strategy: str
+    ratio: float | None
+    names: str
+    key_id: str | None
+    seed: int | None
+    size: int | None
+    resized: int
+
+    def as_json(self) -> dict[str, Any]:
+        """The result for machines; the refused inputs are listed by whoever shows it."""
+        return {
+            "command": "mask",
+            "out": str(self.out),
+            "faces": {"in": self.faces_in, "out": self.faces, "refused": count_reasons(self.refused)},
+            "identities": self.identities,
+            "ignored_files": self.ignored,
+            "strategy": self.strategy,
+            "mask_ratio": self.ratio,
+            "names": self.names,
+            "key_id": self.key_id,
+            "masks_from": self._masks_from(),
+            "seed": self.seed,
+            "size": self.size,
+            "resized": self.resized,
+            "notes": self.notes(),
+        }
+
+    def summary(self) -> list[tuple[str, str]]:
+        """The result for a person."""
+        rows = [
+            ("masked", f"{self.faces} of {self.faces_in} faces of {self.identities} people -> {self.out}"),
+            ("hidden", f"{100 * (self.ratio or 0):.1f} % of each face ({self.strategy}, by {self._masks_from()})"),
+            (
+                "names",
+                "pseudonyms, in an order that means nothing" if self.names == "keyed" else "kept, in their order",
+            ),
+        ]
+        rows += [("key_id", self.key_id)] if self.key_id else []
+        rows += [("files ignored", f"{self.ignored}, which are no images")] if self.ignored else []
+        return rows + [("note", note) for note in self.notes()]
+
+    def notes(self) -> list[str]:
+        """What a reader of the result must know to judge it."""
+        if not self.resized:
+            return []
+        return [f"{self.resized} faces were resized to {self.size} pixels first: visible pixels mix across patch edges"]
+
+    def _masks_from(self) -> str:
+        return "strategy" if self.strategy == "parts" else "key" if self.seed is None else "seed"
+
+
+def mask(
+    input: Path = Path("raw"),
+    out: Path = Path("masked"),
+    *,
+    ratio: float | None = None,
+    strategy: str = "random",
+    key: Path = DEFAULT_KEY_FILE,
+    seed: int | None = None,
+    keep_names: bool = False,
+    size: int | None = None,
+    overwrite: bool = False,
+    resume: bool = False,
+    workers: int | None = None,
+    progress: Progress = SILENT,
+) -> MaskResult:
+    """Masks every face of the folder or `.rec` `input` into the folder or `.rec` `out`, as RGBA PNG.
+
+    `ratio` is the share of the 196 patches to hide (None: 0.75; `parts` always hides 160 of 196). Masks come from the
+    key and the stored pixels, so that every release of one photo hides the same patches first, at any ratio and size.
+    Under a `seed` they come from the seed and the photo's name in `input` and never from pixels; a seed is no secret,
+    so whoever guesses it and a name can confirm the name by its mask. Names become pseudonyms and the order means
+    nothing, unless `keep_names`. `size` resizes each whole face to size x size first. `workers` None: one a CPU core.
+
+    Raises UsageError, InputError and OutputError; a face that cannot be masked is refused and listed in the result.
+    """
+    if workers is not None and workers < 1:
+        raise UsageError(f"--workers {workers} masks nothing; give 1 or more")
+    Masker(strategy, ratio, None, seed or 0, size)  # so that a wrong option makes no key
+    source = open_source(Path(input))
+    _refuse_masked(source, progress)
+    # Neither names nor masks need a key where both are given otherwise.
+    keyed = not (keep_names and (seed is not None or strategy == "parts"))
+    secret = Key.load(Path(key), create=True, outside=(Path(input), Path(out)), progress=progress) if keyed else None
+    job = _job(source, Masker(strategy, ratio, secret, seed, size), None if keep_names else secret)
+    _warn(job, Path(out), progress)
+    inputs = (Path(input),)
+    with open_output(Path(out), plan=job.plan(), overwrite=overwrite, resume=resume, inputs=inputs) as output:
+        _run(job, output, workers or cores(), progress)
+        result = _result(job, output, Path(out))
+        output.finish(_manifest(result))
+    return result
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What is done to each face, and in which order; safe to use from many threads.
+
+    `names`: of the source's faces; `order`: their numbers as they are written; `repeated`: those refused for their
+    name; `key`: what new names come from, None where they are kept.
+    """
+
+    source: FaceSource
+    names: Sequence[Name]
+    order: Sequence[int]
+    repeated: frozenset[int]
+    masker: Masker
+    key: Key | None
+
+    def plan(self) -> dict[str, Any]:
+        """All that decides on the output's bytes: what a resumed run must have in common with the stopped one."""
+        names = hashlib.sha256()
+        for name in self.names:
+            names.update(repr(name).encode("utf-8", "surrogatepass") + b"\n")
+        masker, path = self.masker, self.source.path
+        return {
+            "command": "mask",
+            "version": __version__,
+            "strategy": masker.strategy,
+            "hidden": masking.count_to_hide(masker.strategy, masker.ratio),
+            "key_id": _key_id(masker),
+            "seed": masker.seed,
+            "keep_names": self.key is None,
+            "size": masker.size,
+            "unit": UNIT,
+            "faces": len(self.order),
+            "input_names": names.hexdigest(),
+            "input_bytes": path.stat().st_size if path.is_file() else None,
+        }
+
+    def face(self, index: int) -> tuple[Name, MaskedFace] | FaceError:
+        """Face `index` masked, with its name in the output; or why it was not."""
+        try:
+            if index in self.repeated:
+                raise FaceError("same-name", "another face of this person has this name; rename one of the two")
+            name = self.names[index]
+            return self.key.name(name) if self.key else name, self.masker.face(self.source.read(index), name)
+        except FaceError as error:
+            return error
+
+
+def _refuse_masked(source: FaceSource, progress: Progress) -> None:
+    """What is masked already is not masked again: by its manifest, or because the first faces are transparent."""
+    if not len(source) and not source.refused:
+        raise InputError(f"{source.path} holds no faces; --in takes a folder of images or a .rec")
+    manifest = read_manifest(source.path)
+    masked = [
+        verdict for index in range(min(PROBED, len(source))) if (verdict := _is_masked(source, index)) is not None
+    ]
+    if (manifest and manifest.command == "mask") or (masked and all(masked)):
+        raise UsageError(f"{source.path} is masked already; --in takes the raw faces")
+    if manifest and manifest.command == "reconstruct":
+        progress.notice(f"{source.path} is a released dataset: masking it hides faces that a model has drawn")
+
+
+def _is_masked(source: FaceSource, index: int) -> bool | None:
+    """None where the face cannot be read at all."""
+    try:
+        decode(source.read(index))
+    except FaceError as error:
+        return True if error.reason == "has-alpha" else None
+    return False
+
+
+def _job(source: FaceSource, masker: Masker, key: Key | None) -> _Job:
+    names = [source.name(index) for index in range(len(source))]
+    order, repeated = keyed_order(names, key) if key else kept_order(names)
+    return _Job(source, names, order, frozenset(repeated), masker, key)
+
+
+def _warn(job: _Job, out: Path, progress: Progress) -> None:
+    """Says where this release and another one of the same photos show more of a face together than either alone."""
+    if job.masker.strategy != "random":
+        progress.notice(
+            f"strategy {job.masker.strategy!r} hides other patches than the other strategies do: do not release one "
+            "photo under two of them, together they show more of the face"
+        )
+    if job.masker.seed is not None and job.key:
+        progress.notice(
+            f"masks follow seed {job.masker.seed} and the photos' names, and a seed is no secret: who guesses both can "
+            "confirm a name by its mask; for a release leave --seed out"
+        )
+    before = read_manifest(out) if os.path.lexists(out) else None
+    if before is None or before.command != "mask":
+        return
+    if before.key_id != _key_id(job.masker):
+        progress.notice(
+            f"{out} was made with another key (key_id {before.key_id}): where both were released, their masks add up "
+            "and names differ; --key FILE takes the earlier key"
+        )
+    if before.strategy != job.masker.strategy:
+        progress.notice(
+            f"{out} was made with strategy {before.strategy!r}: where both are released, they show more together"
+        )
+
+
+def _run(job: _Job, output: Output, workers: int, progress: Progress) -> None:
+    """Masks, in order, what an interrupted run has not: decoded, masked and encoded by threads, written by this one."""
+    start = min(output.units_done * UNIT, len(job.order))
+    progress.start("mask", len(job.order), done=start)
+    refused: list[Refusal] = []
+    counts = Counter[str]()
+    todo = job.order[start:]
+    with closing(ordered_map(job.face, todo, workers)) as faces:
+        for position, (index, face) in enumerate(zip(todo, faces, strict=True), start + 1):
+            try:
+                if isinstance(face, FaceError):
+                    raise face
+                name, masked = face
+                output.write(name, masked.image)
+                counts.update(out=1, hidden=masked.hidden, resized=int(masked.resized))
+            except FaceError as error:
+                refused.append(Refusal(job.source.where(index), error.reason, error.detail))
+            if position % UNIT == 0 or position == len(job.order):
+                output.commit(refused, counts)
+                refused, counts = [], Counter()
+            progress.advance()
+
+
+def _key_id(masker: Masker) -> str | None:
+    return masker.key.key_id if masker.key else None
+
+
+def _result(job: _Job, output: Output, out: Path) -> MaskResult:
+    refused = [*job.source.refused, *output.refused]
+    places = {item.where for item in output.refused}
+    masked = (name for index, name in enumerate(job.names) if not places or job.source.where(index) not in places)
+    faces, hidden = output.tally.get("out", 0), output.tally.get("hidden", 0)
+    return MaskResult(
+        out=out,
+        faces_in=len(job.order) + len(job.source.refused),
+        faces=faces,
+        identities=len({name.identity for name in masked} - {None}),
+        refused=refused,
+        ignored=job.source.ignored,
+        strategy=job.masker.strategy,
+        ratio=hidden / (masking.TOKENS * faces) if faces else None,
+        names="keyed" if job.key else "kept",
+        key_id=_key_id(job.masker),
+        seed=job.masker.seed,
+        size=job.masker.size,
+        resized=output.tally.get("resized", 0),
+    )
+
+
+def _manifest(result: MaskResult) -> Manifest:
+    counts = {"in": result.faces_in, "out": result.faces, "refused": count_reasons(result.refused)}
+    return Manifest(
+        command="mask",
+        grid=masking.GRID,
+        mask_ratio=result.ratio,
+        counts=counts,
+        key_id=result.key_id,
+        strategy=result.strategy,
+        names=result.names,
+        seed=result.seed is not None,
+        extra={"size": result.size, "resized": result.resized} if result.size else {},
+    )
