@@ -3,8 +3,8 @@
 What is always done, whatever the format: the header is checked before anything is decoded by parsers of our own, Exif
 orientation is applied, grey and palette become RGB, CMYK becomes RGB as Pillow converts it, and samples of 16 bits
 keep their high byte. Colour profiles are ignored. Of an animation the first (or the still) picture is taken.
-A JPEG that is whole in its framing but damaged in its coded data is decoded as far as libjpeg can, which tells of it on
-stderr and nowhere else; everything else that makes a codec print is refused or left out before it is decoded.
+A JPEG that is whole in its framing but damaged in its coded data is decoded as far as libjpeg can, and a PNG damaged
+before its checksums were made is refused; of these two the codecs print a line on stderr that nothing can hold back.
 """
 
 from __future__ import annotations
