@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facemae_cli.data.faces import Name
+from facemae_cli.data.names import one_line
 from facemae_cli.errors import InputError
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]|%(?=25|[01][0-9A-F]|7F)")
@@ -45,7 +46,7 @@ class Lst:
         self.dialect = "im2rec" if len(first) > 2 and _is_number(first[1]) else "insightface"
         if self.dialect == "im2rec":
             keys = _leading_numbers(self._text, self._starts)
-            order = np.argsort(keys, kind="stable")
+            order = np.argsort(keys, kind="stable")[np.count_nonzero(keys < 0) :]
             self._keys, self._starts = keys[order], self._starts[order]
         else:
             kept = [i for i in range(len(self._starts)) if _has_number(self._fields(i))]
@@ -104,7 +105,8 @@ def _open(path: Path) -> bytes | mmap.mmap:
                 return b""
             return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except OSError as error:
-        raise InputError(f"{path}: {error.strerror or error}; mend it, or remove it to go on without names") from error
+        reason = error.strerror or str(error)
+        raise InputError(f"{one_line(str(path))} cannot be read: {reason}; mend it, or move it away") from error
 
 
 def _line_starts(text: bytes | mmap.mmap) -> NDArray[np.int64]:

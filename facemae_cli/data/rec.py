@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 
 from facemae_cli.data import sidecars
 from facemae_cli.data.faces import FaceSource, Name, Refusal
+from facemae_cli.data.headers import DEFAULT_LIMITS, Limits
 from facemae_cli.data.lst import Lst
+from facemae_cli.data.names import one_line
 from facemae_cli.data.reckeys import assign_keys
 from facemae_cli.data.recordio import HEADER_BYTES, read_payload, unpack_header
 from facemae_cli.data.recscan import ScanResult, Words, mapped, scan_words
@@ -61,22 +63,24 @@ class RecSource(FaceSource):
     refused: list[Refusal]
     ignored = 0
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, limits: Limits = DEFAULT_LIMITS) -> None:
         """Raises InputError where the file is missing, cannot be read, or holds no record."""
         self.path = Path(path)
+        self.limits = limits
         self.rec = sidecars.rec_file(self.path)
+        self._shown = one_line(str(self.rec))
         with mapped(self.rec) as (words, size):
             scanned = scan_words(words, size)
             if not len(scanned.offsets):
                 raise InputError(
-                    f"{self.rec} is no RecordIO file: no whole record in its {size} bytes (magic 0xced7230a)"
+                    f"{self._shown} is no RecordIO file: no whole record in its {size} bytes; give a .rec as"
+                    " InsightFace, im2rec or facemae writes it"
                 )
             self._file = _File(self.rec)
             table, misshapen = _read_headers(words, scanned, self._file.descriptor)
         damaged = [*scanned.problems, *misshapen]
         keys, complaints = self._assign_keys(table, {problem[0] for problem in damaged}, size)
-        where = f"{self.rec} at byte "
-        self.refused = [Refusal(where + str(at), reason, text) for at, reason, text in damaged] + complaints
+        self.refused = [Refusal(f"{self._shown} at byte {at}", *told) for at, *told in damaged] + complaints
         faces = self._choose_faces(table, keys)
         self._table = table.take(faces)
         self._keys = keys[faces]
@@ -99,13 +103,19 @@ class RecSource(FaceSource):
         return Name(None if identity is None else named.identity or identity, named.photo)
 
     def where(self, index: int) -> str:
-        return f"{self.rec} key {self._keys[index]} at byte {self._table.offset[index]}"
+        return f"{self._shown} key {self._keys[index]} at byte {self._table.offset[index]}"
 
     def read(self, index: int) -> bytes:
+        """The image bytes of face `index`.
+
+        Raises FaceError: `empty`, `too-large`, `truncated-record`; OutputError where the disk fails.
+        """
         table = self._table
         length, body = int(table.length[index]), int(table.body[index])
         if length == body:
-            raise FaceError("empty", f"{self.where(index)}: the record holds no image")
+            raise FaceError("empty", "the record holds no image")
+        if length - body > self.limits.max_bytes:
+            raise FaceError("too-large", f"{length - body} bytes, over the limit of {self.limits.max_bytes}")
         try:
             if table.parts[index] == 1:
                 data = os.pread(self._file.descriptor, length - body, int(table.offset[index]) + 8 + body)
@@ -114,19 +124,19 @@ class RecSource(FaceSource):
         except OSError as error:
             raise OutputError(f"{self.where(index)}: {error.strerror or error}") from error
         if len(data) != length - body:
-            raise FaceError("truncated-record", f"{self.where(index)}: the file was cut while it was being read")
+            raise FaceError("truncated-record", "the file was cut while it was being read")
         return data
 
     def _assign_keys(self, table: _Table, damaged: set[int], size: int) -> tuple[NDArray[np.int64], list[Refusal]]:
         text = sidecars.read_sidecar(self.rec, "idx")
         index = None if text is None else sidecars.parse_index(text)
-        where = sidecars.sidecar(self.rec, "idx")
+        where = one_line(str(sidecars.sidecar(self.rec, "idx")))
         refused = [
             Refusal(f"{where} at byte {at}", "bad-index", f"a line that is no key and offset: {line!r}")
             for at, line in (index.bad_lines if index is not None else [])
         ]
         keys, complaints = assign_keys(table.offset, table.own, ~table.empty, index, damaged, size)
-        return keys, refused + [Refusal(f"{self.rec} at byte {at}", reason, text) for at, reason, text in complaints]
+        return keys, refused + [Refusal(f"{self._shown} at byte {at}", *told) for at, *told in complaints]
 
     def _choose_faces(self, table: _Table, keys: NDArray[np.int64]) -> NDArray[np.int64]:
         """Rows of the records that are faces, by key; sets `layout`. Empty ones stay, to be refused on reading."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from facemae_cli.data.names import one_line
 from facemae_cli.errors import InputError
 
 MAGIC = 0xCED7230A
@@ -73,11 +75,15 @@ def mapped(path: Path) -> Iterator[tuple[Words, int]]:
     Raises InputError where the file is missing or cannot be read.
     """
     try:
-        with path.open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
+        with open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as file:
+            state = os.fstat(file.fileno())
+            if not stat.S_ISREG(state.st_mode):
+                raise InputError(f"{one_line(str(path))} is a folder, a pipe or a device: give a .rec file")
+            size = state.st_size
             view = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if size else b""
     except OSError as error:
-        raise InputError(f"{path}: {error.strerror or error}") from error
+        reason = error.strerror or str(error)
+        raise InputError(f"{one_line(str(path))} cannot be read: {reason}; give a .rec file") from error
     # The map is not closed by hand: arrays may still look into it, and it goes with the last of them.
     yield np.frombuffer(view, "<u4", count=size // 4), size
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from facemae_cli.data.names import one_line
 from facemae_cli.errors import InputError
 
 _LINE = re.compile(rb"(\d{1,18})\s*\t\s*(\d{1,18})\s*")
@@ -50,12 +51,13 @@ def sidecar(rec: Path, kind: str) -> Path:
 def read_sidecar(rec: Path, kind: str) -> bytes | None:
     """The bytes of a sidecar; None where it is not there. Raises InputError where it cannot be read."""
     path = sidecar(rec, kind)
+    if not path.is_file():
+        return None
     try:
         return path.read_bytes()
-    except FileNotFoundError:
-        return None
     except OSError as error:
-        raise InputError(f"{path}: {error.strerror or error}; mend it, or remove it to have it rebuilt") from error
+        shown = one_line(str(path))
+        raise InputError(f"{shown} cannot be read: {error.strerror or error}; mend it, or move it away") from error
 
 
 def parse_index(text: bytes) -> Index:

@@ -38,8 +38,9 @@ def random_record(random_: random.Random, key: int, longest: int) -> Record:
     labels = [float(np.float32(random_.uniform(-1e6, 1e6))) for _ in range(max(flag, 1))]
     if random_.random() < 0.05:
         labels[0] = float(np.frombuffer(MAGIC_BYTES, "<f4")[0])  # the magic in the header itself
-    body = bytearray(random_.randbytes(0 if random_.random() < 0.2 else random_.randrange(longest)))
-    for _ in range(random_.randrange(5)):
+    is_empty = random_.random() < 0.2
+    body = bytearray(random_.randbytes(0 if is_empty else random_.randrange(longest)))
+    for _ in range(0 if is_empty else random_.randrange(5)):
         at = random_.randrange(len(body) + 1)
         at -= at % 4 if random_.random() < 0.6 else 0
         body[at : at + 4] = MAGIC_BYTES * random_.choice([1, 1, 2])
