@@ -16,11 +16,12 @@ from facemae_cli.errors import OutputError, UsageError
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
-_GONE = {errno.ENOENT, errno.ESTALE, errno.ENOTDIR}
+_GONE = {errno.ENOENT, errno.ESTALE}
+_TAKEN = {errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENOTEMPTY}
 
 
 @contextmanager
-def disk_errors(path: Path, again: str = "run it again") -> Iterator[None]:
+def disk_errors(path: Path, again: str = "then run again") -> Iterator[None]:
     """Turns an OSError into an OutputError of one line; `again` says how to go on once the disk is mended.
 
     An OSError that names no file is told of `path`.
@@ -40,6 +41,8 @@ def _told(error: OSError) -> str:
         return f"{reason}: allow writing there or choose another place"
     if error.errno in _GONE:
         return f"{reason}: it was moved or removed while in use; bring it back"
+    if error.errno in _TAKEN:
+        return f"{reason}: something else stands there, move it away"
     return f"{reason}: mend the disk"
 
 

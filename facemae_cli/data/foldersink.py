@@ -6,6 +6,7 @@ import base64
 import errno
 import hashlib
 import os
+import unicodedata
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -32,7 +33,8 @@ class FolderSink:
     """The staged folder. A face is `identity/photo`, or `photo` at the top where its identity is None.
 
     Two faces that land in one file are `same-name`: the file system decides, so `A.jpg` and `a.jpg` are two files
-    where it tells them apart. No list of the faces is kept: a file is created only where there is none.
+    where it tells them apart. Where it does not, nor is an identity written that differs from another in case alone:
+    two people would become one. No list of the faces is kept: a file is created only where there is none.
     """
 
     def __init__(self, staged: Path, target: Path) -> None:
@@ -43,6 +45,7 @@ class FolderSink:
         self._touched: set[str] = set()
         self._written: list[bytes] = []  # hashes of the paths of this unit
         self._journaled: list[bytes] = []
+        self._spellings: dict[str, str] | None = None  # of identities, by what a caseless file system sees
 
     @property
     def moves(self) -> list[tuple[Path, Path]]:
@@ -52,25 +55,32 @@ class FolderSink:
     def begin(self) -> None:
         """An empty folder to write into."""
         self.faces.mkdir()
+        self._look_at_case()
 
     def write(self, name: Name, image: bytes) -> None:
         """Stages one face. Raises FaceError (`bad-name`, `same-name`, no image) and OSError."""
         name = Name(name.identity, with_suffix_of(name.photo, image))
         check_file_name(name)
-        folder = os.path.join(self.faces, name.identity or "")
+        self._check_spelling(name)
+        folder = os.path.join(self.faces, name.identity) if name.identity is not None else str(self.faces)
         path = os.path.join(folder, name.photo)
         try:
             descriptor = self._create(folder, path)
         except FileExistsError as error:
-            raise FaceError("same-name", f"{_shown(name)} is in the output already: rename one of the two") from error
+            raise FaceError(
+                "same-name", f"{_relative(name)!r} is in the output already: rename one of the two"
+            ) from error
         except NotADirectoryError as error:
-            raise FaceError("same-name", f"{_shown(name)} needs a folder where a photo stands: rename it") from error
+            raise FaceError(
+                "same-name", f"{_relative(name)!r} needs a folder where a photo stands: rename it"
+            ) from error
         except OSError as error:
             if error.errno not in _BAD_NAME:
                 raise
             self._unmake(folder)
-            raise FaceError("bad-name", f"{_shown(name)}: {error.strerror}; rename it") from error
-        self._written.append(_hash(os.path.relpath(path, self.faces)))
+            raise FaceError("bad-name", f"{_relative(name)!r}: {error.strerror}; rename it") from error
+        self._written.append(_hash(_relative(name)))
+        self._keep_spelling(name.identity)
         try:
             _write_all(descriptor, image)
         except BaseException:
@@ -123,13 +133,16 @@ class FolderSink:
         known = np.sort(np.frombuffer(b"".join(self._journaled), "<u8"))
         self._journaled.clear()
         found = 0
+        self.faces.mkdir(exist_ok=True)  # it may have been stopped before its folder was made
+        self._look_at_case()
         for at, folders, files in os.walk(self.faces, topdown=False):
+            identity = None if at == str(self.faces) else os.path.relpath(at, self.faces)
             for file in files:
-                path = os.path.join(at, file)
-                if _holds(known, _hash(os.path.relpath(path, self.faces))):
+                if _holds(known, _hash(_relative(Name(identity, file)))):
                     found += 1
+                    self._keep_spelling(identity)
                 else:
-                    os.unlink(path)
+                    os.unlink(os.path.join(at, file))
             for inner in folders:
                 with suppress(OSError):  # not empty
                     os.rmdir(os.path.join(at, inner))
@@ -137,6 +150,20 @@ class FolderSink:
             raise OutputError(
                 f"{self.faces}: {len(known) - found} of {len(known)} finished faces are gone: --overwrite starts over"
             )
+
+    def _look_at_case(self) -> None:
+        if _folds_case(self.faces):
+            self._spellings = {}
+
+    def _check_spelling(self, name: Name) -> None:
+        if self._spellings is not None and name.identity is not None:
+            other = self._spellings.get(_folded(name.identity), name.identity)
+            if other != name.identity:
+                raise FaceError("same-name", f"{name.identity!r} and {other!r} are one folder here: rename one of them")
+
+    def _keep_spelling(self, identity: str | None) -> None:
+        if self._spellings is not None and identity is not None:
+            self._spellings.setdefault(_folded(identity), identity)
 
     def seal(self, manifest: Manifest) -> None:
         """Completes the staged folder. Raises OSError and OutputError."""
@@ -203,5 +230,14 @@ def _holds(known: np.ndarray, digest: bytes) -> bool:
     return at < len(known) and known[at] == value
 
 
-def _shown(name: Name) -> str:
-    return repr(name.photo if name.identity is None else f"{name.identity}/{name.photo}")
+def _relative(name: Name) -> str:
+    return name.photo if name.identity is None else f"{name.identity}/{name.photo}"
+
+
+def _folds_case(folder: Path) -> bool:
+    """Whether the file system takes `faces` and `FACES` for one."""
+    return folder.with_name(folder.name.swapcase()).exists()
+
+
+def _folded(identity: str) -> str:
+    return unicodedata.normalize("NFC", identity).casefold()

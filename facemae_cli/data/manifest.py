@@ -161,4 +161,4 @@ def _parse(path: Path, text: bytes) -> Manifest:
 
 def write_manifest(path: Path, manifest: Manifest) -> None:
     """Writes `facemae.json` at `path`. Raises OutputError."""
-    write_whole(path, manifest.as_json())
+    write_whole(path, manifest.as_json(), 0o666)

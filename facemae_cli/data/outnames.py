@@ -7,6 +7,7 @@ import re
 
 from facemae_cli.data.faces import Name
 from facemae_cli.data.images import suffix_of
+from facemae_cli.data.names import check_name
 from facemae_cli.data.scan import FOREIGN_SUFFIXES, IMAGE_SUFFIXES, PASSED_OVER
 from facemae_cli.errors import FaceError
 
@@ -24,7 +25,7 @@ def with_suffix_of(photo: str, image: bytes) -> str:
     return (stem if suffix.lower() in IMAGE_SUFFIXES else photo) + suffix_of(image)
 
 
-def check_name(name: Name) -> None:
+def check_face_name(name: Name) -> None:
     """What holds for any output: raises FaceError `bad-name` for an empty, `.` or `..` component, an absolute identity,
     a separator in the photo, a NUL, or text that is not UTF-8.
     """
@@ -34,19 +35,18 @@ def check_name(name: Name) -> None:
             _refuse(part, "an empty, `.` or `..` component leads elsewhere")
         if "\0" in part:
             _refuse(part, "no file's name holds a NUL")
-        if any("\ud800" <= character <= "\udfff" for character in part):
-            _refuse(part, "it is not UTF-8")
+        check_name(part)
     if _SEPARATORS & set(name.photo):
         _refuse(name.photo, "a photo's name holds no separator")
 
 
 def check_file_name(name: Name) -> None:
-    """What holds beyond `check_name` for a face that becomes a file, so that FolderSource reads it back.
+    """What holds beyond `check_face_name` for a face that becomes a file, so that FolderSource reads it back.
 
     Raises FaceError `bad-name` for control characters (a newline and a tab are let through), hidden names, names of
     our own files, a folder that looks like an image, and a component of more than 255 bytes.
     """
-    check_name(name)
+    check_face_name(name)
     parts = _parts(name)
     for part in parts:
         if _CONTROL.search(part):

@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -22,9 +23,10 @@ from facemae_cli.data.foldersink import FolderSink
 from facemae_cli.data.manifest import Manifest
 from facemae_cli.data.recsink import RecSink
 from facemae_cli.data.staging import SUFFIX, Staging
-from facemae_cli.errors import UsageError
+from facemae_cli.errors import OutputError, UsageError
 
 Sink = FolderSink | RecSink
+JOURNAL = 1  # what its lines hold
 _AGAIN = "then run again with --resume"
 
 
@@ -43,7 +45,7 @@ class Output:
         self._staging = staging
         self._sink = sink
         self._replaces = replaces
-        self._sealed = False
+        self._sealed = False  # nothing more is written
         self._pending = False
         self._open = True
 
@@ -58,8 +60,10 @@ class Output:
     def close(self) -> None:
         """Leaves the staged part as it is and frees the lock."""
         self._open = False
-        self._sink.close()
-        self._staging.leave()
+        try:
+            self._sink.close()
+        finally:
+            self._staging.leave()
 
     def write(self, name: Name, image: bytes) -> None:
         """Stages one face, an encoded image; `name.photo` gets the suffix of what `image` holds.
@@ -68,7 +72,7 @@ class Output:
         as it was, and OutputError where the disk fails.
         """
         self._check_usable()
-        with disk_errors(self._sink.target, _AGAIN):
+        with self._disk():
             self._sink.write(name, image)
         self._pending = True
 
@@ -78,7 +82,7 @@ class Output:
         `refused` and `counts` (any sums the caller wants back) belong to the unit. Raises OutputError.
         """
         self._check_usable()
-        with disk_errors(self._sink.target, _AGAIN):
+        with self._disk():
             entry = {
                 "unit": self.units_done,
                 "mark": self._sink.flush(),
@@ -98,30 +102,43 @@ class Output:
         """
         if not self._open:
             raise RuntimeError("the output is closed")
-        with disk_errors(self._sink.target, _AGAIN):
+        with self._disk():
             if not self._sealed:
                 if self._pending:
                     self.commit()
                 _check_free(self._sink, self._replaces)
                 self._sink.seal(manifest)
                 self._staging.append({"sealed": True})
-            _put_in_place(self._staging, self._sink)
+            _put_in_place(self._staging, self._sink, self._replaces)
         self.close()
 
-    def _resume(self) -> None:
-        """Takes in the journal and cuts the staged data back to it."""
+    def go_on(self, sealed: bool) -> Output:
+        """Takes in the journal of a stopped run and cuts the staged data back to it. Raises UsageError, OutputError."""
+        self._sealed = sealed
+        if not sealed:
+            _check_free(self._sink, self._replaces)
         for entry in self._staging.entries():
             if "mark" in entry:
                 self._sink.recall(entry["mark"])
                 self._count(entry)
-            self._sealed = self._sealed or "sealed" in entry
-        if not self._sealed:
+        if not sealed:
             self._sink.restore()
+        return self
 
     def _count(self, entry: Mapping[str, Any]) -> None:
         self.units_done += 1
         self.refused += [Refusal(*item) for item in entry["refused"]]
         self.tally.update(entry["counts"])
+
+    @contextmanager
+    def _disk(self) -> Iterator[None]:
+        """Once the disk has failed nothing more is taken: what is journaled waits for --resume."""
+        try:
+            with disk_errors(self._sink.target, _AGAIN):
+                yield
+        except OutputError:
+            self._open = False
+            raise
 
     def _check_usable(self) -> None:
         if not self._open or self._sealed:
@@ -142,8 +159,8 @@ def open_output(
     target = _resolve(path)
     _check_apart(path, target, inputs)
     folder = target.with_name(target.name + SUFFIX)
-    sink = (RecSink if target.suffix == ".rec" else FolderSink)(folder, target)
-    fixed: dict[str, Any] = json.loads(json.dumps({"facemae": __version__, **plan}))
+    sink = (RecSink if target.suffix.lower() == ".rec" else FolderSink)(folder, target)
+    fixed: dict[str, Any] = json.loads(json.dumps({"journal": JOURNAL, "facemae": __version__, **plan}))
     with disk_errors(path):
         if not folder.exists():
             _check_fresh(sink, overwrite, resume)
@@ -159,8 +176,15 @@ def open_output(
 
 def _enter(staging: Staging, sink: Sink, plan: dict[str, Any], overwrite: bool, resume: bool) -> Output:
     """The output in its locked staging folder: gone on with, or started."""
-    header = staging.header()
-    if header is not None:
+    try:
+        header, sealed = staging.look()
+    except OutputError:  # a damaged journal
+        if not overwrite:
+            raise
+        header, sealed = None, False
+    if header is None:
+        staging.clear()  # what was stopped before it had a header
+    else:
         if not overwrite and not resume:
             raise UsageError(
                 f"{staging.folder} is left from a stopped run: --resume goes on with it, --overwrite starts over"
@@ -168,21 +192,18 @@ def _enter(staging: Staging, sink: Sink, plan: dict[str, Any], overwrite: bool, 
         change = _difference(header["plan"], plan) if resume else None
         if change and not overwrite:
             raise UsageError(f"--resume: the stopped run had {change}: give that again, or --overwrite to start over")
-        output = Output(staging, sink, bool(header["replaces"]) or overwrite)
+        replaces = bool(header["replaces"]) or overwrite
         if resume and not change:
-            if not any("sealed" in entry for entry in staging.entries()):
-                _check_free(sink, output._replaces)
-            output._resume()
-            return output
-        if any("sealed" in entry for entry in staging.entries()):
-            _put_in_place(staging, sink)  # it was complete: what it replaces may be half gone
+            return Output(staging, sink, replaces).go_on(sealed)
+        if sealed:  # what it replaces may be half gone, and it is complete
+            _put_in_place(staging, sink, replaces)
     _check_fresh(sink, overwrite, resume)
     staging.begin({"tool": "facemae", "plan": plan, "replaces": overwrite})
     sink.begin()
     return Output(staging, sink, overwrite)
 
 
-def _put_in_place(staging: Staging, sink: Sink) -> None:
+def _put_in_place(staging: Staging, sink: Sink, replaces: bool) -> None:
     """Moves what is sealed to where it belongs; begun and stopped anywhere, it goes on from there.
 
     What is replaced goes first, and what completes the output comes last: at no time do an old and a new file stand
@@ -191,6 +212,7 @@ def _put_in_place(staging: Staging, sink: Sink) -> None:
     staged, final = sink.moves[-1]
     if os.path.lexists(staged):
         if os.path.lexists(final):
+            _check_free(sink, replaces)
             os.rename(final, staging.old)
         for source, place in sink.moves[:-1]:
             if source.exists():
@@ -225,9 +247,9 @@ def _check_free(sink: Sink, replaces: bool) -> None:
 
 def _resolve(path: Path) -> Path:
     """Where the output really is, seen through links, so that it can be staged on the same file system."""
-    if path.suffix == ".bin" or path.name == "pairs.txt":
+    if path.suffix.lower() == ".bin" or path.name == "pairs.txt":
         raise UsageError(f"{path} names a verification pack: faces go into a folder or a .rec")
-    if path.suffix == ".rec":
+    if path.suffix.lower() == ".rec":
         return path.parent.resolve() / path.name
     target = path.resolve()
     if os.path.ismount(target):

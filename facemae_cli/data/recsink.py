@@ -13,7 +13,7 @@ from facemae_cli.data.faces import Name
 from facemae_cli.data.files import write_whole
 from facemae_cli.data.images import probe
 from facemae_cli.data.manifest import Manifest, manifest_path, write_manifest
-from facemae_cli.data.outnames import check_name, with_suffix_of
+from facemae_cli.data.outnames import check_face_name, with_suffix_of
 from facemae_cli.data.recordio import frame, pack_header
 from facemae_cli.errors import FaceError, OutputError, UsageError
 
@@ -61,7 +61,7 @@ class RecSink:
     def write(self, name: Name, image: bytes) -> None:
         """Stages one face. Raises FaceError (`bad-name`, `too-large`, no image) and OSError."""
         name = Name(name.identity, with_suffix_of(name.photo, image))
-        check_name(name)
+        check_face_name(name)
         label = self._labels.get(name.identity, len(self._labels)) if name.identity is not None else NO_IDENTITY
         key = self._images + 1
         try:
@@ -128,7 +128,7 @@ class RecSink:
             file.flush()
             os.fsync(file.fileno())
         height, width = self._shape or (0, 0)
-        write_whole(self.staged / "property", f"{len(self._labels)},{height},{width}\n")
+        write_whole(self.staged / "property", f"{len(self._labels)},{height},{width}\n", 0o666)
         write_manifest(self.staged / "facemae.json", manifest)
 
     def _stretches(self) -> Iterator[tuple[int, int]]:

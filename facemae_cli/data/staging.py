@@ -22,7 +22,6 @@ from facemae_cli.data.files import remove_tree, sync_folder
 from facemae_cli.errors import OutputError, UsageError
 
 SUFFIX = ".facemae-part"
-SCHEMA = 1
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 
 
@@ -41,11 +40,12 @@ class Staging:
         """Where what the output replaces stands while it is being replaced."""
         return self.folder / "old"
 
-    def header(self) -> dict[str, Any] | None:
-        """The journal's first line; None where no run got so far as to write it."""
-        for entry in self.entries():
-            return entry if entry.get("journal") == SCHEMA else None
-        return None
+    def look(self) -> tuple[dict[str, Any] | None, bool]:
+        """The journal's header, None where no run got so far as to write it, and whether the journal is sealed."""
+        header, last = None, {}
+        for last in self.entries():
+            header = header or last
+        return header, "sealed" in last
 
     def entries(self) -> Iterator[dict[str, Any]]:
         """The journal's whole lines, the header first. Raises OutputError where one in the middle is damaged."""
@@ -68,7 +68,7 @@ class Staging:
     def begin(self, header: dict[str, Any]) -> None:
         """Clears the folder of an earlier run and starts the journal."""
         self.clear()
-        self.append({"journal": SCHEMA, **header})
+        self.append(header)
         sync_folder(self.folder)
         sync_folder(self.folder.parent)
 

@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import errno
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from facemae_cli.data.faces import Refusal
+from facemae_cli.data.files import disk_errors, is_inside, remove_tree, require_outside, write_refused, write_whole
+from facemae_cli.errors import OutputError, UsageError
+
+
+def test_a_file_is_written_with_its_mode_and_nothing_beside_it(tmp_path: Path) -> None:
+    write_whole(tmp_path / "a", "é\n", 0o600)
+    assert (tmp_path / "a").read_bytes() == b"\xc3\xa9\n"
+    assert (tmp_path / "a").stat().st_mode & 0o777 == 0o600
+    write_whole(tmp_path / "a", b"\x00", 0o400)
+    assert (tmp_path / "a").read_bytes() == b"\x00"
+    assert (tmp_path / "a").stat().st_mode & 0o777 == 0o400
+    assert os.listdir(tmp_path) == ["a"]
+
+
+def test_a_failed_write_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_whole(tmp_path / "a", "old")
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OutputError, match=r"a: disk quota exceeded: free some space, then run again$"):
+        write_whole(tmp_path / "a", "new")
+    assert (tmp_path / "a").read_text() == "old"
+    assert os.listdir(tmp_path) == ["a"]
+
+
+def test_a_pipe_is_written_to_and_not_replaced(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    write_whole(tmp_path / "pipe", "line\n")
+    assert os.read(reader, 100) == b"line\n"
+    os.close(reader)
+    assert (tmp_path / "pipe").is_fifo()
+
+
+def test_a_folder_in_the_way_is_told(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="something else stands there"):
+        write_whole(tmp_path, "text")
+    with pytest.raises(OutputError, match="no such file or directory"):
+        write_whole(tmp_path / "missing" / "a", "text")
+
+
+@pytest.mark.parametrize(
+    ("number", "way_out"),
+    [
+        (errno.ENOSPC, "free some space"),
+        (errno.EDQUOT, "free some space"),
+        (errno.EROFS, "choose another place"),
+        (errno.EACCES, "choose another place"),
+        (errno.ENOENT, "moved or removed"),
+        (errno.EIO, "mend the disk"),
+    ],
+)
+def test_an_oserror_becomes_one_line_with_the_way_out(number: int, way_out: str) -> None:
+    with (
+        pytest.raises(OutputError, match=rf"^/x/y: [^\n]*{way_out}[^\n]*, go on so$"),
+        disk_errors(Path("/x"), "go on so"),
+    ):
+        raise OSError(number, os.strerror(number), "/x/y")
+    with pytest.raises(OutputError, match=r"^/x: "), disk_errors(Path("/x")):
+        raise OSError(number, os.strerror(number))
+
+
+def test_refused_inputs_are_json_lines_for_their_owner_alone(tmp_path: Path) -> None:
+    refused = [Refusal("raw/Ann\n🙂/1.jpg", "truncated", "ends at byte 3"), Refusal("b", "empty", "")]
+    write_refused(tmp_path / "refused", refused)
+    lines = (tmp_path / "refused").read_text().splitlines()
+    assert [Refusal(**json.loads(line)) for line in lines] == refused
+    assert (tmp_path / "refused").stat().st_mode & 0o777 == 0o600
+
+
+def test_refused_inputs_never_go_into_an_output(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"^--refused \S+/o/a/list is inside the dataset \S+/o: choose another place$"):
+        write_refused(tmp_path / "o" / "a" / "list", [], [tmp_path / "o"])
+    assert not os.listdir(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("path", "dataset", "inside"),
+    [
+        ("o/key", "o", True),
+        ("o", "o", True),
+        ("link/key", "o", True),
+        ("o2/key", "o", False),
+        ("d/key", "d/train.rec", True),
+        ("d/x/key", "d/train.rec", True),
+        ("x.lst", "x.rec", True),
+        ("x.facemae.json", "x.rec", True),
+        ("key", "x.rec", False),
+        ("d/x.lst", "x.rec", False),
+    ],
+)
+def test_what_is_inside_a_dataset(tmp_path: Path, path: str, dataset: str, inside: bool) -> None:
+    (tmp_path / "link").symlink_to("o")
+    if inside:
+        with pytest.raises(UsageError, match=r"^--key "):
+            require_outside(tmp_path / path, [tmp_path / dataset], "--key")
+    else:
+        require_outside(tmp_path / path, [tmp_path / dataset], "--key")
+
+
+def test_inside_is_told_by_the_folder_and_not_by_its_spelling(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    assert is_inside(Path("a/b/c"), tmp_path / "a")
+    assert is_inside(Path("a/../a/b"), Path("a"))
+    assert not is_inside(Path("a/../ab"), Path("a"))
+
+
+def test_removing_a_tree_follows_no_link(tmp_path: Path) -> None:
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / "file").write_text("")
+    (tmp_path / "tree" / "inner").mkdir(parents=True)
+    (tmp_path / "tree" / "inner" / "folder").symlink_to(tmp_path / "kept", target_is_directory=True)
+    (tmp_path / "tree" / "file").symlink_to(tmp_path / "kept" / "file")
+    remove_tree(tmp_path / "tree")
+    remove_tree(tmp_path / "tree")
+    assert [p.name for p in tmp_path.rglob("*")] == ["kept", "file"]

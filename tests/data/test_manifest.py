@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from facemae_cli import __version__
+from facemae_cli.data.manifest import MAX_BYTES, Manifest, manifest_path, read_manifest, write_manifest
+from facemae_cli.errors import InputError
+
+FULL = Manifest(
+    "reconstruct",
+    model={"kind": "mae", "sha256": "0" * 64},
+    grid=14,
+    mask_ratio=0.75,
+    counts={"in": 3, "out": 1, "refused": {"truncated": 2}},
+    key_id="0123456789abcdef",
+    strategy="random",
+    names="copied",
+    seed=True,
+    extra={"precision": "bf16", "batch_size": 64, "halved": False},
+)
+
+
+def test_the_bytes_are_these(tmp_path: Path) -> None:
+    write_manifest(tmp_path / "facemae.json", replace(FULL, extra={}, model=None, version="1.0"))
+    assert (tmp_path / "facemae.json").read_text() == (
+        '{\n "command": "reconstruct",\n "counts": {\n  "in": 3,\n  "out": 1,\n  "refused": {\n   "truncated": 2\n  }\n'
+        ' },\n "extra": {},\n "grid": 14,\n "key_id": "0123456789abcdef",\n "mask_ratio": 0.75,\n "model": null,\n'
+        ' "names": "copied",\n "schema": 1,\n "seed": true,\n "strategy": "random",\n "tool": "facemae",\n'
+        ' "version": "1.0"\n}\n'
+    )
+
+
+@pytest.mark.parametrize("manifest", [FULL, Manifest("mask")])
+def test_what_is_written_is_read(tmp_path: Path, manifest: Manifest) -> None:
+    write_manifest(tmp_path / "facemae.json", manifest)
+    assert read_manifest(tmp_path) == manifest
+    assert manifest.version == __version__
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"command": "mask /home/ann"},
+        {"model": {"path": "/home/ann"}},
+        {"model": {"Ann Smith": 1}},
+        {"extra": {"note": "Ann Smith"}},
+        {"extra": {"a": [{"b": "x/y"}]}},
+        {"extra": {"a": float("nan")}},
+        {"extra": {"a": "x" * 81}},
+        {"extra": {"a": b"x"}},
+        {"counts": {"in": 1, "out": 1}},
+        {"counts": {"in": -1, "out": 1, "refused": {}}},
+        {"counts": {"in": True, "out": 1, "refused": {}}},
+        {"counts": {"in": 1, "out": 1, "refused": {"Ann's photo": 1}}},
+        {"counts": {"in": 1, "out": 1, "refused": {"empty": 1.5}}},
+        {"mask_ratio": 75},
+        {"mask_ratio": True},
+        {"grid": "14"},
+        {"seed": 3},
+        {"names": "real"},
+        {"key_id": "a b"},
+        {"strategy": ""},
+        {"schema": 2},
+        {"tool": "other"},
+    ],
+)
+def test_what_might_name_somebody_or_is_of_another_type_does_not_fit_in(change: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=f"^{next(iter(change))} is "):
+        replace(FULL, **change)
+
+
+def test_keys_of_a_newer_version_are_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "facemae.json").write_text(json.dumps({**asdict(FULL), "later": [{"any": "thing at all"}]}))
+    assert read_manifest(tmp_path) == FULL
+
+
+def test_no_manifest_is_none(tmp_path: Path) -> None:
+    assert read_manifest(tmp_path) is None
+    assert read_manifest(tmp_path / "x.rec") is None
+    (tmp_path / "file").write_text("")
+    assert read_manifest(tmp_path / "file") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (b"", "not valid JSON"),
+        (b"{", "not valid JSON"),
+        (b"\xff\xfe", "not valid JSON"),
+        (b"[" * 100_000, "not valid JSON"),
+        (b'{"schema": 1' + b"1" * 5000 + b"}", "not valid JSON"),
+        (b"[]", "not a JSON object"),
+        (b"{}", "'command' is missing"),
+        (json.dumps({**asdict(FULL), "schema": 2}).encode(), "schema 2, .* install a newer facemae"),
+        (json.dumps({**asdict(FULL), "schema": "1"}).encode(), "schema is '1'"),
+        (json.dumps({**asdict(FULL), "tool": "other"}).encode(), "tool is 'other'"),
+        (json.dumps({**asdict(FULL), "counts": None}).encode(), "counts is 'None'"),
+        (json.dumps({**asdict(FULL), "mask_ratio": float("nan")}).encode(), "mask_ratio is 'nan'"),
+        (b" " * (MAX_BYTES + 1), "over 1048576 bytes"),
+    ],
+)
+def test_a_broken_one_is_one_line(tmp_path: Path, text: bytes, said: str) -> None:
+    (tmp_path / "facemae.json").write_bytes(text)
+    with pytest.raises(InputError, match=rf"^[^\n]*facemae\.json: [^\n]*{said}[^\n]*$"):
+        read_manifest(tmp_path)
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    ),
+    st.sampled_from(sorted(asdict(FULL))),
+)
+def test_any_value_in_any_place_is_read_or_refused(
+    tmp_path_factory: pytest.TempPathFactory, value: Any, key: str
+) -> None:
+    folder = tmp_path_factory.mktemp("any")
+    (folder / "facemae.json").write_text(json.dumps({**asdict(FULL), key: value}))
+    try:
+        found = read_manifest(folder)
+    except InputError as error:
+        assert "\n" not in str(error)  # noqa: PT017
+    else:
+        assert found == replace(FULL, **{key: value})
+
+
+@pytest.mark.parametrize(
+    ("dataset", "expected"),
+    [
+        ("released", "released/facemae.json"),
+        ("x.rec", "x.facemae.json"),
+        ("a.b.rec", "a.b.facemae.json"),
+        ("d/train.rec", "d/facemae.json"),
+    ],
+)
+def test_where_it_stands(dataset: str, expected: str) -> None:
+    assert manifest_path(Path(dataset)) == Path(expected)
+
+
+def test_a_rec_in_a_folder_is_found_by_either_path_and_either_sidecar(tmp_path: Path) -> None:
+    (tmp_path / "train.rec").write_bytes(b"")
+    write_manifest(tmp_path / "train.facemae.json", Manifest("mask"))
+    assert read_manifest(tmp_path) == read_manifest(tmp_path / "train.rec") == Manifest("mask")
+    write_manifest(tmp_path / "facemae.json", FULL)
+    assert read_manifest(tmp_path) == read_manifest(tmp_path / "train.rec") == FULL
+    assert read_manifest(tmp_path / "other.rec") is None
