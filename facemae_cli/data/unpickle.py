@@ -1,0 +1,141 @@
+"""Reads the pickle of a verification pack without running anything in it (design section 3).
+
+Only the names that packs need are known: `_codecs.encode` and numpy's `_reconstruct`, `_frombuffer`, `scalar`,
+`ndarray` and `dtype`. Behind each stands a stand-in of ours, so that not even numpy's own unpickling sees the file.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+import struct
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import numpy as np
+
+_SAFE_KINDS = "biu"  # truth values and whole numbers
+_CORES = ("numpy.core", "numpy._core")
+
+
+class Refused(Exception):
+    """The pickle is broken or asks for something no pack needs; the message says what."""
+
+
+def load(data: bytes) -> Any:
+    """The value of a pickle of any protocol, Python 2's too; its `str` come as bytes, its arrays as numpy arrays.
+
+    Only lists, tuples, dicts, numbers, text, bytes and arrays of whole numbers can be in it.
+    Raises Refused, which names what was asked for.
+    """
+    try:
+        return _finished(_Unpickler(io.BytesIO(data), encoding="bytes").load())
+    except Refused:
+        raise
+    except Exception as error:  # broken pickles fail in every way there is
+        text = " ".join(str(error).split())[:120]
+        raise Refused(f"it is no whole pickle ({type(error).__name__}: {text})") from error
+
+
+def _load_bytearray(reader: Any) -> None:
+    """Protocol 5 holds the bytes of arrays so; plain bytes do, and are not set aside before they are read."""
+    (size,) = struct.unpack("<Q", reader.read(8))
+    reader.append(reader.read(size))
+
+
+class _Unpickler(pickle._Unpickler):
+    """Python's own reader in Python: the one in C takes as much memory as a file tells it to."""
+
+    dispatch: ClassVar[dict[int, Callable[[Any], None]]] = {
+        **pickle._Unpickler.dispatch,
+        pickle.BYTEARRAY8[0]: _load_bytearray,
+    }
+
+    def find_class(self, module: str, name: str) -> Any:
+        for core in _CORES:
+            if module.startswith(f"{core}."):
+                module = f"numpy.core.{module.removeprefix(core + '.')}"
+        if (module, name) not in _KNOWN:
+            raise Refused(f"it asks for {module}.{name}, which no pack needs")
+        return _KNOWN[module, name]
+
+    def persistent_load(self, pid: Any) -> Any:
+        raise Refused("it refers to objects outside the file")
+
+
+class _StandIn:
+    """Something a pickle may call, and nothing else: no attribute of it can be set from the file."""
+
+    __slots__ = ("_call",)
+
+    def __init__(self, call: Callable[..., Any]) -> None:
+        self._call = call
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self._call(*arguments)
+
+    def __setstate__(self, state: Any) -> None:
+        raise Refused("it tries to change one of the functions it may call")
+
+
+class _Kind:
+    """A numpy dtype on its way in: only what is needed to read whole numbers."""
+
+    __slots__ = ("dtype",)
+
+    def __init__(self, code: str | bytes, *_: Any) -> None:
+        self.dtype = np.dtype(code.decode("ascii") if isinstance(code, bytes) else code)
+        if self.dtype.kind not in _SAFE_KINDS:
+            raise Refused(f"it holds an array of {self.dtype}, not of whole numbers")
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        if state[1] in (">", b">"):
+            self.dtype = self.dtype.newbyteorder(">")
+
+    def array(self, data: bytes, shape: Any, order: str) -> np.ndarray:
+        return np.frombuffer(data, self.dtype).reshape(shape, order=order)  # type: ignore[call-overload]
+
+
+class _Array:
+    """A numpy array on its way in, filled by the pickle's BUILD."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, *_: Any) -> None:
+        self.value: np.ndarray | None = None
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        _, shape, kind, is_fortran, data = state
+        self.value = kind.array(data, shape, "F" if is_fortran else "C")
+
+
+def _finished(value: Any) -> Any:
+    """The value with arrays in place of their stand-ins, as deep as a pack goes: `(images, issame)`."""
+    if isinstance(value, _Array):
+        return value.value
+    if isinstance(value, list | tuple):
+        return type(value)(_finished_item(item) for item in value)
+    return value
+
+
+def _finished_item(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return type(value)(item.value if isinstance(item, _Array) else item for item in value)
+    return value.value if isinstance(value, _Array) else value
+
+
+def _encode(text: str, encoding: str | bytes = "latin1") -> bytes:
+    """How Python 3 writes bytes in the protocols of Python 2."""
+    if encoding not in ("latin1", b"latin1"):
+        raise Refused(f"it asks for the codec {str(encoding)[:40]!r}, which no pack needs")
+    return text.encode("latin1")
+
+
+_KNOWN = {
+    ("_codecs", "encode"): _StandIn(_encode),
+    ("numpy.core.multiarray", "_reconstruct"): _StandIn(_Array),
+    ("numpy.core.multiarray", "scalar"): _StandIn(lambda kind, data: kind.array(data, (), "C")[()]),
+    ("numpy.core.numeric", "_frombuffer"): _StandIn(lambda data, kind, shape, order: kind.array(data, shape, order)),
+    ("numpy", "ndarray"): _StandIn(_Array),
+    ("numpy", "dtype"): _StandIn(_Kind),
+}

@@ -1,0 +1,126 @@
+"""The pickle of a pack: every way packs were written is read, nothing in it is run."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import struct
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+import pytest
+
+from facemae_cli.data import unpickle
+from facemae_cli.data.unpickle import Refused, load
+
+IMAGES = [b"\xff\xd8one", b"\x89PNG\x00two"]
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+@pytest.mark.parametrize("same", [[True], (True, False), np.array([True, False]), [np.bool_(True), np.int64(0)]])
+def test_every_protocol(protocol: int, same: Any):
+    images, found = load(pickle.dumps((IMAGES, same), protocol))
+    assert images == IMAGES
+    assert [bool(one) for one in found] == [bool(one) for one in same]
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+@pytest.mark.parametrize("kind", ["u1", "<i8", ">i4", "?"])
+def test_arrays_of_every_protocol(protocol: int, kind: str):
+    array = np.arange(6).reshape(2, 3).astype(kind)
+    for value in (array, np.asfortranarray(array)):
+        images, _ = load(pickle.dumps(([value], [True]), protocol))
+        assert np.array_equal(images[0], array)
+
+
+def test_python_2():
+    """As Python 2.7 wrote it: bytes as BINSTRING, numpy's names of then, text as bytes."""
+    image = b"\xff\xd8" + bytes(range(256))
+    array = (
+        b"cnumpy.core.multiarray\n_reconstruct\nq\x01cnumpy\nndarray\nq\x02K\x00\x85q\x03U\x01bq\x04\x87q\x05Rq\x06"
+        b"(K\x01K\x02\x85q\x07cnumpy\ndtype\nq\x08U\x02b1q\x09K\x00K\x01\x87q\x0aRq\x0b(K\x03U\x01|q\x0cNNN"
+        b"J\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tq\x0db\x89U\x02\x01\x00q\x0etq\x0fb"
+    )
+    data = b"\x80\x02]T" + struct.pack("<I", len(image)) + image + b"aU\x03twoa" + array + b"\x86."
+    images, same = load(data)
+    assert images == [image, b"two"]
+    assert same.tolist() == [True, False]
+    assert load(b"((lp0\nS'\\xff\\xd8'\np1\na(lp2\nI01\natp3\n.") == ([b"\xff\xd8"], [True])
+
+
+class Call:
+    def __init__(self, function: Any, *arguments: Any) -> None:
+        self.reduced = function, arguments
+
+    def __reduce__(self) -> Any:
+        return self.reduced
+
+
+@pytest.mark.parametrize("protocol", [0, 2, 4])
+@pytest.mark.parametrize(
+    ("value", "name"),
+    [
+        (Call(os.system, "touch run"), "system"),
+        (Call(eval, "1"), "eval"),
+        (Call(getattr, 1, "real"), "getattr"),
+        (Call(np.load, "x.npy"), "numpy.load"),
+        (Call(np.frombuffer, b"x"), "frombuffer"),
+        (np.float64(1), "float64"),
+    ],
+)
+def test_all_else_is_refused_by_name(tmp_path, monkeypatch, protocol, value, name):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(Refused, match=name):
+        load(pickle.dumps(([value], [True]), protocol))
+    assert os.listdir(tmp_path) == []
+
+
+def test_codecs_other_than_latin1():
+    assert load(b"c_codecs\nencode\n(V\xff\nVlatin1\ntR.") == b"\xff"
+    with pytest.raises(Refused, match="codec 'zlib'"):
+        load(b"c_codecs\nencode\n(Vx\nVzlib\ntR.")
+
+
+def test_the_functions_it_may_call_stay_as_they_are():
+    with pytest.raises(Refused, match="change one of the functions"):
+        load(b"c_codecs\nencode\n(N}V_call\nNstb.")
+    assert load(b"c_codecs\nencode\n(Vx\nVlatin1\ntR.") == b"x"
+
+
+def test_arrays_of_objects():
+    with pytest.raises(Refused, match=r"object|float64"):
+        load(pickle.dumps(([np.array([b"x", None], object)], [True])))
+
+
+def test_numbers_in_the_file_take_no_memory():
+    """A memo slot of 2^32 and byte strings of 2^40: the reader in C would set memory aside for them."""
+    assert load(b"\x80\x04Nr\xff\xff\xff\xff.") is None
+    for code in (b"\x8e", b"\x96"):
+        with pytest.raises(Refused):
+            load(b"\x80\x05" + code + struct.pack("<Q", 2**40) + b"short.")
+
+
+@pytest.mark.parametrize("data", [b"", b"no pickle", b"\x80\x04]", b"Pid\n.", b"\x80\x05\x97.", b"(lp0\n", b"R."])
+def test_broken(data: bytes):
+    with pytest.raises(Refused):
+        load(data)
+
+
+def test_every_cut_and_flip_ends_in_data_or_refusal():
+    data = pickle.dumps((IMAGES, np.array([True])), 4)
+    for at in range(len(data)):
+        for damaged in (data[:at], data[:at] + bytes([data[at] ^ 255]) + data[at + 1 :]):
+            with suppress(Refused):
+                load(damaged)
+
+
+def test_names_known_are_the_six_of_the_design():
+    assert sorted(name for _, name in unpickle._KNOWN) == [
+        "_frombuffer",
+        "_reconstruct",
+        "dtype",
+        "encode",
+        "ndarray",
+        "scalar",
+    ]
