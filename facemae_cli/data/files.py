@@ -99,7 +99,7 @@ def require_outside(path: Path, datasets: Iterable[Path], option: str) -> None:
     A dataset `DIR/train.rec` is all of DIR, since that is what is handed on; of `X.rec` only X and its sidecars count.
     """
     for dataset in datasets:
-        if dataset.suffix == ".rec" and dataset.name != "train.rec":
+        if dataset.suffix.lower() == ".rec" and dataset.name != "train.rec":
             stem = f"{dataset.stem}."
             inside = path.name.startswith(stem) and same_place(path.parent, dataset.parent)
         else:
