@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import subprocess
 import sys
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -28,7 +29,7 @@ def cell(sheet: np.ndarray, row: int, column: int) -> np.ndarray:
     return sheet[top : top + CELL, left : left + CELL]
 
 
-def test_each_picture_stands_in_its_row_and_under_its_heading():
+def test_each_picture_stands_in_its_row_and_under_its_heading() -> None:
     rows = [[plain(200, 0, 0), plain(0, 200, 0)], [plain(0, 0, 200), plain(90, 90, 90)]]
     sheet = contact_sheet(rows, ["original", "masked"])
     assert sheet.dtype == np.uint8
@@ -38,7 +39,7 @@ def test_each_picture_stands_in_its_row_and_under_its_heading():
     assert (sheet[: TITLE - 2].min(axis=(0, 2)) < 128).any(), "no heading is written"
 
 
-def test_a_transparent_half_shows_the_checkerboard_and_the_black_beneath_does_not_bleed():
+def test_a_transparent_half_shows_the_checkerboard_and_the_black_beneath_does_not_bleed() -> None:
     face = np.zeros((112, 112, 4), np.uint8)
     face[:, :56] = (200, 100, 50, 255)
     shown = cell(contact_sheet([[face]], ["masked"]), 0, 0)
@@ -49,7 +50,7 @@ def test_a_transparent_half_shows_the_checkerboard_and_the_black_beneath_does_no
     assert (shown[..., 2] >= 49).all()
 
 
-def test_checks_alternate():
+def test_checks_alternate() -> None:
     shown = cell(contact_sheet([[np.zeros((8, 8, 4), np.uint8)]], ["masked"]), 0, 0)
     assert shown[0, 0, 0] == CHECKS[1]
     assert shown[0, sheets.CHECK_SIZE, 0] == CHECKS[0]
@@ -58,7 +59,7 @@ def test_checks_alternate():
 
 @pytest.mark.parametrize("count", [0, 1, 2, 5, 7, 12, 13, 37])
 @pytest.mark.parametrize("columns", [1, 3])
-def test_every_count_fits_and_every_picture_is_there(count, columns):
+def test_every_count_fits_and_every_picture_is_there(count: int, columns: int) -> None:
     rows = [[plain(10 + number, 3 + column, 77, 8) for column in range(columns)] for number in range(count)]
     sheet = contact_sheet(rows, ["title"] * columns, cell=16)
     pixels = {tuple(color) for color in sheet.reshape(-1, 3)}
@@ -67,25 +68,25 @@ def test_every_count_fits_and_every_picture_is_there(count, columns):
     assert covered == count * columns * 16 * 16
 
 
-def test_many_rows_become_blocks_side_by_side_none_of_them_empty():
+def test_many_rows_become_blocks_side_by_side_none_of_them_empty() -> None:
     sheet = contact_sheet([[plain(1, 2, 77)] * 3] * 12, ["a", "b", "c"])
     assert 1 < sheet.shape[1] / sheet.shape[0] < 3
     assert (sheet[TITLE + GAP + 5, -sheet.shape[1] // 4 :, 2] == 77).any()
 
 
-def test_a_missing_picture_leaves_its_place_free():
+def test_a_missing_picture_leaves_its_place_free() -> None:
     shown = contact_sheet([[None, plain(9, 9, 9)]], ["a", "b"])
     assert (cell(shown, 0, 0) == sheets.PAPER).all()
     assert (cell(shown, 0, 1) == 9).all()
 
 
-def test_large_pictures_are_averaged_down():
+def test_large_pictures_are_averaged_down() -> None:
     stripes = np.zeros((CELL * 4, CELL * 4, 3), np.uint8)
     stripes[:, ::2] = 200
     assert (cell(contact_sheet([[stripes]], ["a"]), 0, 0) == 100).all()
 
 
-def test_a_long_heading_stays_over_its_column():
+def test_a_long_heading_stays_over_its_column() -> None:
     sheet = contact_sheet([[plain(9, 9, 9), plain(9, 9, 9)]], ["", "reconstructed by a model of long name"])
     ink = np.flatnonzero(sheet[:TITLE].min(axis=(0, 2)) < 200)
     assert ink.min() >= LEFT + PITCH
@@ -95,12 +96,12 @@ def test_a_long_heading_stays_over_its_column():
 @pytest.mark.parametrize(
     "bad", [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3), np.float32), np.zeros((0, 4, 3), np.uint8)]
 )
-def test_what_is_no_picture_is_an_error(bad):
+def test_what_is_no_picture_is_an_error(bad: np.ndarray) -> None:
     with pytest.raises(ValueError, match="a picture is"):
         contact_sheet([[bad]], ["a"])
 
 
-def test_a_row_without_a_heading_is_an_error():
+def test_a_row_without_a_heading_is_an_error() -> None:
     with pytest.raises(ValueError, match="at most one picture a heading"):
         contact_sheet([[plain(1, 1, 1)] * 2], ["a"])
 
@@ -112,7 +113,7 @@ HISTORY = [
 ]
 
 
-def test_train_and_validation_share_a_panel_and_what_is_no_number_is_left_out():
+def test_train_and_validation_share_a_panel_and_what_is_no_number_is_left_out() -> None:
     assert sheets._panels(HISTORY) == {
         "loss": {"training": ([1, 2, 3], [5.0, 0.5, 0.25])},
         "psnr": {"validation": ([1, 3], [14.0, 15.0])},
@@ -129,7 +130,7 @@ def test_train_and_validation_share_a_panel_and_what_is_no_number_is_left_out():
         ("psnr", [1.0, 30.0], "linear"),
     ],
 )
-def test_a_log_scale_is_for_losses_that_fall_far(name, values, scale):
+def test_a_log_scale_is_for_losses_that_fall_far(name: str, values: list[float], scale: str) -> None:
     from matplotlib.figure import Figure
 
     axes = Figure().add_subplot()
@@ -139,7 +140,7 @@ def test_a_log_scale_is_for_losses_that_fall_far(name, values, scale):
 
 
 @pytest.mark.parametrize("epochs", [0, 1, 3])
-def test_curves_are_a_png_of_any_number_of_epochs(tmp_path, epochs):
+def test_curves_are_a_png_of_any_number_of_epochs(tmp_path: Path, epochs: int) -> None:
     curves(HISTORY[:epochs], tmp_path / "curves.png")
     picture = cv2.imread(str(tmp_path / "curves.png"))
     assert picture is not None
@@ -148,7 +149,7 @@ def test_curves_are_a_png_of_any_number_of_epochs(tmp_path, epochs):
     assert [path.name for path in tmp_path.iterdir()] == ["curves.png"]
 
 
-def test_curves_load_no_window_toolkit_and_importing_sheets_no_matplotlib(tmp_path):
+def test_curves_load_no_window_toolkit_and_importing_sheets_no_matplotlib(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from facemae_cli import sheets;"
         "assert 'matplotlib' not in sys.modules and 'torch' not in sys.modules;"
@@ -158,12 +159,12 @@ def test_curves_load_no_window_toolkit_and_importing_sheets_no_matplotlib(tmp_pa
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_save_png_keeps_every_pixel(tmp_path):
+def test_save_png_keeps_every_pixel(tmp_path: Path) -> None:
     image = np.arange(6 * 5 * 3, dtype=np.uint8).reshape(6, 5, 3)
     save_png(tmp_path / "a.png", image)
     assert (cv2.imread(str(tmp_path / "a.png"))[..., ::-1] == image).all()
 
 
-def test_a_folder_that_is_not_there_is_an_output_error(tmp_path):
+def test_a_folder_that_is_not_there_is_an_output_error(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="gone"):
         save_png(tmp_path / "gone" / "a.png", plain(1, 1, 1))
