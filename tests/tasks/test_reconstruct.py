@@ -1,0 +1,213 @@
+"""`reconstruct` end to end on small data: every input to every output, refusals, resuming, and what is not copied."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from models import write_embedder, write_mae
+from sources import smooth_face
+
+from facemae_cli import masking
+from facemae_cli.data import open_source
+from facemae_cli.data.images import decode, encode_jpeg, encode_png
+from facemae_cli.errors import InputError, UsageError
+from facemae_cli.tasks.mask import mask
+from facemae_cli.tasks.reconstruct import ReconstructResult, reconstruct
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(write_mae(tmp_path_factory.mktemp("models") / "small"))
+
+
+@pytest.fixture
+def masked(tmp_path: Path) -> Path:
+    """Ten masked faces of five people."""
+    raw = tmp_path / "raw"
+    for person in range(5):
+        (raw / f"Person Number {person}").mkdir(parents=True)
+        for photo in range(2):
+            data = encode_jpeg(smooth_face(10 * person + photo))
+            (raw / f"Person Number {person}" / f"{photo}.jpg").write_bytes(data)
+    mask(raw, tmp_path / "masked", key=tmp_path / "facemae.key")
+    return tmp_path / "masked"
+
+
+def release(masked: Path, out: Path, model: str, **options: object) -> ReconstructResult:
+    return reconstruct(masked, out, **{"model": model, "batch_size": "2", "precision": "fp32", **options})  # type: ignore[arg-type]
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def test_every_masked_face_becomes_a_released_one_under_its_name(tmp_path: Path, masked: Path, model: str) -> None:
+    out = tmp_path / "released"
+    result = release(masked, out, model)
+    assert (result.faces, result.faces_in, result.refused) == (10, 10, [])
+    assert result.ratio == 0.75
+    before, after = open_source(masked), open_source(out)
+    names = [[(name.identity, name.photo.split(".")[0]) for name in map(s.name, range(10))] for s in (before, after)]
+    assert names[0] == names[1]
+    assert decode(after.read(0)).shape == (112, 112, 3)
+    manifest = json.loads((out / "facemae.json").read_text())
+    assert manifest["counts"] == {"in": 10, "out": 10, "refused": {}}
+    assert manifest["model"] == {"kind": "mae", "sha256": result.model_sha256}
+    assert manifest["names"] == "copied"
+
+
+def test_folder_and_rec_in_all_four_combinations_release_the_same_faces(
+    tmp_path: Path, masked: Path, model: str
+) -> None:
+    release(masked, tmp_path / "a", model)
+    mask(tmp_path / "raw", tmp_path / "masked.rec", key=tmp_path / "facemae.key")
+    release(masked, tmp_path / "b.rec", model)
+    release(tmp_path / "masked.rec", tmp_path / "c", model)
+    release(tmp_path / "masked.rec", tmp_path / "d" / "train.rec", model)
+    released = []
+    for path in (tmp_path / "a", tmp_path / "b.rec", tmp_path / "c", tmp_path / "d"):
+        source = open_source(path)
+        faces = [(source.name(i).identity, source.name(i).photo.split(".")[0], source.read(i)) for i in range(10)]
+        released.append({face[:2]: decode(face[2]).astype(int) for face in faces})
+    for other in released[1:]:
+        assert other.keys() == released[0].keys()
+        # another order is another batch, so a last bit may fall otherwise
+        assert max(np.abs(other[name] - image).max() for name, image in released[0].items()) <= 3
+
+
+def test_two_runs_give_the_same_bytes_and_png_is_what_the_model_said(
+    tmp_path: Path, masked: Path, model: str
+) -> None:
+    release(masked, tmp_path / "a", model, format="png")
+    release(masked, tmp_path / "b", model, format="png")
+    assert files(tmp_path / "a") == files(tmp_path / "b")
+    assert all(name.endswith((".png", ".json")) for name in files(tmp_path / "a"))
+
+
+def test_mixed_ratios_and_patterns_in_one_dataset(tmp_path: Path, model: str) -> None:
+    folder = tmp_path / "masked" / "p"
+    folder.mkdir(parents=True)
+    for number, (strategy, ratio) in enumerate([("random", 0.3), ("random", 0.9), ("eyes", 0.75), ("parts", None)]):
+        order = np.random.default_rng(number).permutation(196)
+        face = masking.apply(smooth_face(number), masking.hidden(strategy, order, ratio))
+        (folder / f"{number}.png").write_bytes(encode_png(face))
+    result = release(tmp_path / "masked", tmp_path / "out", model)
+    assert result.faces == 4
+    assert result.ratio == pytest.approx((59 + 176 + 147 + 160) / (4 * 196))
+
+
+def test_what_lies_under_the_mask_cannot_matter(tmp_path: Path, masked: Path, model: str) -> None:
+    """The hidden pixels are gone already; a face that brings some along is refused, not used."""
+    path = next(masked.rglob("*.png"))
+    face = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_UNCHANGED)
+    face[..., :3][face[..., 3] == 0] = 7
+    path.write_bytes(cv2.imencode(".png", face)[1].tobytes())
+    result = release(masked, tmp_path / "out", model)
+    assert [(item.reason, item.where) for item in result.refused] == [("colour-under-mask", str(path))]
+    assert result.faces == 9
+
+
+def test_a_raw_dataset_is_refused_as_a_whole_and_a_raw_face_by_name(tmp_path: Path, masked: Path, model: str) -> None:
+    with pytest.raises(UsageError, match="holds faces without a mask: a raw face must never pass through"):
+        release(tmp_path / "raw", tmp_path / "out", model)
+    (masked / "stray").mkdir()
+    (masked / "stray" / "raw.jpg").write_bytes(encode_jpeg(smooth_face(99)))
+    result = release(masked, tmp_path / "out", model)
+    assert [(item.reason, Path(item.where).name) for item in result.refused] == [("no-mask", "raw.jpg")]
+    assert json.loads((tmp_path / "out" / "facemae.json").read_text())["counts"]["refused"] == {"no-mask": 1}
+
+
+def test_faces_masked_elsewhere_need_their_colour(tmp_path: Path, model: str) -> None:
+    folder = tmp_path / "masked"
+    folder.mkdir()
+    for number in range(3):
+        hidden = masking.hidden("random", np.random.default_rng(number).permutation(196))
+        face = np.maximum(smooth_face(number), 30)
+        face[masking.per_pixel(hidden, 112, 112)] = 0
+        (folder / f"{number}.png").write_bytes(encode_png(face))
+    with pytest.raises(UsageError, match="for faces masked elsewhere say --mask-color"):
+        release(folder, tmp_path / "out", model)
+    assert release(folder, tmp_path / "out", model, mask_color="000000").ratio == 0.75
+
+
+def test_wrong_options_and_models_are_one_clear_error(tmp_path: Path, masked: Path, model: str) -> None:
+    out = tmp_path / "out"
+    embedder = write_embedder(tmp_path / "embedder.onnx")
+    bare = write_mae(tmp_path / "bare", weights=False)
+    cases = [
+        ({"model": "no-such-model"}, "neither a path nor a model of the zoo"),
+        ({"model": str(tmp_path / "raw")}, "not a model"),
+        ({"model": str(embedder)}, "kind embedder; one of kind mae is needed"),
+        ({"model": str(bare)}, "an architecture without weights"),
+        ({"batch_size": "0"}, "--batch-size '0'"),
+        ({"format": "gif"}, "--format 'gif'"),
+        ({"workers": 0}, "--workers 0"),
+        ({"preview": out / "sheet.png"}, "--preview"),
+        ({"device": "toaster"}, "'toaster' is no device"),
+    ]
+    for options, message in cases:
+        with pytest.raises((UsageError, InputError), match=message) as caught:
+            release(masked, out, **{"model": model, **options})  # type: ignore[arg-type]
+        assert "\n" not in str(caught.value)
+        assert not out.exists()
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="holds no faces"):
+        release(tmp_path / "empty", out, model)
+    with pytest.raises(UsageError):
+        release(masked, masked / "inside", model)
+
+
+def test_the_preview_shows_masked_and_released_faces(tmp_path: Path, masked: Path, model: str) -> None:
+    release(masked, tmp_path / "out", model, preview=tmp_path / "sheet.png")
+    sheet = decode((tmp_path / "sheet.png").read_bytes())
+    assert sheet.shape[0] > 128
+    assert sheet.shape[1] > 256
+
+
+def test_a_killed_run_goes_on_to_the_same_bytes(tmp_path: Path, masked: Path, model: str) -> None:
+    """Killed as by `kill -9` in the middle of the second unit, twice, then resumed."""
+    script = (
+        "import os, signal, sys\n"
+        "from facemae_cli.data.outputs import Output\n"
+        "from facemae_cli.tasks.reconstruct import reconstruct\n"
+        "commit, writes = Output.write, []\n"
+        "def write(self, name, image):\n"
+        "    writes.append(name)\n"
+        "    if len(writes) == int(sys.argv[4]): os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    commit(self, name, image)\n"
+        "Output.write = write\n"
+        "reconstruct(sys.argv[1], sys.argv[2], model=sys.argv[3], batch_size='1', resume=sys.argv[5] == 'resume')\n"
+    )
+    release(masked, tmp_path / "whole", model, batch_size="1")
+    out = tmp_path / "broken"
+    for at, how in (("6", "fresh"), ("1", "resume")):
+        command = [sys.executable, "-c", script, str(masked), str(out), model, at, how]
+        assert subprocess.run(command, check=False, capture_output=True).returncode == -signal.SIGKILL
+        assert not out.exists()
+    result = release(masked, out, model, batch_size="1", resume=True)
+    assert result.faces == 10
+    assert files(out) == files(tmp_path / "whole")
+    assert sorted(os.listdir(tmp_path)) == ["broken", "facemae.key", "masked", "raw", "whole"]
+
+
+def test_resuming_otherwise_than_begun_is_refused(tmp_path: Path, masked: Path, model: str, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    from facemae_cli.data.outputs import Output
+
+    def fail(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Output, "finish", fail)
+        with pytest.raises(KeyboardInterrupt):
+            release(masked, tmp_path / "out", model)
+    with pytest.raises(UsageError, match="batch_size"):
+        release(masked, tmp_path / "out", model, batch_size="4", resume=True)
+    assert release(masked, tmp_path / "out", model, resume=True).faces == 10
