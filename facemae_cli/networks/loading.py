@@ -14,7 +14,6 @@ from facemae_cli.card import Card, Model
 from facemae_cli.errors import InputError
 from facemae_cli.networks.embedder import Embedder
 
-
 if TYPE_CHECKING:
     from facemae_cli.networks.mae import MaskedAutoencoder
 
@@ -26,11 +25,13 @@ def build_mae(card: Card) -> MaskedAutoencoder:
     try:
         return MaskedAutoencoder(**(card.architecture or {}))
     except (TypeError, ValueError, AssertionError, RuntimeError) as error:
-        raise InputError(f"{card.name or 'card'}: `architecture` builds no autoencoder: {_first_line(error)}") from error
+        raise InputError(
+            f"{card.name or 'card'}: `architecture` builds no autoencoder: {_first_line(error)}"
+        ) from error
 
 
 def load_mae(model: Model, device: torch.device | str = "cpu") -> MaskedAutoencoder:
-    """The autoencoder of `model` with its weights, in float32, in evaluation mode. Raises InputError without weights."""
+    """The autoencoder of `model` with its weights, in float32 and evaluation mode. Raises InputError without weights."""
     if model.weights is None:
         raise InputError(f"{model.name} is an architecture without weights; `facemae fit --model {model.name}` fits it")
     network = build_mae(model.card)
@@ -79,4 +80,4 @@ def _network(model: Model) -> nn.Module:
 
     if model.weights is None:
         raise InputError(f"{model.path}: the embedder has no weights")
-    return load_onnx(model.weights)
+    return load_onnx(model.weights, model.card.input.size)
