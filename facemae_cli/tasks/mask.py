@@ -72,8 +72,9 @@ class MaskResult:
 
     def summary(self) -> list[tuple[str, str]]:
         """The result for a person."""
+        people = f"of {self.identities} people" if self.identities else "without identities"
         rows = [
-            ("masked", f"{self.faces} of {self.faces_in} faces of {self.identities} people -> {self.out}"),
+            ("masked", f"{self.faces} of {self.faces_in} faces {people} -> {self.out}"),
             ("hidden", f"{100 * (self.ratio or 0):.1f} % of each face ({self.strategy}, by {self._masks_from()})"),
             (
                 "names",

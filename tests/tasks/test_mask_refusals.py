@@ -1,0 +1,175 @@
+"""What `mask` refuses, what it warns of, and its exit codes."""
+
+import json
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from maskcases import (
+    OTHER,
+    SECRET,
+    Listener,
+    encoded,
+    key_file,
+    make_folder,
+    pixels,
+    put,
+    tree,
+)
+
+from facemae_cli.app import main
+from facemae_cli.data.manifest import Manifest, write_manifest
+from facemae_cli.errors import InputError, UsageError
+from facemae_cli.keys import Key
+from facemae_cli.tasks.mask import mask
+
+
+@pytest.fixture
+def raw(tmp_path):
+    return make_folder(tmp_path / "raw")
+
+
+@pytest.fixture
+def key(tmp_path):
+    return key_file(tmp_path / "the.key")
+
+
+def test_sides_that_14_does_not_divide_are_refused_with_the_way_out(tmp_path, key):
+    put(tmp_path / "raw" / "anna" / "1.png", encoded(pixels(1), ".png"))
+    put(tmp_path / "raw" / "anna" / "2.png", encoded(pixels(2, 112, 100), ".png"))
+    result = mask(tmp_path / "raw", tmp_path / "masked", key=key)
+    assert result.faces == 1
+    (refused,) = result.refused
+    assert (Path(refused.where).name, refused.reason) == ("2.png", "bad-size")
+    assert "100x112" in refused.detail
+    assert "--size 112" in refused.detail
+    manifest = json.loads((tmp_path / "masked" / "facemae.json").read_text())
+    assert manifest["counts"] == {"in": 2, "out": 1, "refused": {"bad-size": 1}}
+
+
+def test_broken_faces_are_refused_and_the_others_masked(raw, key, tmp_path):
+    put(raw / "Ottoline-Vavasour" / "cut.jpg", encoded(pixels(9))[:-300])
+    put(raw / "Ottoline-Vavasour" / "text.jpg", b"this is no image")
+    put(raw / "Nobody-Left" / "empty.jpg", b"")
+    masked = np.dstack([pixels(8), np.full((112, 112), 255, np.uint8)])
+    masked[:8, :8] = 0
+    put(raw / "Ottoline-Vavasour" / "masked.png", cv2.imencode(".png", masked)[1].tobytes())
+    result = mask(raw, tmp_path / "masked", key=key)
+    assert (result.faces_in, result.faces, result.identities) == (13, 9, 3)
+    assert {Path(item.where).name: item.reason for item in result.refused} == {
+        "cut.jpg": "truncated",
+        "text.jpg": "not-an-image",
+        "empty.jpg": "empty",
+        "masked.png": "has-alpha",
+    }
+    counts = json.loads((tmp_path / "masked" / "facemae.json").read_text())["counts"]
+    assert counts == {
+        "in": 13,
+        "out": 9,
+        "refused": {"empty": 1, "has-alpha": 1, "not-an-image": 1, "truncated": 1},
+    }
+
+
+def test_what_is_masked_already_is_refused(raw, key, tmp_path):
+    mask(raw, tmp_path / "masked", key=key)
+    with pytest.raises(UsageError, match="masked already"):
+        mask(tmp_path / "masked", tmp_path / "twice", key=key)
+    (tmp_path / "masked" / "facemae.json").unlink()
+    with pytest.raises(UsageError, match="masked already"):
+        mask(tmp_path / "masked", tmp_path / "twice", key=key)
+    mask(raw, tmp_path / "masked.rec", key=key)
+    with pytest.raises(UsageError, match="masked already"):
+        mask(tmp_path / "masked.rec", tmp_path / "twice", key=key)
+    assert not (tmp_path / "twice").exists()
+
+
+def test_an_opaque_alpha_channel_is_a_raw_face(tmp_path, key):
+    face = np.dstack([pixels(1), np.full((112, 112), 255, np.uint8)])
+    put(tmp_path / "raw" / "anna" / "1.png", cv2.imencode(".png", face)[1].tobytes())
+    assert mask(tmp_path / "raw", tmp_path / "masked", key=key).faces == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"ratio": 0.1}, "the smallest ratio is 0.205"),
+        ({"ratio": 1.0}, "the largest ratio"),
+        ({"strategy": "parts", "ratio": 0.75}, "leave --ratio out"),
+        ({"strategy": "nose"}, "random, eyes, mouth, parts"),
+        ({"size": 100}, "--size 100"),
+        ({"size": 0}, "--size 0"),
+        ({"size": 14 * 1000}, "--size 14000"),
+        ({"workers": 0}, "--workers 0"),
+    ],
+)
+def test_options_that_can_not_be_carried_out_make_neither_output_nor_key(raw, tmp_path, options, message):
+    with pytest.raises(UsageError, match=message):
+        mask(raw, tmp_path / "masked", key=tmp_path / "new.key", **options)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["raw"]
+
+
+@pytest.mark.parametrize("place", ["raw/the.key", "raw/deep/the.key", "masked/the.key"])
+def test_a_key_inside_input_or_output_is_refused(raw, tmp_path, place):
+    with pytest.raises(UsageError, match="--key"):
+        mask(raw, tmp_path / "masked", key=tmp_path / place)
+    assert not (tmp_path / place).exists()
+
+
+def test_out_that_exists_or_lies_inside_the_input_is_refused(raw, key, tmp_path):
+    mask(raw, tmp_path / "masked", key=key)
+    before = tree(tmp_path / "masked")
+    for out in (tmp_path / "masked", raw / "masked", tmp_path):
+        with pytest.raises(UsageError):
+            mask(raw, out, key=key, ratio=0.5)
+    assert tree(tmp_path / "masked") == before
+    assert not (raw / "masked").exists()
+
+
+def test_an_input_without_faces(tmp_path, key):
+    (tmp_path / "raw").mkdir()
+    with pytest.raises(InputError, match="no faces"):
+        mask(tmp_path / "raw", tmp_path / "masked", key=key)
+    with pytest.raises(InputError):
+        mask(tmp_path / "missing", tmp_path / "masked", key=key)
+
+
+def test_overwriting_a_release_of_another_key_or_strategy_is_said(raw, key, tmp_path):
+    quiet, other_key, other_strategy = Listener(), Listener(), Listener()
+    mask(raw, tmp_path / "masked", key=key)
+    mask(raw, tmp_path / "masked", key=key, ratio=0.5, overwrite=True, progress=quiet)
+    mask(raw, tmp_path / "masked", key=key_file(tmp_path / "o.key", OTHER), overwrite=True, progress=other_key)
+    mask(raw, tmp_path / "masked", key=tmp_path / "o.key", strategy="eyes", overwrite=True, progress=other_strategy)
+    assert quiet.lines == []
+    assert [line for line in other_key.lines if Key(SECRET).key_id in line and "another key" in line]
+    assert [line for line in other_strategy.lines if "'random'" in line and "show more together" in line]
+
+
+def test_the_command_and_its_exit_codes(raw, key, tmp_path, capsys):
+    options = ["mask", "--in", str(raw), "--key", str(key)]
+    assert main([*options, "--out", str(tmp_path / "a"), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["faces"] == {"in": 9, "out": 9, "refused": {}}
+    assert told["key_id"] == Key(SECRET).key_id
+    put(raw / "Ottoline-Vavasour" / "cut\n.jpg", encoded(pixels(9))[:-300])
+    refused = tmp_path / "refused.jsonl"
+    assert main([*options, "--out", str(tmp_path / "b.rec"), "--json", "--refused", str(refused)]) == 3
+    output = capsys.readouterr()
+    assert [item["reason"] for item in json.loads(output.out)["refused"]] == ["truncated"]
+    assert "truncated" in output.err
+    assert "Ottoline" in refused.read_text()
+    assert os.stat(refused).st_mode & 0o077 == 0
+    assert main([*options, "--out", str(tmp_path / "a")]) == 2
+    assert main([*options, "--out", str(tmp_path / "c"), "--strategy", "parts", "--ratio", "0.5"]) == 2
+    assert main(["mask", "--in", str(tmp_path / "a"), "--key", str(key), "--out", str(tmp_path / "d")]) == 2
+    errors = capsys.readouterr().err
+    assert SECRET.hex() not in errors + output.err + output.out
+    assert len([line for line in errors.splitlines() if "error" in line]) == 3
+
+
+def test_masking_a_released_dataset_is_said(raw, key, tmp_path):
+    write_manifest(raw / "facemae.json", Manifest(command="reconstruct"))
+    listener = Listener()
+    assert mask(raw, tmp_path / "masked", key=key, progress=listener).faces == 9
+    assert [line for line in listener.lines if "is a released dataset" in line]
