@@ -1,0 +1,35 @@
+"""`facemae demo`: the whole way on drawn people."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from facemae_cli.commands._options import Json, Overwrite
+from facemae_cli.console import Console
+
+
+def demo(
+    out: Annotated[Path, typer.Option("--out", help="The folder to make.")] = Path("facemae-demo"),
+    people: Annotated[int, typer.Option("--people", help="How many people to draw.")] = 40,
+    photos: Annotated[int, typer.Option("--photos", help="Photos of each of them.")] = 5,
+    seed: Annotated[int, typer.Option("--seed", help="Which people: another number draws others.")] = 0,
+    model: Annotated[
+        str, typer.Option("--model", help="A fitted autoencoder: a bundled name, a folder, or hf-hub:owner/name.")
+    ] = "facemae-tiny",
+    overwrite: Overwrite = False,
+    json: Json = False,
+) -> int:
+    """Show the whole way on drawn people who do not exist: raw, masked and released faces, and a contact sheet."""
+    from facemae_cli.tasks.demo import demo as task
+
+    with Console(json=json, outputs=(out,)) as console:
+        result = task(out, people=people, photos=photos, seed=seed, model=model, overwrite=overwrite, progress=console)
+        return console.finish(result)
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command to the app."""
+    app.command("demo")(demo)
