@@ -1,0 +1,269 @@
+"""Turn a dataset of faces, or a verification pack, into any other format; the images stay the bytes they are."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facemae_cli import __version__
+from facemae_cli.data import kind_of, open_source
+from facemae_cli.data.faces import FaceSource, Name, Refusal, count_reasons, fingerprint
+from facemae_cli.data.files import is_inside, write_whole
+from facemae_cli.data.images import probe
+from facemae_cli.data.manifest import Manifest, read_manifest, write_manifest
+from facemae_cli.data.outputs import Output, open_output
+from facemae_cli.data.packs import PackSource, open_pack, pack_bytes
+from facemae_cli.data.pairs import FOLDS, Photo, draw_pairs, format_pairs
+from facemae_cli.data.threads import cores, ordered_map
+from facemae_cli.errors import FaceError, InputError, UsageError
+from facemae_cli.progress import SILENT, Progress
+
+UNIT = 512  # faces made durable together
+PAIRS = 6000  # as LFW has
+
+
+@dataclass
+class ConvertResult:
+    """What `convert` did: `faces` of `faces_in` are in `out` now, and `pairs` where it is a verification pack."""
+
+    input: Path
+    out: Path
+    format_in: str
+    format_out: str
+    faces_in: int
+    faces: int = 0
+    pairs: int | None = None
+    notes: list[str] = field(default_factory=list)
+    refused: list[Refusal] = field(default_factory=list)
+
+    def as_json(self) -> dict[str, Any]:
+        """The result for machines; the refused inputs are listed by whoever shows it."""
+        return {
+            "command": "convert",
+            "in": str(self.input),
+            "out": str(self.out),
+            "format": {"in": self.format_in, "out": self.format_out},
+            "faces": {"in": self.faces_in, "out": self.faces, "refused": count_reasons(self.refused)},
+            "pairs": self.pairs,
+            "notes": self.notes,
+        }
+
+    def summary(self) -> list[tuple[str, str]]:
+        """The result for a person."""
+        rows = [("converted", f"{self.faces} of {self.faces_in} faces -> {self.out}")]
+        rows += [] if self.pairs is None else [("pairs", str(self.pairs))]
+        return rows + [("note", note) for note in self.notes]
+
+
+def convert(
+    input: Path,
+    out: Path,
+    *,
+    pairs: int | None = None,
+    seed: int = 0,
+    overwrite: bool = False,
+    resume: bool = False,
+    workers: int | None = None,
+    progress: Progress = SILENT,
+) -> ConvertResult:
+    """Copies every face of `input` into `out`: from and to a folder, a `.rec`, a `.bin`, or a folder with `pairs.txt`.
+
+    Image bytes are copied as they are, metadata included, and names are copied and never hashed. A pack becomes a
+    folder with a `pairs.txt`, or a `.rec` without pairs. Where a pack is made of faces that have no `pairs.txt`,
+    `pairs` of them (None: 6000) are drawn by LFW's protocol from `seed`. `workers` None: one thread a CPU core.
+    Raises UsageError, InputError and OutputError; a face whose image is damaged is refused and listed in the result.
+    """
+    input, out = Path(input), Path(out)
+    if workers is not None and workers < 1:
+        raise UsageError(f"--workers {workers} reads nothing; give 1 or more")
+    if pairs is not None and pairs < 2 * FOLDS:
+        raise UsageError(f"--pairs {pairs} is under {2 * FOLDS}, one of each kind in each of {FOLDS} folds")
+    source, target = _open(input, out), kind_of(out)
+    if pairs is not None and (isinstance(source, PackSource) or target != "pack"):
+        raise UsageError("--pairs draws pairs for a .bin or pairs.txt out of faces that have none; leave it out here")
+    result = ConvertResult(input, out, source.kind, target, len(source) + len(source.refused))
+    result.refused += source.refused
+    job = _Job(source, result, workers or cores(), progress)
+    if target == "pack" and out.name != "pairs.txt":
+        _refuse_existing(input, out, overwrite, resume)
+        job.write_bin(_Pairs.of(source, pairs, seed, result))
+    elif target == "pack" or (target == "folder" and isinstance(source, PackSource)):
+        job.write_folder(
+            out if target == "folder" else out.parent, _Pairs.of(source, pairs, seed, result), overwrite, resume
+        )
+    else:
+        job.copy(out, source.name, overwrite, resume)
+    return result
+
+
+def _open(input: Path, out: Path) -> FaceSource:
+    """The input; a folder with a `pairs.txt` counts as a pack where a pack is made of it."""
+    if input.is_dir() and (input / "pairs.txt").is_file() and kind_of(out) == "pack":
+        return open_pack(input / "pairs.txt")
+    return open_pack(input) if input.exists() and kind_of(input) == "pack" else open_source(input)
+
+
+def _refuse_existing(input: Path, out: Path, overwrite: bool, resume: bool) -> None:
+    if is_inside(out, input) or (input.name == "pairs.txt" and is_inside(out, input.parent)):
+        raise UsageError(f"--out {out} is inside the input {input}: choose a place outside it")
+    if out.exists() and resume and not overwrite:
+        raise UsageError(f"--resume: {out} is complete already; --overwrite makes it anew")
+    if out.exists() and not overwrite:
+        raise UsageError(f"{out} exists: choose another --out, or --overwrite to replace it once all is done")
+
+
+@dataclass(frozen=True)
+class _Pairs:
+    """Pairs of a source's faces: `faces` (n, 2) int64 indexes, `same` (n,) bool; `photos`: how each face is called."""
+
+    faces: NDArray[np.int64]
+    same: NDArray[np.bool_]
+    photos: list[Photo | None]
+
+    @classmethod
+    def of(cls, source: FaceSource, count: int | None, seed: int, result: ConvertResult) -> _Pairs:
+        """A pack's own, or else drawn ones, of which `result` gets a note. Raises InputError."""
+        if isinstance(source, PackSource):
+            return cls(source.pairs, source.same, [source.photo(index) for index in range(len(source))])
+        identities = [source.name(index).identity for index in range(len(source))]
+        faces, same = draw_pairs(identities, count or PAIRS, seed)
+        few = f", as many as its people allow of {count or PAIRS}" if len(same) < (count or PAIRS) else ""
+        result.notes.append(f"{len(same)} pairs were drawn from seed {seed}{few}")
+        numbers: Counter[str] = Counter()
+        photos = []
+        for identity in identities:
+            numbers[identity or ""] += 1
+            photos.append(None if identity is None else Photo(identity, numbers[identity]))
+        return cls(faces, same, photos)
+
+    def without(self, lost: Collection[int], result: ConvertResult) -> _Pairs:
+        """The pairs both of whose faces are left; `result` gets their number. Raises InputError where none are."""
+        left = np.flatnonzero(np.isin(self.faces, list(lost), invert=True).all(axis=1))
+        result.pairs = len(left)
+        if not result.pairs:
+            raise InputError(f"{result.input}: not one of its {len(self.same)} pairs has two whole images")
+        if len(left) < len(self.same):
+            result.notes.append(f"{len(self.same) - len(left)} pairs are left out, since a face of theirs is refused")
+        return _Pairs(self.faces[left], self.same[left], self.photos)
+
+
+@dataclass
+class _Job:
+    """One run: what is read, by how many threads, and the result that is filled in."""
+
+    source: FaceSource
+    result: ConvertResult
+    workers: int
+    progress: Progress
+
+    def face(self, index: int) -> bytes | FaceError:
+        """The bytes of a face, whole by their framing; nothing is decoded."""
+        try:
+            data = self.source.read(index)
+            probe(data)
+            return data
+        except FaceError as error:
+            return error
+
+    def refusal(self, index: int, error: FaceError) -> Refusal:
+        return Refusal(self.source.where(index), error.reason, error.detail)
+
+    def write_bin(self, pairs: _Pairs) -> None:
+        """A `.bin` of the pairs, and its manifest beside it as `X.bin.facemae.json`."""
+        wanted = np.unique(pairs.faces).tolist()
+        self.progress.start("convert", len(wanted))
+        images: dict[int, bytes] = {}
+        with closing(ordered_map(self.face, wanted, self.workers)) as faces:
+            for index, face in zip(wanted, faces, strict=True):
+                if isinstance(face, FaceError):
+                    self.result.refused.append(self.refusal(index, face))
+                else:
+                    images[index] = face
+                self.progress.advance()
+        left = pairs.without(set(wanted) - set(images), self.result)
+        data = pack_bytes((images[index] for index in left.faces.ravel().tolist()), left.same.tolist())
+        self.result.faces = len(np.unique(left.faces))
+        out = self.result.out
+        write_whole(out, data, 0o666)
+        write_manifest(out.with_name(f"{out.name}.facemae.json"), self.manifest())
+
+    def write_folder(self, folder: Path, pairs: _Pairs, overwrite: bool, resume: bool) -> None:
+        """A folder of images as LFW calls them; its `pairs.txt` comes last, and makes it a pack."""
+        lost = self.copy(folder, lambda index: _photo_name(pairs.photos[index]), overwrite, resume)
+        left = pairs.without(lost, self.result)
+        rows = zip(left.faces.tolist(), left.same.tolist(), strict=True)
+        lines = [(left.photos[first], left.photos[second], one) for (first, second), one in rows]
+        write_whole(folder / "pairs.txt", format_pairs(lines), 0o666)
+
+    def copy(self, out: Path, name: Callable[[int], Name], overwrite: bool, resume: bool) -> set[int]:
+        """Every face into a folder or `.rec` under `name`; returns those that are not in it."""
+        source = self.source
+        inputs = (source.path.parent if source.path.name == "pairs.txt" else source.path,)
+        with open_output(out, plan=self.plan(), overwrite=overwrite, resume=resume, inputs=inputs) as output:
+            start = min(output.units_done * UNIT, len(source))
+            self.progress.start("convert", len(source), done=start)
+            with closing(ordered_map(self.face, range(start, len(source)), self.workers)) as faces:
+                self._write(output, enumerate(faces, start), name)
+            self.result.faces = output.tally["faces"]
+            self.result.refused += output.refused
+            output.finish(self.manifest())
+        refused = {item.where for item in self.result.refused}
+        return {index for index in range(len(source)) if source.where(index) in refused} if refused else set()
+
+    def _write(
+        self, output: Output, faces: Iterable[tuple[int, bytes | FaceError]], name: Callable[[int], Name]
+    ) -> None:
+        refused: list[Refusal] = []
+        for index, face in faces:
+            try:
+                if isinstance(face, FaceError):
+                    raise face
+                output.write(name(index), face)
+            except FaceError as error:
+                refused.append(self.refusal(index, error))
+            if (index + 1) % UNIT == 0 or index + 1 == len(self.source):
+                written = (index % UNIT) + 1 - len(refused)
+                output.commit(refused, {"faces": written})
+                refused = []
+            self.progress.advance()
+
+    def plan(self) -> dict[str, Any]:
+        """What a resumed run must have in common with the stopped one."""
+        return {
+            "command": "convert",
+            "version": __version__,
+            "unit": UNIT,
+            "faces": len(self.source),
+            "input": fingerprint(self.source),
+        }
+
+    def manifest(self) -> Manifest:
+        """What the input's manifest says of its faces, which are still the same."""
+        path = self.source.path
+        before = read_manifest(path.parent if path.name == "pairs.txt" else path)
+        result = self.result
+        return replace(
+            before or Manifest(command="convert"),
+            command="convert",
+            version=__version__,
+            counts={"in": result.faces_in, "out": result.faces, "refused": count_reasons(result.refused)},
+            names="copied",
+            extra={"made_by": before.command, **before.extra} if before else {},
+        )
+
+
+def _photo_name(photo: Photo | None) -> Name:
+    """The file of a photo in LFW's layout. Raises FaceError where a `pairs.txt` could not name it."""
+    if photo is None:
+        raise FaceError("no-identity", "a face without identity has no place in a pairs.txt")
+    if photo.name != photo.name.strip() or not photo.name.isprintable():
+        raise FaceError("bad-name", f"{photo.name[:80]!r} cannot stand in a pairs.txt: rename the person's folder")
+    identity, _, stem = photo.stem.rpartition("/")
+    return Name(identity, stem)

@@ -1,0 +1,236 @@
+"""Say what a dataset or a verification pack is: format, faces, people, sizes, masks, and what is wrong with it."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from facemae_cli import masking
+from facemae_cli.data import kind_of, open_source, sidecars
+from facemae_cli.data.faces import FaceSource, Refusal, count_reasons
+from facemae_cli.data.images import ImageInfo, decode, decode_masked, probe
+from facemae_cli.data.manifest import Manifest, read_manifest
+from facemae_cli.data.packs import PackSource, open_pack
+from facemae_cli.data.rec import RecSource
+from facemae_cli.data.threads import cores, ordered_map
+from facemae_cli.errors import FaceError, UsageError
+from facemae_cli.progress import SILENT, Progress
+
+ALIGNED = "112x112"
+SHOWN = 5  # sizes in the summary
+
+
+@dataclass
+class InspectResult:
+    """What stands at `path`.
+
+    `faces` were readable (`refused` lists what was not), of `people` identities; `loose` faces have none.
+    `photos`: people by how many photos they have. `sizes` ("WxH", in pixels), `formats`: faces by what they are.
+    `hidden`: masked faces by how many of their 196 patches are hidden. `pairs`: of a verification pack, (of one
+    person, of two), else None. `about`: what the format itself says. `ignored` files are no images.
+    """
+
+    path: Path
+    kind: str
+    faces: int = 0
+    people: int = 0
+    loose: int = 0
+    photos: Counter[int] = field(default_factory=Counter)
+    sizes: Counter[str] = field(default_factory=Counter)
+    formats: Counter[str] = field(default_factory=Counter)
+    hidden: Counter[int] = field(default_factory=Counter)
+    image_bytes: int = 0
+    ignored: int = 0
+    pairs: tuple[int, int] | None = None
+    about: dict[str, Any] = field(default_factory=dict)
+    manifest: Manifest | None = None
+    notes: list[str] = field(default_factory=list)
+    refused: list[Refusal] = field(default_factory=list)
+
+    def as_json(self) -> dict[str, Any]:
+        """The result for machines; the refused inputs are listed by whoever shows it."""
+        return {
+            "command": "inspect",
+            "path": str(self.path),
+            "format": self.kind,
+            **self.about,
+            "faces": {"readable": self.faces, "refused": count_reasons(self.refused)},
+            "people": self.people,
+            "faces_without_identity": self.loose,
+            "people_by_photos": {str(count): people for count, people in sorted(self.photos.items())},
+            "sizes": dict(self.sizes.most_common()),
+            "image_formats": dict(self.formats.most_common()),
+            "image_bytes": self.image_bytes,
+            "masked": {"faces": self.hidden.total(), "ratio": self.ratios()},
+            "pairs": None if self.pairs is None else dict(zip(("same", "different"), self.pairs, strict=True)),
+            "ignored_files": self.ignored,
+            "manifest": None if self.manifest is None else json.loads(self.manifest.as_json()),
+            "notes": self.notes,
+        }
+
+    def ratios(self) -> dict[str, float] | None:
+        """The least, mean and greatest share of patches hidden in a masked face; None where no face is masked."""
+        if not self.hidden:
+            return None
+        mean = sum(count * faces for count, faces in self.hidden.items()) / self.hidden.total()
+        values = {"min": min(self.hidden), "mean": mean, "max": max(self.hidden)}
+        return {name: value / masking.TOKENS for name, value in values.items()}
+
+    def summary(self) -> list[tuple[str, str]]:
+        """The result for a person."""
+        kind = {"folder": "a folder of images", "rec": "RecordIO", "pack": "a verification pack"}[self.kind]
+        layout = f", {self.about['layout']}'s layout" if "layout" in self.about else ""
+        rows = [("format", kind + layout), ("faces", f"{self.faces} readable, {len(self.refused)} refused")]
+        if self.pairs is not None:
+            rows.append(("pairs", f"{self.pairs[0]} of one person, {self.pairs[1]} of two"))
+        rows.append(("people", self._people()))
+        rows.append(("images", f"{_counts(self.formats)}; {_counts(self.sizes)}; {self.image_bytes} bytes in all"))
+        rows.append(("masked", self._masked()))
+        if self.manifest is not None:
+            rows.append(("made by", f"facemae {self.manifest.version} {self.manifest.command}"))
+        rows += [("files ignored", f"{self.ignored}, which are no images")] if self.ignored else []
+        return rows + [("note", note) for note in self.notes]
+
+    def _people(self) -> str:
+        loose = f", {self.loose} faces without identity" if self.loose else ""
+        if not self.photos:
+            return f"none named{loose}"
+        known = " as far as its pairs tell" if self.kind == "pack" else ""
+        spread = f"{min(self.photos)} to {max(self.photos)} photos each"
+        return f"{self.people}{known}, {spread}, {self.people - self.photos[1]} with two or more{loose}"
+
+    def _masked(self) -> str:
+        ratios = self.ratios()
+        if ratios is None:
+            return "no"
+        of = "all" if self.hidden.total() == self.faces else f"{self.hidden.total()} of {self.faces}"
+        low, high = 100 * ratios["min"], 100 * ratios["max"]
+        spread = f"{low:.1f} %" if low == high else f"{low:.1f} to {high:.1f} %"
+        return f"{of}, {spread} of each hidden"
+
+
+def inspect(path: Path, *, workers: int | None = None, progress: Progress = SILENT) -> InspectResult:
+    """Opens the folder, `.rec`, `.bin` or `pairs.txt` at `path` and decodes every face in it.
+
+    `workers` None: one thread a CPU core. Raises UsageError, InputError and OutputError; what is broken inside is
+    refused and listed in the result.
+    """
+    if workers is not None and workers < 1:
+        raise UsageError(f"--workers {workers} reads nothing; give 1 or more")
+    path = Path(path)
+    source = open_pack(path) if path.exists() and kind_of(path) == "pack" else open_source(path)
+    result = InspectResult(path, source.kind, ignored=source.ignored, refused=list(source.refused))
+    progress.start("inspect", len(source))
+    looks = ordered_map(lambda index: _look(source, index), range(len(source)), workers or cores())
+    people: Counter[str] = Counter()
+    with closing(looks):
+        for index, look in enumerate(looks):
+            if isinstance(look, FaceError):
+                result.refused.append(Refusal(source.where(index), look.reason, look.detail))
+            else:
+                _count(result, look)
+                people.update(_identity(source, index))
+            progress.advance()
+    result.people = len(people)
+    result.loose = result.faces - people.total()
+    result.photos = Counter(people.values())
+    _describe(result, source)
+    return result
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """One face: its header, its bytes, and how many patches are hidden (None: not masked)."""
+
+    info: ImageInfo
+    size: int
+    hidden: int | None
+
+
+def _look(source: FaceSource, index: int) -> _Look | FaceError:
+    try:
+        data = source.read(index)
+        info = probe(data)
+        if info.has_alpha:
+            return _Look(info, len(data), _hidden(data))
+        decode(data)  # only to learn whether it can be: a flipped bit inside an image shows nowhere else
+        return _Look(info, len(data), None)
+    except FaceError as error:
+        return error
+
+
+def _hidden(data: bytes) -> int | None:
+    """Patches hidden in an image with an alpha channel; None where the channel hides nothing. Raises FaceError."""
+    rgba = decode_masked(data)
+    if (rgba[..., 3] == np.uint8(255)).all():
+        return None
+    return int(masking.read_mask(rgba).sum())
+
+
+def _count(result: InspectResult, look: _Look) -> None:
+    result.faces += 1
+    result.sizes[f"{look.info.width}x{look.info.height}"] += 1
+    result.formats[look.info.format] += 1
+    result.image_bytes += look.size
+    if look.hidden is not None:
+        result.hidden[look.hidden] += 1
+
+
+def _identity(source: FaceSource, index: int) -> Sequence[str]:
+    identity = source.name(index).identity
+    return () if identity is None else (identity,)
+
+
+def _describe(result: InspectResult, source: FaceSource) -> None:
+    """What the format, its sidecars and all faces together say."""
+    if isinstance(source, PackSource):
+        same = int(source.same.sum())
+        result.pairs = same, len(source.same) - same
+        result.notes += [f"{source.missing} pairs have no photo and are left out"] if source.missing else []
+    else:
+        result.manifest = read_manifest(source.path)
+    if isinstance(source, RecSource):
+        _describe_rec(result, source)
+    if result.kind == "folder" and (source.path / "pairs.txt").is_file():
+        result.notes.append("it holds a pairs.txt: inspect that to see the pairs")
+    unaligned = result.faces - result.sizes[ALIGNED]
+    if unaligned:
+        result.notes.append(f"{unaligned} faces are not {ALIGNED}: recognisers expect faces aligned to that size")
+    if 0 < result.hidden.total() < result.faces:
+        result.notes.append("masked and bare faces are mixed: `facemae reconstruct` refuses the bare ones")
+
+
+def _describe_rec(result: InspectResult, source: RecSource) -> None:
+    there = [kind for kind in ("idx", "lst", "property") if sidecars.sidecar(source.rec, kind).is_file()]
+    result.about = {"layout": source.layout, "sidecars": there}
+    if "idx" not in there:
+        result.notes.append("it has no .idx: keys and offsets come from the records themselves")
+    if "property" not in there:
+        result.notes.append("it has no property file: its numbers are those found here")
+        return
+    said = sidecars.parse_property(sidecars.read_sidecar(source.rec, "property") or b"")
+    if said is None:
+        result.notes.append("the first line of its property file is not `identities,height,width`")
+        return
+    result.about["property"] = {"identities": said.identities, "height": said.height, "width": said.width}
+    sizes = set(result.sizes) or {f"{said.width}x{said.height}"}
+    if said.identities != result.people or sizes != {f"{said.width}x{said.height}"}:
+        told = f"{said.identities} people of {said.width}x{said.height} pixels"
+        found = ", ".join(size for size, _ in result.sizes.most_common(SHOWN))
+        result.notes.append(f"its property file says {told}, the images say {result.people} of {found}")
+
+
+def _counts(counter: Counter[str]) -> str:
+    """The most frequent values and how often they occur."""
+    most = counter.most_common(SHOWN)
+    if len(counter) == 1:
+        return f"all {most[0][0]}"
+    more = f" and {len(counter) - SHOWN} more" if len(counter) > SHOWN else ""
+    return ", ".join(f"{count} {value}" for value, count in most) + more if most else "none"
