@@ -2,8 +2,7 @@
 
 The form is section 4 of the design: `kind`, `weights`, `input`, `dim`, `architecture`, `recipe`, `results`,
 `source`, `license`, `data`, `lineage`. A card may come from a stranger, so nothing in it is trusted: its size is
-bounded, YAML anchors and duplicate keys are refused, every key and type is checked, and `weights` may only name
-a file beside the card.
+bounded, every key and type is checked, and `weights` may only name a file beside the card.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ import math
 import os
 import reprlib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from typing import Any
 import yaml
 
 from facemae_cli.errors import InputError
+from facemae_cli.safe_yaml import load_mapping
 
 CARD_NAME = "model.yaml"
 WEIGHTS_NAME = "weights.safetensors"
@@ -192,52 +192,6 @@ def ancestors(model: Model) -> set[str]:
     return own | set(model.card.lineage)
 
 
-class _Loader(yaml.SafeLoader):
-    """Safe YAML without anchors (a few lines of them expand to gigabytes), duplicate keys or dates."""
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        event = self.peek_event()
-        if getattr(event, "anchor", None) is not None:
-            raise yaml.constructor.ConstructorError(None, None, "anchors and aliases are not allowed", event.start_mark)
-        return super().compose_node(parent, index)
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        seen = set()
-        for key, _ in node.value:
-            if key.value in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {reprlib.repr(key.value)} stands twice", key.start_mark
-                )
-            if isinstance(key.value, str):
-                seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
-# A date in a card stays the text it was written as.
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in rules if tag != "tag:yaml.org,2002:timestamp"]
-    for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-
-
-def _parse(path: Path) -> Any:
-    try:
-        with open(path, "rb") as file:
-            data = file.read(MAX_CARD_BYTES + 1)
-    except OSError as error:
-        raise InputError(f"{path}: the card cannot be read: {error.strerror}") from error
-    if len(data) > MAX_CARD_BYTES:
-        raise InputError(f"{path}: no card is larger than {MAX_CARD_BYTES} bytes; is this the right file?")
-    try:
-        return yaml.load(data, _Loader)
-    except yaml.MarkedYAMLError as error:
-        line = f" in line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise InputError(f"{path}: not readable as YAML{line}: {error.problem}") from error
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{path}: not readable as YAML: {reason}") from error
-
-
 def _known(mapping: Mapping[Any, Any], cls: type, prefix: str = "") -> None:
     known = [field.name for field in fields(cls)]
     for key in mapping:
@@ -248,10 +202,11 @@ def _known(mapping: Mapping[Any, Any], cls: type, prefix: str = "") -> None:
 
 def load_card(path: Path) -> Card:
     """The card in a YAML file, checked. Raises InputError naming the file and the key at fault."""
-    raw = _parse(path)
     try:
-        if not isinstance(raw, dict):
-            raise InputError("a card is a mapping of keys such as `kind` and `input`")
+        raw = load_mapping(path, MAX_CARD_BYTES)
+    except OSError as error:
+        raise InputError(f"{path}: the card cannot be read: {error.strerror}") from error
+    try:
         return _card(raw)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
@@ -293,8 +248,3 @@ def card_text(card: Card) -> str:
 def save_card(card: Card, path: Path) -> None:
     """Writes a card; equal cards give equal bytes. The caller sees to atomicity. Raises OSError."""
     path.write_text(card_text(card), encoding="utf-8")
-
-
-def named(card: Card, name: str) -> Card:
-    """The same card under a name, where it has none."""
-    return card if card.name is not None else replace(card, name=name)
