@@ -8,7 +8,6 @@ from torch.nn import functional
 
 from facemae_cli.card import InputSpec
 
-
 # On a CPU a batch goes through in pieces: their activations stay in pages the allocator reuses, while those of a
 # large batch are mapped and unmapped at every step (measured: twice the time per face).
 CPU_PIECE = 32
@@ -39,7 +38,7 @@ class Embedder(nn.Module):
             )
         if self.spec.color == "bgr":
             images = images.flip(1)
-        return (images - self.mean) / self.std
+        return ((images - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
 
     def forward(self, images: Tensor) -> Tensor:
         """images: (N, 3, H, W) RGB in [0, 1] -> (N, dim) float32 features, as they come (not L2-normalised)."""
