@@ -20,7 +20,9 @@ def convert(
     out: Annotated[Path, typer.Option("--out", help="What to make of it: a folder, X.rec, X.bin or DIR/pairs.txt.")],
     pairs: Annotated[
         int | None,
-        typer.Option("--pairs", metavar="N", help="Pairs to draw for a pack out of faces that have none: 6000."),
+        typer.Option(
+            "--pairs", metavar="N", help="Pairs to draw for a pack of faces that have none.", show_default="6000"
+        ),
     ] = None,
     seed: Annotated[int, typer.Option("--seed", help="What pairs are drawn from.")] = 0,
     overwrite: Overwrite = False,
