@@ -7,8 +7,6 @@ import sys
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any
@@ -17,6 +15,7 @@ import typer
 from typer.core import TyperGroup
 
 from facemae_cli import __version__, console
+from facemae_cli.commands import convert, demo, fit, inspect, mask, reconstruct
 from facemae_cli.errors import FacemaeError, UsageError
 from facemae_cli.settings import Command, load_settings
 
@@ -81,11 +80,7 @@ def build_app(commands: Iterable[Any]) -> typer.Typer:
     return built
 
 
-app = build_app(
-    import_module(f"facemae_cli.commands.{name}")
-    for name in ("mask", "fit", "reconstruct", "demo", "inspect", "convert")
-    if find_spec(f"facemae_cli.commands.{name}")
-)
+app = build_app((mask, fit, reconstruct, demo, inspect, convert))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -28,17 +28,8 @@ MaskColor = Annotated[
 Device = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda", help="What the network runs on.")]
 Precision = Annotated[
     str,
-    typer.Option("--precision", metavar="auto|bf16|fp32", help="Numbers the network computes in."),
+    typer.Option("--precision", metavar="auto|bf16|fp32", help="bf16 where the hardware computes in it, or fp32."),
 ]
 Workers = Annotated[
     int | None, typer.Option("--workers", help="Threads that decode and encode.", show_default="one a CPU core")
-]
-Precision = Annotated[
-    str, typer.Option("--precision", metavar="auto|bf16|fp32", help="bf16 where the hardware computes in it, or fp32.")
-]
-Device = Annotated[
-    str, typer.Option("--device", metavar="auto|cpu|cuda", help="Where to compute; auto takes a GPU if there is one.")
-]
-Workers = Annotated[
-    int | None, typer.Option("--workers", help="Threads that read and write images.", show_default="one a CPU core")
 ]
