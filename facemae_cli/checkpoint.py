@@ -43,7 +43,7 @@ class Checkpoint:
             temporary.replace(folder / FILE)
             write_history(folder / HISTORY, self.state.get("history", []))
         except (OSError, SafetensorError) as error:
-            raise OutputError(f"{folder / FILE}: {error}; the last checkpoint stands: free space, then --resume") from None
+            raise OutputError(f"{folder / FILE}: {error}; the last one stands: free space, then --resume") from None
 
     @classmethod
     def load(

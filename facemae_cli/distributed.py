@@ -13,10 +13,12 @@ from torch import Tensor
 
 
 def rank() -> int:
+    """This process's number among the ranks, from 0."""
     return dist.get_rank() if dist.is_initialized() else 0
 
 
 def world() -> int:
+    """How many ranks there are."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
@@ -54,7 +56,7 @@ class _Gather(torch.autograd.Function):
 
 def gather_rows(rows: Tensor) -> Tensor:
     """(n, ...) on each rank to (n * world, ...) on every rank, in rank order; each rank must bring as many rows."""
-    return rows if world() == 1 else _Gather.apply(rows)  # type: ignore[no-any-return]
+    return rows if world() == 1 else _Gather.apply(rows)
 
 
 def mean_over_ranks(value: float, device: torch.device) -> float:

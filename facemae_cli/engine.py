@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -60,7 +60,8 @@ def pipeline(
             while storing:
                 yield [future.result() for future in storing.popleft()]
         finally:
-            for futures in (*loading, *storing):
+            waiting: list[list[Future[Any]]] = [*loading, *storing]
+            for futures in waiting:
                 for future in futures:
                     future.cancel()
 

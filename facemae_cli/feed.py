@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -15,7 +14,7 @@ from torch import Tensor
 
 from facemae_cli import distributed
 from facemae_cli.data.faces import FaceSource, Refusal
-from facemae_cli.data.images import decode
+from facemae_cli.data.images import decode, resize
 from facemae_cli.errors import FaceError, InputError, UsageError
 
 AHEAD = 4  # batches decoded before they are asked for
@@ -102,20 +101,11 @@ class FaceFeed:
         for step in range(len(self.members)):
             index = int(self.members[(position + step) % len(self.members)])
             try:
-                return fit_square(decode(self.source.read(index)), self.size)
+                return resize(decode(self.source.read(index)), self.size, self.size)
             except FaceError as error:
                 where = self.source.where(index)
                 self._refused[where] = Refusal(where, error.reason, error.detail)
         raise InputError(f"{self.source.path}: none of its {len(self.members)} faces can be read")
-
-
-def fit_square(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """An (H, W, 3) face as (size, size, 3): itself where it fits, resized by area or cubic where not."""
-    if image.shape[:2] == (size, size):
-        return image
-    shrinks = image.shape[0] > size
-    resized = cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
-    return np.asarray(resized, dtype=np.uint8)
 
 
 def hold_out(source: FaceSource, about: int, seed: int) -> tuple[list[int], list[int]]:
@@ -129,7 +119,7 @@ def hold_out(source: FaceSource, about: int, seed: int) -> tuple[list[int], list
         identity = source.name(index).identity
         people.setdefault(f"#{index}" if identity is None else f"={identity}", []).append(index)
     if len(people) < 2:
-        raise InputError(f"{source.path}: {len(people)} identity is too few; fitting holds out people, so give 2 or more")
+        raise InputError(f"{source.path}: {len(people)} person is too few: fitting holds out people, so give 2 or more")
     wanted = min(about, max(1, len(source) // 10))
     held: list[int] = []
     names = list(people)

@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 
 from facemae_cli import masking
 from facemae_cli.data.faces import Name
 from facemae_cli.data.headers import MAX_PIXELS
-from facemae_cli.data.images import decode, encode_png
+from facemae_cli.data.images import decode, encode_png, resize
 from facemae_cli.errors import UsageError
 from facemae_cli.keys import Key, seed_mask_key, seed_payload
 
@@ -62,7 +61,7 @@ class Masker:
         # The mask is that of the stored pixels: a release at another size then hides the same patches.
         mask = masking.hidden(self.strategy, self._permutation(image, name), self.ratio)
         if self.size is not None and resized:
-            image = _resize(image, self.size)
+            image = resize(image, self.size, self.size)
         return MaskedFace(encode_png(masking.apply(image, mask)), int(mask.sum()), resized)
 
     def _permutation(self, image: masking.Pixels, name: Name) -> np.ndarray:
@@ -70,9 +69,3 @@ class Masker:
         if self.seed is not None:
             return masking.permutation(seed_mask_key(self.seed), size, seed_payload(name))
         return masking.permutation(self.key.mask_key if self.key else b"", size, image.tobytes())
-
-
-def _resize(image: masking.Pixels, size: int) -> masking.Pixels:
-    shrinks = size * size < image.shape[0] * image.shape[1]
-    resized = cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
-    return np.asarray(resized, dtype=np.uint8)

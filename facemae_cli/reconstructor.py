@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -19,7 +18,7 @@ from torch import Tensor, nn
 
 from facemae_cli import masking
 from facemae_cli.data.faces import FaceSource
-from facemae_cli.data.images import decode, decode_masked, encode_jpeg, encode_png
+from facemae_cli.data.images import decode, decode_masked, encode_jpeg, encode_png, resize
 from facemae_cli.engine import Runner
 from facemae_cli.errors import FaceError, UsageError
 from facemae_cli.networks.mae import MaskedAutoencoder
@@ -105,7 +104,7 @@ class MaskedReader:
         grid = masked[..., :3].reshape(masking.GRID, height, masking.GRID, width, 3).swapaxes(1, 2)
         patches = grid.reshape(masking.TOKENS, height, width, 3)[tokens]
         if (height, width) != (self.patch, self.patch):
-            patches = np.stack([_resize(patch, self.patch, self.patch) for patch in patches])
+            patches = np.stack([resize(patch, self.patch, self.patch) for patch in patches])
         return np.ascontiguousarray(patches.reshape(len(tokens), -1))
 
 
@@ -147,7 +146,7 @@ class Reconstructor(nn.Module):
     def _finished(self, made: Pixels, masked: Pixels) -> Pixels:
         """The prediction at the masked face's own size, with its visible patches where the card asks for them."""
         height, width = masked.shape[:2]
-        image = made if made.shape[:2] == (height, width) else _resize(made, height, width)
+        image = resize(made, height, width)
         return np.where(masked[..., 3:] > 0, masked[..., :3], image) if self.paste else image
 
 
@@ -167,12 +166,6 @@ class ReleasedWriter:
             return face
         data = encode_png(face.image) if self.format == "png" else encode_jpeg(face.image, self.quality)
         return replace(face, encoded=data)
-
-
-def _resize(image: Pixels, height: int, width: int) -> Pixels:
-    shrinks = image.shape[0] > height or image.shape[1] > width
-    resized = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
-    return np.asarray(resized, dtype=np.uint8)
 
 
 def _known(value: Any) -> Any:

@@ -30,7 +30,8 @@ CHECKPOINT_SECONDS = 120.0
 class Objective(Protocol):
     """What the loop trains: a network, a loss for a batch, and figures on held-out faces."""
 
-    network: nn.Module
+    @property
+    def network(self) -> nn.Module: ...
 
     def loss(self, forward: Callable[..., Any], batch: Batch, epoch: int, step: int) -> dict[str, Tensor]:
         """Scalars by name, `loss` among them; `forward` is the network, under DDP where there are several ranks.
@@ -66,7 +67,8 @@ class Schedule:
 
 def parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     """Weights that decay, and those that do not: biases, norms and tokens, all of one dimension in effect."""
-    decayed, kept = [], []
+    decayed: list[nn.Parameter] = []
+    kept: list[nn.Parameter] = []
     for parameter in network.parameters():
         if parameter.requires_grad:
             (kept if max(parameter.shape, default=1) == parameter.numel() else decayed).append(parameter)
@@ -204,8 +206,7 @@ def postponed_signals() -> Iterator[Callable[[], bool]]:
 
     def note(number: int, frame: FrameType | None) -> None:
         if came:  # the second time a person means it
-            previous = before[number]
-            signal.signal(number, previous)
+            signal.signal(number, before[signal.Signals(number)])
             signal.raise_signal(number)
         came.append(number)
 

@@ -9,7 +9,7 @@ from sources import memory_source, smooth_face
 
 from facemae_cli import distributed
 from facemae_cli.errors import InputError, UsageError
-from facemae_cli.feed import FaceFeed, fit_square, hold_out
+from facemae_cli.feed import FaceFeed, hold_out
 
 
 def feed(people: int = 10, batch: int = 4, **changes: int) -> FaceFeed:
@@ -76,12 +76,6 @@ def test_a_batch_larger_than_the_dataset_is_refused() -> None:
         feed(10, 11)
 
 
-def test_fit_square_leaves_what_fits_and_resizes_what_does_not() -> None:
-    face = smooth_face(1)
-    assert fit_square(face, 112) is face
-    assert fit_square(face, 56).shape == fit_square(smooth_face(1, 28), 56).shape == (56, 56, 3)
-
-
 def test_held_out_people_have_no_face_in_training() -> None:
     source = memory_source(20, 3)
     train, held = hold_out(source, 5, seed=1)
@@ -98,5 +92,5 @@ def test_at_most_about_a_tenth_is_held_out_and_nameless_faces_are_people_of_thei
 
 
 def test_one_person_alone_cannot_be_split() -> None:
-    with pytest.raises(InputError, match="1 identity is too few"):
+    with pytest.raises(InputError, match="1 person is too few"):
         hold_out(memory_source(1, 5), 2, seed=0)

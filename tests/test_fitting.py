@@ -44,7 +44,7 @@ def test_masks_follow_from_seed_epoch_sample_and_view_alone() -> None:
     recipe = FitRecipe()
     index, flips = draw_masks(recipe, 3, torch.tensor([5, 6, 7]))
     assert index.shape == (3, 49)
-    assert all((np.diff(row) > 0).all() and 0 <= row[0] and row[-1] < 196 for row in index)
+    assert all((np.diff(row) > 0).all() and row[0] >= 0 and row[-1] < 196 for row in index)
     alone, flip = draw_masks(recipe, 3, torch.tensor([6]))
     assert np.array_equal(alone[0], index[1])
     assert flip[0] == flips[1]

@@ -25,7 +25,7 @@ def test_a_new_folder_is_made_and_no_lock_stays(tmp_path: Path) -> None:
 def test_a_run_is_not_overwritten_by_surprise(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     claim(folder)
-    with pytest.raises(UsageError, match="holds a run; say --resume .* or --overwrite"):
+    with pytest.raises(UsageError, match=r"holds a run; say --resume .* or --overwrite"):
         claim(folder)
     (folder / "model.yaml").write_text("old")
     claim(folder, resume=True)
@@ -53,7 +53,8 @@ def test_two_processes_do_not_share_a_folder_and_the_dead_hold_nothing(tmp_path:
 
 
 def test_inside_the_data_or_on_a_file_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="lies inside --data"), claim_run(tmp_path / "d" / "o", OWN, tmp_path / "d", 0, 0):  # type: ignore[arg-type]
+    data = tmp_path / "d"
+    with pytest.raises(UsageError, match="lies inside --data"), claim_run(data / "o", OWN, data, False, False):
         pass
     (tmp_path / "file").touch()
     with pytest.raises(UsageError, match="is a file"):

@@ -122,7 +122,7 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_checkpoint(tmp_pat
 
 
 def test_resume_without_a_checkpoint_with_another_run_s_and_with_a_damaged_one(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="holds no checkpoint.safetensors"):
+    with pytest.raises(UsageError, match=r"holds no checkpoint\.safetensors"):
         trainer(tmp_path, Mean()).run(resume=True)
     trainer(tmp_path, Mean()).run()
     with pytest.raises(UsageError, match="made with seed 0, this run says 1"):

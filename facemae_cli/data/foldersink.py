@@ -198,12 +198,12 @@ class FolderSink:
 
 
 def _foreign(folder: Path) -> Iterator[str]:
-    """Files in an old output that are neither faces nor its `facemae.json`."""
-    own = os.path.join(folder, "facemae.json")
+    """Files in an old output that are neither faces nor its `facemae.json` and `pairs.txt`."""
+    own = {os.path.join(folder, name) for name in ("facemae.json", "pairs.txt")}
     for at, _, files in os.walk(folder):
         for file in files:
             path = os.path.join(at, file)
-            if os.path.splitext(file)[1].lower() not in IMAGE_SUFFIXES and path != own:
+            if os.path.splitext(file)[1].lower() not in IMAGE_SUFFIXES and path not in own:
                 yield path
 
 

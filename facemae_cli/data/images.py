@@ -88,6 +88,15 @@ def encode_jpeg(image: np.ndarray, quality: int = 95) -> bytes:
     return _encode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality, *chroma])
 
 
+def resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    """An (H, W, 3) uint8 image at another size, by area where it shrinks and cubic where it grows; itself at its own."""
+    if image.shape[:2] == (height, width):
+        return image
+    shrinks = height * width < image.shape[0] * image.shape[1]
+    made = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
+    return np.asarray(made, dtype=np.uint8)
+
+
 def suffix_of(data: bytes) -> str:
     """`.png`, `.jpg`, `.webp` or `.bmp` by the magic bytes. Raises FaceError as `sniff` does."""
     return _SUFFIXES[sniff(data)]

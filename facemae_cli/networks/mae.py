@@ -58,7 +58,7 @@ class Seam(nn.Module):
         self.act = nn.GELU()
         self.narrow = nn.Conv2d(channels, 3, 3, padding=1)
         nn.init.zeros_(self.narrow.weight)
-        nn.init.zeros_(self.narrow.bias)
+        nn.init.zeros_(self.narrow.bias)  # type: ignore[arg-type]
 
     def forward(self, images: Tensor) -> Tensor:
         return images + self.narrow(self.act(self.widen(images)))
@@ -136,7 +136,8 @@ class MaskedAutoencoder(nn.Module):
 
 def _blocks(width: int, depth: int, heads: int) -> nn.ModuleList:
     norm = partial(nn.LayerNorm, eps=1e-6)
-    return nn.ModuleList(Block(width, heads, qkv_bias=True, norm_layer=norm) for _ in range(depth))
+    blocks = (Block(width, heads, qkv_bias=True, norm_layer=norm) for _ in range(depth))  # type: ignore[arg-type]
+    return nn.ModuleList(blocks)
 
 
 def select(patches: Tensor, index: Tensor) -> Tensor:

@@ -133,7 +133,7 @@ def _gather(node: Node) -> Function:
         at = axis % x.dim()
         index = torch.where(index < 0, index + x.shape[at], index).to(x.device)
         picked = x.index_select(at, index.flatten())
-        return picked.reshape(*x.shape[:at], *index.shape, *x.shape[at + 1 :])
+        return picked.reshape([*x.shape[:at], *index.shape, *x.shape[at + 1 :]])
 
     return run
 
@@ -166,6 +166,11 @@ def _cast(node: Node) -> Function:
     if code not in floats and code not in others:
         raise NotImplementedError(f"Cast to the ONNX type {code}")
     return lambda x: x.to(others.get(code, torch.float32))
+
+
+def _shape(node: Node) -> Function:
+    span = slice(node.attributes.get("start", 0), node.attributes.get("end"))
+    return lambda x: torch.tensor(x.shape[span], dtype=torch.int64)
 
 
 def _expand(x: Tensor, shape: Tensor) -> Tensor:
@@ -222,7 +227,7 @@ BUILDERS: dict[str, Callable[[Node], Function]] = LAYERS | {
     "ReduceMean": _reduce(lambda x, axes, keep: x.mean(axes, keep)),
     "ReduceSum": _reduce(lambda x, axes, keep: x.sum(axes, keep)),
     "Reshape": _reshape,
-    "Shape": plain(lambda x: torch.tensor(x.shape, dtype=torch.int64)),
+    "Shape": _shape,
     "Slice": _slice,
     "Split": _split,
     "Sqrt": plain(torch.sqrt),

@@ -76,10 +76,7 @@ class MaskResult:
         rows = [
             ("masked", f"{self.faces} of {self.faces_in} faces {people} -> {self.out}"),
             ("hidden", f"{100 * (self.ratio or 0):.1f} % of each face ({self.strategy}, by {self._masks_from()})"),
-            (
-                "names",
-                "pseudonyms, in an order that means nothing" if self.names == "keyed" else "kept, in their order",
-            ),
+            ("names", "pseudonyms, in a keyed order" if self.names == "keyed" else "kept, in their order"),
         ]
         rows += [("key_id", self.key_id)] if self.key_id else []
         rows += [("files ignored", f"{self.ignored}, which are no images")] if self.ignored else []
@@ -190,9 +187,8 @@ def _refuse_masked(source: FaceSource, progress: Progress) -> None:
     if not len(source) and not source.refused:
         raise InputError(f"{source.path} holds no faces; --in takes a folder of images or a .rec")
     manifest = read_manifest(source.path)
-    masked = [
-        verdict for index in range(min(PROBED, len(source))) if (verdict := _is_masked(source, index)) is not None
-    ]
+    seen = [_is_masked(source, index) for index in range(min(PROBED, len(source)))]
+    masked = [verdict for verdict in seen if verdict is not None]
     if (manifest and manifest.command == "mask") or (masked and all(masked)):
         raise UsageError(f"{source.path} is masked already; --in takes the raw faces")
     if manifest and manifest.command == "reconstruct":

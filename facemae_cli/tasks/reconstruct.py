@@ -17,7 +17,7 @@ from facemae_cli.data import open_source
 from facemae_cli.data.faces import FaceSource, Name, Refusal, count_reasons, fingerprint
 from facemae_cli.data.files import require_outside, write_whole
 from facemae_cli.data.images import encode_png
-from facemae_cli.data.manifest import Manifest
+from facemae_cli.data.manifest import Manifest, read_manifest
 from facemae_cli.data.outputs import Output, open_output
 from facemae_cli.data.threads import cores
 from facemae_cli.device import choose_device, choose_precision
@@ -121,7 +121,7 @@ def reconstruct(
     with open_output(Path(out), plan=job.plan, overwrite=overwrite, resume=resume, inputs=(Path(input),)) as output:
         job.run(output, workers or cores(), progress)
         result = job.result(output, Path(out))
-        output.finish(_manifest(result))
+        output.finish(_manifest(result, read_manifest(source.path)))
     if preview is not None and job.shown:
         write_whole(preview, encode_png(sheets.contact_sheet(job.shown, ["masked", "released"])))
     return result
@@ -226,13 +226,17 @@ def _plan(
     }
 
 
-def _manifest(result: ReconstructResult) -> Manifest:
+def _manifest(result: ReconstructResult, masked: Manifest | None) -> Manifest:
+    """The release's manifest; key id and strategy are those of the masked dataset, where it says."""
     return Manifest(
         command="reconstruct",
         model={"kind": "mae", "sha256": result.model_sha256},
         grid=masking.GRID,
         mask_ratio=result.ratio,
         counts={"in": result.faces_in, "out": result.faces, "refused": count_reasons(result.refused)},
+        key_id=masked.key_id if masked else None,
+        strategy=masked.strategy if masked else None,
+        seed=masked.seed if masked else False,
         names="copied",
         extra={
             "precision": result.precision,

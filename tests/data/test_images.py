@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from facemae_cli.data.images import decode, decode_masked, encode_jpeg, encode_png, probe, suffix_of
+from facemae_cli.data.images import decode, decode_masked, encode_jpeg, encode_png, probe, resize, suffix_of
 from facemae_cli.errors import FaceError
 
 
@@ -171,3 +171,11 @@ def test_real_faces_decode_as_opencv_decodes_them(faces_root) -> None:
         image = decode(data[at : at + (1 << 16)])
         plain = cv2.imdecode(np.frombuffer(data[at : at + (1 << 16)], np.uint8), cv2.IMREAD_COLOR)
         assert np.array_equal(image, plain[:, :, ::-1])
+
+
+def test_resize_keeps_what_fits_averages_when_shrinking_and_takes_any_shape() -> None:
+    face = np.arange(8 * 8 * 3, dtype=np.uint8).reshape(8, 8, 3)
+    assert resize(face, 8, 8) is face
+    means = face.reshape(4, 2, 4, 2, 3).mean(axis=(1, 3))
+    assert np.abs(resize(face, 4, 4) - means).max() <= 0.5
+    assert resize(face, 16, 12).shape == (16, 12, 3)

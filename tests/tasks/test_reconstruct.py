@@ -12,7 +12,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from models import write_embedder, write_mae
 from sources import smooth_face
 
 from facemae_cli import masking
@@ -21,6 +20,7 @@ from facemae_cli.data.images import decode, encode_jpeg, encode_png
 from facemae_cli.errors import InputError, UsageError
 from facemae_cli.tasks.mask import mask
 from facemae_cli.tasks.reconstruct import ReconstructResult, reconstruct
+from models import write_embedder, write_mae
 
 
 @pytest.fixture(scope="module")

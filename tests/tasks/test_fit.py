@@ -1,0 +1,182 @@
+"""`fit` end to end on small data: losses, layers of settings, resuming, ranks, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from safetensors import safe_open
+from sources import smooth_face
+
+from facemae_cli.card import load_card
+from facemae_cli.data.images import encode_png
+from facemae_cli.errors import FacemaeError, InputError, UsageError
+from facemae_cli.tasks.fit import FitResult, fit
+from facemae_cli.zoo import resolve
+from models import write_embedder, write_mae
+
+QUICK = {"epochs": 2, "batch_size": 4, "warmup": 0.0, "precision": "fp32"}
+FILES = {"checkpoint.safetensors", "curves.png", "history.jsonl", "model.yaml", "samples.png", "weights.safetensors"}
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Ten people of two faces."""
+    for person in range(10):
+        (tmp_path / "public" / f"p{person}").mkdir(parents=True)
+        for photo in range(2):
+            face = encode_png(smooth_face(10 * person + photo))
+            (tmp_path / "public" / f"p{person}" / f"{photo}.png").write_bytes(face)
+    return tmp_path / "public"
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> str:
+    return str(write_mae(tmp_path / "card", weights=False, recipe={"loss": "mse", "lr": 0.01}))
+
+
+def run(data: Path, out: Path, model: str, /, **options: object) -> FitResult:
+    return fit(**{"data": data, "out": out, "model": model, **QUICK, **options})  # type: ignore[arg-type]
+
+
+def history(out: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (out / "history.jsonl").read_text().splitlines()]
+
+
+def test_the_result_is_a_model_folder_that_says_how_it_was_made(tmp_path: Path, data: Path, model: str) -> None:
+    result = run(data, tmp_path / "out", model)
+    assert {path.name for path in (tmp_path / "out").iterdir()} == FILES
+    card = load_card(tmp_path / "out" / "model.yaml")
+    assert card.recipe is not None
+    assert (card.recipe["loss"], card.recipe["lr"], card.recipe["epochs"]) == ("mse", 0.01, 2)
+    assert card.results == {"held_out_faces": result.held_out, **result.figures}
+    assert card.lineage == ()
+    assert card.data["faces"] == 18
+    assert resolve(str(tmp_path / "out"), "mae").digest is not None
+    assert result.figures["val_psnr"] == history(tmp_path / "out")[-1]["val_psnr"]
+
+
+@pytest.mark.parametrize("loss", ["irm", "mixed"])
+def test_losses_with_an_embedder_name_it_as_an_ancestor(tmp_path: Path, data: Path, model: str, loss: str) -> None:
+    embedder = write_embedder(tmp_path / "phi.onnx")
+    run(data, tmp_path / "out", model, loss=loss, embedder=str(embedder), view_shift=2, view_blur=0.5)
+    card = load_card(tmp_path / "out" / "model.yaml")
+    assert card.lineage == (resolve(str(embedder)).digest,)
+    line = history(tmp_path / "out")[0]
+    assert {"loss", "pixel", "im", "rm", "val_cosine", "val_im", "val_rm", "val_psnr"} <= set(line)
+
+
+def test_recipe_file_wins_over_the_card_and_flags_win_over_both(tmp_path: Path, data: Path, model: str) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("lr: 0.005\nseed: 7\nweights_dtype: float16\n")
+    run(data, tmp_path / "out", model, recipe=recipe, seed=8)
+    made = load_card(tmp_path / "out" / "model.yaml").recipe
+    assert made is not None
+    assert (made["loss"], made["lr"], made["seed"]) == ("mse", 0.005, 8)
+    with safe_open(tmp_path / "out" / "weights.safetensors", framework="pt") as file:
+        assert {str(file.get_tensor(name).dtype) for name in file.keys()} == {"torch.float16"}  # noqa: SIM118
+    recipe.write_text("learning_rate: 0.005\n")
+    with pytest.raises(UsageError, match="no field 'learning_rate'"):
+        run(data, tmp_path / "other", model, recipe=recipe)
+
+
+def test_init_continues_from_weights_and_is_an_ancestor(tmp_path: Path, data: Path, model: str) -> None:
+    run(data, tmp_path / "first", model)
+    run(data, tmp_path / "second", model, init=str(tmp_path / "first"), seed=3)
+    assert history(tmp_path / "second")[0]["loss"] < history(tmp_path / "first")[0]["loss"]
+    assert load_card(tmp_path / "second" / "model.yaml").lineage == (resolve(str(tmp_path / "first")).digest,)
+
+
+def test_equal_runs_write_equal_bytes(tmp_path: Path, data: Path, model: str) -> None:
+    for name in ("a", "b"):
+        run(data, tmp_path / name, model)
+    for name in ("history.jsonl", "weights.safetensors", "model.yaml"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+def test_a_killed_run_goes_on_as_if_unbroken(tmp_path: Path, data: Path, model: str) -> None:
+    """Killed as by `kill -9` in the second epoch, after a checkpoint in its middle."""
+    script = (
+        "import os, signal, sys\n"
+        "from itertools import count\n"
+        "from types import SimpleNamespace\n"
+        "from facemae_cli import training\n"
+        "training.time = SimpleNamespace(monotonic=count(0, 1000).__next__)  # a checkpoint after every step\n"
+        "step = training.Trainer._step\n"
+        "def stop(self, forward, batch, epoch):\n"
+        "    if self.step == 7: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    return step(self, forward, batch, epoch)\n"
+        "training.Trainer._step = stop\n"
+        "from facemae_cli.tasks.fit import fit\n"
+        "from pathlib import Path\n"
+        "fit(data=Path(sys.argv[1]), out=Path(sys.argv[2]), model=sys.argv[3], epochs=2, batch_size=4, warmup=0.0,\n"
+        "    precision='fp32')\n"
+    )
+    run(data, tmp_path / "whole", model)
+    broken = tmp_path / "broken"
+    command = [sys.executable, "-c", script, str(data), str(broken), model]
+    assert subprocess.run(command, check=False, capture_output=True).returncode == -signal.SIGKILL
+    assert not (broken / "model.yaml").exists()
+    run(data, broken, model, resume=True)
+    for name in ("history.jsonl", "weights.safetensors", "model.yaml"):
+        assert (broken / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    assert {path.name for path in broken.iterdir()} == FILES
+
+
+def test_two_ranks_follow_one_rank_and_finish_its_run(tmp_path: Path, data: Path, model: str) -> None:
+    """The same losses to 1e-4 on two gloo ranks; a run begun on one rank is gone on with on two."""
+    embedder = str(write_embedder(tmp_path / "phi.onnx"))
+    options = {"loss": "mixed", "embedder": embedder}
+    run(data, tmp_path / "one", model, **options)
+    command = [
+        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "facemae_cli",
+        "fit", "--data", str(data), "--out", str(tmp_path / "two"), "--model", model, "--loss", "mixed",
+        "--embedder", embedder, "--epochs", "2", "--batch-size", "4", "--warmup", "0", "--precision", "fp32",
+    ]  # fmt: skip
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    for one, two in zip(history(tmp_path / "one"), history(tmp_path / "two"), strict=True):
+        for name, value in one.items():
+            assert two[name] == pytest.approx(value, abs=1e-4), name
+
+
+def test_what_cannot_be_fitted_is_one_clear_error(tmp_path: Path, data: Path, model: str) -> None:
+    wrong = write_embedder(tmp_path / "wrong.onnx", dim=8, says=512)
+    cases: list[tuple[dict[str, object], str]] = [
+        ({"loss": "irm"}, "give --embedder"),
+        ({"loss": "irm", "embedder": str(wrong)}, "gives 8-d features, its card says 512"),
+        ({"loss": "irm", "embedder": model}, "kind mae; one of kind embedder is needed"),
+        ({"model": str(wrong)}, "kind embedder; one of kind mae is needed"),
+        ({"batch_size": 19}, "--batch-size 19 is more than the 18 faces"),
+        ({"epochs": 0}, "recipe epochs: 0"),
+        ({"init": model}, "an architecture without weights"),
+        ({"out": data / "run"}, "lies inside --data"),
+        ({"data": tmp_path / "nowhere"}, "does not exist"),
+        ({"resume": True}, "nothing to resume"),
+        ({"lr": 1e30}, "the loss became"),
+    ]
+    for number, (options, message) in enumerate(cases):
+        with pytest.raises(FacemaeError, match=message) as caught:
+            run(data, tmp_path / f"out{number}", model, **options)
+        assert caught.value.exit_code == 2
+        assert "\n" not in str(caught.value)
+    with pytest.raises(InputError, match="too few"):
+        run(_one_face(tmp_path), tmp_path / "one-face", model)
+
+
+def _one_face(tmp_path: Path) -> Path:
+    (tmp_path / "single").mkdir()
+    (tmp_path / "single" / "face.png").write_bytes(encode_png(smooth_face(0)))
+    return tmp_path / "single"
+
+
+def test_an_unreadable_face_is_listed_and_fitting_goes_on(tmp_path: Path, data: Path, model: str) -> None:
+    (data / "p0" / "0.png").write_bytes(b"not an image")
+    result = run(data, tmp_path / "out", model)
+    assert [(item.reason, Path(item.where).name) for item in result.refused] == [("not-an-image", "0.png")]
