@@ -126,8 +126,10 @@ class FitRecipe:
 def _check_type(name: str, value: object, declared: str) -> None:
     """Raise UsageError unless `value` is of the declared type; an int does for a float, a bool never for a number."""
     allowed = {"int": (int,), "float": (int, float), "float | None": (int, float, type(None)), "str": (str,)}
-    wrong = not isinstance(value, bool) if declared == "bool" else (
-        isinstance(value, bool) or not isinstance(value, allowed[declared])
+    wrong = (
+        not isinstance(value, bool)
+        if declared == "bool"
+        else (isinstance(value, bool) or not isinstance(value, allowed[declared]))
     )
     if wrong or (isinstance(value, float) and not math.isfinite(value)):
         raise UsageError(f"recipe {name}: {value!r} is not a {declared.replace(' | None', '')}")

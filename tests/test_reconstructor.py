@@ -157,5 +157,3 @@ def test_writer_encodes_what_it_is_asked_for() -> None:
 def test_writer_refuses_what_it_cannot_write(format: str, quality: int) -> None:
     with pytest.raises(UsageError):
         ReleasedWriter(format, quality)
-
-

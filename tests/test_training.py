@@ -51,9 +51,7 @@ def trainer(folder: Path, objective: Mean, **settings: Any) -> Trainer:
     optimizer = torch.optim.AdamW(parameter_groups(objective.network, 0.05), lr=0.1)
     schedule = Schedule(epochs=3, steps_per_epoch=feed.steps, lr=0.01, warmup_epochs=0.5, clip=1.0)
     folder.mkdir(exist_ok=True)
-    return Trainer(
-        objective, feed, schedule, optimizer, folder, torch.device("cpu"), {"seed": 0, **settings}
-    )
+    return Trainer(objective, feed, schedule, optimizer, folder, torch.device("cpu"), {"seed": 0, **settings})
 
 
 def weights(objective: Mean) -> list[float]:

@@ -89,7 +89,7 @@ def encode_jpeg(image: np.ndarray, quality: int = 95) -> bytes:
 
 
 def resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    """An (H, W, 3) uint8 image at another size, by area where it shrinks and cubic where it grows; itself at its own."""
+    """An (H, W, 3) uint8 image at another size, by area where it shrinks, cubic where it grows; itself at its own."""
     if image.shape[:2] == (height, width):
         return image
     shrinks = height * width < image.shape[0] * image.shape[1]

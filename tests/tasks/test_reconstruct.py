@@ -83,9 +83,7 @@ def test_folder_and_rec_in_all_four_combinations_release_the_same_faces(
         assert max(np.abs(other[name] - image).max() for name, image in released[0].items()) <= 3
 
 
-def test_two_runs_give_the_same_bytes_and_png_is_what_the_model_said(
-    tmp_path: Path, masked: Path, model: str
-) -> None:
+def test_two_runs_give_the_same_bytes_and_png_is_what_the_model_said(tmp_path: Path, masked: Path, model: str) -> None:
     release(masked, tmp_path / "a", model, format="png")
     release(masked, tmp_path / "b", model, format="png")
     assert files(tmp_path / "a") == files(tmp_path / "b")
