@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,7 @@ def _network(model: Model, weights: Path) -> nn.Module:
     family = arguments.pop("network", "iresnet")
     if family == "timm":
         network = _timm(arguments, str(model.path))
+        state = state if arguments.get("num_classes") else _without_head(network, state)
         _check_state(network, state, weights)
     elif family in ("iresnet", *DEPTHS):
         shape = _iresnet_arguments(model, state, family) | arguments
@@ -123,6 +125,13 @@ def _timm(arguments: Mapping[str, Any], where: str) -> nn.Module:
     return _built(lambda **rest: timm.create_model(name, pretrained=False, **rest), arguments, where)
 
 
+def _without_head(network: Any, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A timm model's state without its classifier, whose name or names timm keeps in the model's configuration."""
+    heads = network.pretrained_cfg.get("classifier") or ()
+    prefixes = tuple(f"{head}." for head in ([heads] if isinstance(heads, str) else heads))
+    return {key: value for key, value in state.items() if not key.startswith(prefixes)}
+
+
 def _built(factory: Callable[..., Any], arguments: Mapping[str, Any], where: str) -> Any:
     for key, value in arguments.items():
         if isinstance(value, int | float) and not abs(value) <= MAX_ARGUMENT:
@@ -147,7 +156,9 @@ def read_pickled(path: Path) -> dict[str, Tensor]:
     Raises InputError for what `torch.load(weights_only=True)` refuses and for what holds no state.
     """
     try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of old formats, which is no news to who was given the file
+            found = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged or hostile pickle can fail in any way
         raise InputError(f"{path}: not weights that are safe to read; only a plain state dict in a .pth is") from error
     for _ in NESTS:

@@ -1,0 +1,275 @@
+"""From files to networks: state dicts in every wrapping, and files that are not what their card says."""
+
+from __future__ import annotations
+
+import pickle
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+import pytest
+import timm
+import torch
+import yaml
+from safetensors.torch import save_file
+from torch import Tensor
+
+from facemae_cli import zoo
+from facemae_cli.card import Card, InputSpec, Model
+from facemae_cli.errors import InputError
+from facemae_cli.networks.iresnet import IResNet
+from facemae_cli.networks.loading import build_mae, load_embedder, load_mae
+from facemae_cli.networks.mae import MaskedAutoencoder
+
+SIDE = 32
+SPEC = InputSpec(SIDE, "rgb", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+MAE = {
+    "size": 112, "patch": 8, "width": 8, "depth": 1, "heads": 2,
+    "decoder_width": 8, "decoder_depth": 1, "decoder_heads": 2,
+}  # fmt: skip
+
+
+def backbone() -> IResNet:
+    torch.manual_seed(0)
+    return IResNet((1, 1, 1, 1), dim=6, width=2, size=SIDE).eval()
+
+
+def embedder(weights: Path, **more: Any) -> Model:
+    card = Card(**({"kind": "embedder", "input": SPEC, "dim": 6} | more))
+    return Model("m", card, weights, weights)
+
+
+def refusal(model: Model) -> str:
+    with pytest.raises(InputError) as caught:
+        (load_mae if model.card.kind == "mae" else load_embedder)(model)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def same(model: Model, network: IResNet) -> None:
+    images = torch.rand(2, 3, SIDE, SIDE)
+    torch.testing.assert_close(load_embedder(model)(images), network((images - 0.5) / 0.5), rtol=1e-4, atol=1e-4)
+
+
+WRAPPINGS: dict[str, Any] = {
+    "bare": lambda state: state,
+    "ordered": OrderedDict,
+    "module.": lambda state: {f"module.{key}": value for key, value in state.items()},
+    "state_dict": lambda state: {"epoch": 3, "state_dict": state},
+    "both": lambda state: {"model": {"state_dict": {f"module.backbone.{k}": v for k, v in state.items()}}},
+    "half": lambda state: {k: v.half().float().half() if v.is_floating_point() else v for k, v in state.items()},
+    "uncounted": lambda state: {k: v for k, v in state.items() if not k.endswith("num_batches_tracked")},
+}
+
+
+@pytest.mark.parametrize("wrapping", WRAPPINGS)
+def test_a_backbone_loads_from_every_wrapping(tmp_path: Path, wrapping: str) -> None:
+    network = backbone()
+    if wrapping == "half":
+        network.load_state_dict({k: v.half() for k, v in network.state_dict().items()})
+    torch.save(WRAPPINGS[wrapping](network.state_dict()), tmp_path / "backbone.pth")
+    same(embedder(tmp_path / "backbone.pth"), network)
+
+
+def test_a_backbone_of_112_pixels_needs_no_card(tmp_path: Path) -> None:
+    network = IResNet((1, 1, 1, 1), dim=6, width=2).eval()
+    torch.save(network.state_dict(), tmp_path / "backbone.pth")
+    loaded = load_embedder(zoo.resolve(str(tmp_path / "backbone.pth")))
+    assert loaded.dim == 6
+    assert loaded.spec == InputSpec(112, "rgb", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+
+
+def test_a_folder_of_ours_with_an_iresnet_loads(tmp_path: Path) -> None:
+    network = IResNet((2, 2, 2, 2), dim=6, width=2, size=SIDE).eval()
+    card = {"kind": "embedder", "dim": 6, "architecture": {"network": "r18"}}
+    card["input"] = {"size": SIDE, "color": "rgb", "mean": [0.5] * 3, "std": [0.5] * 3}
+    (tmp_path / "model.yaml").write_text(yaml.safe_dump(card))
+    save_file(network.state_dict(), tmp_path / "weights.safetensors")
+    same(zoo.resolve(str(tmp_path), "embedder"), network)
+
+
+def test_a_network_of_another_depth_than_its_card_says_is_refused(tmp_path: Path) -> None:
+    torch.save(backbone().state_dict(), tmp_path / "w.pth")
+    message = refusal(embedder(tmp_path / "w.pth", architecture={"network": "r50"}))
+    assert "(3, 4, 14, 3)" in message
+
+
+@pytest.mark.parametrize("dim", [5, 512])
+def test_a_wrong_dimension_is_refused(tmp_path: Path, dim: int) -> None:
+    torch.save(backbone().state_dict(), tmp_path / "w.pth")
+    assert f"6-d features, its card says {dim}" in refusal(embedder(tmp_path / "w.pth", dim=dim))
+
+
+def test_a_card_may_leave_the_dimension_to_the_weights(tmp_path: Path) -> None:
+    torch.save(backbone().state_dict(), tmp_path / "w.pth")
+    assert load_embedder(embedder(tmp_path / "w.pth", dim=None)).dim == 6
+
+
+def test_a_wrong_image_size_is_refused(tmp_path: Path) -> None:
+    torch.save(backbone().state_dict(), tmp_path / "w.pth")
+    message = refusal(embedder(tmp_path / "w.pth", input=InputSpec(112)))
+    assert "images of 32 pixels, its card says 112" in message
+
+
+def test_missing_unknown_and_misshapen_tensors_are_refused(tmp_path: Path) -> None:
+    path, whole = tmp_path / "w.pth", backbone().state_dict()
+    torch.save({key: value for key, value in whole.items() if key != "bn2.weight"}, path)
+    assert "lacks 1 tensors, such as bn2.weight" in refusal(embedder(path))
+    torch.save(whole | {"extra": torch.zeros(1)}, path)
+    assert "unknown 1 tensors, such as extra" in refusal(embedder(path))
+    torch.save(whole | {"bn2.weight": torch.zeros(3)}, path)
+    assert "bn2.weight has the shape (3,)" in refusal(embedder(path))
+    torch.save(whole | {"bn2.weight": torch.zeros(16, dtype=torch.int64)}, path)
+    assert "bn2.weight holds torch.int64" in refusal(embedder(path))
+
+
+def test_a_width_nobody_could_hold_is_refused_before_it_is_allocated(tmp_path: Path) -> None:
+    one, width = torch.zeros(1), 2**16
+    vast = {"conv1.weight": one.expand(width, 3, 3, 3), "fc.weight": one.expand(6, 8 * width * 4)}
+    torch.save(backbone().state_dict() | vast, tmp_path / "w.pth")  # a few kilobytes
+    assert "shape" in refusal(embedder(tmp_path / "w.pth"))
+
+
+class Hostile:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (print, ("run",))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [pickle.dumps(Hostile()), pickle.dumps({"state_dict": Hostile()}), b"", b"no weights", b"PK\x03\x04" + bytes(40)],
+)
+def test_a_pth_that_is_no_plain_state_dict_is_refused_and_not_run(
+    tmp_path: Path, content: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "w.pth").write_bytes(content)
+    assert "safe to read" in refusal(embedder(tmp_path / "w.pth"))
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("content", [{}, {"a": 1}, [torch.zeros(1)], torch.zeros(1)])
+def test_a_pth_without_a_state_dict_is_refused(tmp_path: Path, content: Any) -> None:
+    torch.save(content, tmp_path / "w.pth")
+    assert "holds no state dict" in refusal(embedder(tmp_path / "w.pth"))
+
+
+def test_a_pth_of_another_network_without_a_card_says_what_to_write(tmp_path: Path) -> None:
+    torch.save({"features.0.weight": torch.zeros(1)}, tmp_path / "w.pth")
+    assert "write w.yaml" in refusal(zoo.resolve(str(tmp_path / "w.pth")))
+
+
+@pytest.mark.parametrize("content", [b"", b"no tensors", b"\xff" * 64, b"\x10" + bytes(7) + b'{"a":{"dtype"}}  '])
+def test_what_is_no_safetensors_file_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "w.safetensors").write_bytes(content)
+    assert "not a safetensors file" in refusal(embedder(tmp_path / "w.safetensors"))
+
+
+def test_a_model_without_weights_is_refused(tmp_path: Path) -> None:
+    assert "no weights" in refusal(Model("m", Card(kind="embedder", input=SPEC), tmp_path))
+    mae = Card(kind="mae", input=InputSpec(112), architecture=MAE)
+    assert "facemae fit" in refusal(Model("m", mae, tmp_path))
+
+
+def write_timm(path: Path, **arguments: Any) -> Model:
+    torch.manual_seed(0)
+    network = timm.create_model("vit_tiny_patch16_224", **arguments)
+    save_file(network.state_dict(), path)
+    return embedder(path, architecture={"network": "timm", "name": "vit_tiny_patch16_224", **arguments}, dim=None)
+
+
+VIT = {"img_size": SIDE, "patch_size": 8, "embed_dim": 16, "depth": 1, "num_heads": 2}
+
+
+@pytest.mark.parametrize(("classes", "dim"), [(0, 16), (7, 7)])
+def test_a_timm_model_loads_with_its_head_or_without(tmp_path: Path, classes: int, dim: int) -> None:
+    model = write_timm(tmp_path / "w.safetensors", **VIT, num_classes=classes)
+    loaded = load_embedder(model)
+    assert loaded.dim == dim
+    images = torch.rand(2, 3, SIDE, SIDE)
+    fresh = timm.create_model("vit_tiny_patch16_224", **VIT, num_classes=classes).eval()
+    fresh.load_state_dict(loaded.network.state_dict())
+    torch.testing.assert_close(loaded(images), fresh((images - 0.5) / 0.5), rtol=1e-4, atol=1e-4)
+
+
+def test_a_classifiers_head_that_the_card_leaves_off_is_ignored_in_the_weights(tmp_path: Path) -> None:
+    model = write_timm(tmp_path / "w.safetensors", **VIT, num_classes=7)
+    bare = embedder(model.path, architecture={**(model.card.architecture or {}), "num_classes": 0}, dim=16)
+    assert load_embedder(bare).dim == 16
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"name": "no_such_model"}, "no_such_model"),
+        ({"name": "hf-hub:owner/other"}, "hf-hub"),
+        ({"checkpoint_path": "/etc/passwd"}, "checkpoint_path"),
+        ({"nonsense": 1}, "nonsense"),
+        ({"depth": 10**9}, "depth"),
+        ({"network": "alexnet"}, "known are r18"),
+    ],
+)
+def test_an_architecture_that_cannot_be_built_is_refused(tmp_path: Path, change: dict[str, Any], named: str) -> None:
+    model = write_timm(tmp_path / "w.safetensors", **VIT, num_classes=0)
+    assert named in refusal(embedder(model.path, architecture={**(model.card.architecture or {}), **change}))
+
+
+def write_mae(folder: Path, architecture: dict[str, Any] = MAE, dtype: torch.dtype = torch.float32) -> Model:
+    torch.manual_seed(0)
+    path = folder / "weights.safetensors"
+    save_file({key: value.to(dtype) for key, value in MaskedAutoencoder(**MAE).state_dict().items()}, path)
+    card = Card(kind="mae", input=InputSpec(112), architecture=architecture)
+    return Model("m", card, folder, path)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_an_autoencoder_comes_back_as_it_was_saved(tmp_path: Path, dtype: torch.dtype) -> None:
+    network = load_mae(write_mae(tmp_path, dtype=dtype))
+    torch.manual_seed(0)
+    saved: dict[str, Tensor] = MaskedAutoencoder(**MAE).state_dict()
+    assert not network.training
+    for key, value in network.state_dict().items():
+        assert value.dtype == torch.float32
+        assert torch.equal(value, saved[key].to(dtype).float())
+    visible, index = torch.rand(1, 2, 192), torch.tensor([[3, 100]])
+    assert network(visible, index).shape == (1, 3, 112, 112)
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"width": 16}, "shape"),
+        ({"depth": 2}, "lacks"),
+        ({"colour": 1}, "colour"),
+        ({"width": 2**17}, "architecture.width"),
+        ({"heads": 3}, "heads"),
+        ({"heads": 0}, "architecture"),
+        ({"size": 224, "patch": 16}, "224"),
+    ],
+)
+def test_an_autoencoder_of_another_architecture_is_refused(tmp_path: Path, change: dict[str, Any], named: str) -> None:
+    assert named in refusal(write_mae(tmp_path, MAE | change))
+
+
+def test_a_card_alone_builds_a_fresh_autoencoder() -> None:
+    card = Card(kind="mae", input=InputSpec(112), architecture=MAE)
+    assert build_mae(card).size == 112
+
+
+@pytest.mark.parametrize("name", zoo.names())
+def test_every_bundled_card_builds_or_loads(name: str) -> None:
+    model = zoo.resolve(name)
+    if model.weights is not None:
+        (load_mae if model.card.kind == "mae" else load_embedder)(model)
+    elif model.card.kind == "mae":
+        with torch.device("meta"):
+            assert build_mae(model.card).size == model.card.input.size
+
+
+@pytest.mark.faces
+def test_the_real_mobilefacenet_loads_with_its_card(faces_root: Path) -> None:
+    network = load_embedder(zoo.resolve(str(faces_root / "mobilefacenet.onnx"), "embedder"))
+    assert network.dim == 128
+    image = torch.rand(1, 3, 112, 112, requires_grad=True)
+    network(image).sum().backward()
+    assert image.grad is not None
+    assert image.grad.abs().sum() > 0
