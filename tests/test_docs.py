@@ -24,8 +24,8 @@ COMMANDS: dict[str, Any] = PROGRAM.commands  # type: ignore[attr-defined]
 KINDS_OF_CHANGE = {"Added", "Changed", "Deprecated", "Fixed", "Removed", "Security"}
 OPERATORS = {"|", ">", "2>", "&&", ";", "||", "time", "exec"}
 # Each with a bracket, so that this file does not find itself.
-UNFINISHED = re.compile(r"\bTOD[O]|\bFIXM[E]|\bXX[X]\b|NotImplemente[d]|pragma: no cove[r]")
-PLACES = re.compile(r"(?<![\w.])/(?:wor[k]|roo[t]|hom[e]|far[m])/\w|index-ur[l]|file:/[/]")
+UNFINISHED = re.compile(r"\bTOD[O]|\bFIXM[E]|\bXX[X]\b|pragma: no cove[r]|@@[A-Z]+@[@]")
+PLACES = re.compile(r"(?<![\w.])/(?:wor[k]|roo[t]|far[m])/\w|index-ur[l]|file:/[/]")
 
 
 def blocks(language: str) -> list[str]:
@@ -34,11 +34,12 @@ def blocks(language: str) -> list[str]:
 
 
 def shell_lines() -> Iterator[str]:
-    """The README's shell commands, one a line, without prompt, comment and line breaks."""
-    for block in blocks("sh|bash|console"):
-        for line in re.sub(r"\\\n\s*", " ", block).splitlines():
-            if "facemae" in line:
-                yield line.removeprefix("$ ").strip()
+    """The README's shell commands, one a line; in a `console` block only what follows a prompt is one."""
+    for language, prompt in (("sh|bash", ""), ("console", "$ ")):
+        for block in blocks(language):
+            for line in re.sub(r"\\\n\s*", " ", block).splitlines():
+                if line.startswith(prompt) and "facemae" in line:
+                    yield line.removeprefix(prompt).strip()
 
 
 def words_of(line: str) -> list[str] | None:
