@@ -133,9 +133,11 @@ def _onnx_convention(path: Path) -> InputSpec:
 
 
 def _onnx_graph(path: Path) -> Any:
-    import onnx
-    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
-
+    try:
+        import onnx
+        from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+    except ImportError as error:
+        raise InputError(f"{path}: reading ONNX files needs the package onnx; `pip install onnx`") from error
     try:
         return onnx.load_model(path, load_external_data=False).graph
     except (OSError, DecodeError, ValueError) as error:

@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from facemae_cli.card import Card, Model
+from facemae_cli.card import Card, InputSpec, Model
 from facemae_cli.errors import InputError
 from facemae_cli.networks.embedder import Embedder
 from facemae_cli.networks.iresnet import DEPTHS, IResNet, iresnet_shape
@@ -32,12 +32,13 @@ BUILD_ERRORS = (TypeError, ValueError, AssertionError, RuntimeError, KeyError, A
 
 
 def build_mae(card: Card) -> MaskedAutoencoder:
-    """The autoencoder a card describes, with fresh weights. Raises InputError for arguments it does not take."""
-    network: MaskedAutoencoder = _built(MaskedAutoencoder, card.architecture or {}, card.name or "the card")
-    if network.size != card.input.size:
+    """The autoencoder a card describes, with fresh weights. Raises InputError for what it cannot be."""
+    where = card.name or "the card"
+    network: MaskedAutoencoder = _built(MaskedAutoencoder, card.architecture or {}, where)
+    if card.input != InputSpec(network.size):
         raise InputError(
-            f"{card.name or 'the card'}: `architecture.size` is {network.size}, `input.size` is {card.input.size}; "
-            "they must be equal"
+            f"{where}: `input` is {card.input}; an autoencoder of `architecture.size` {network.size} takes that size, "
+            "rgb, with mean and std 0.5"
         )
     return network
 

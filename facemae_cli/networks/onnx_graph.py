@@ -94,7 +94,7 @@ def load_onnx(path: Path, size: int) -> OnnxGraph:
     try:
         network = OnnxGraph(optimised(graph)).eval()
         return _probed(network, size)
-    except (RuntimeError, ValueError, TypeError, KeyError, IndexError, AttributeError, NotImplementedError) as error:
+    except (RuntimeError, ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise InputError(f"{path}: does not run on an image of {size} x {size} pixels: {reason}") from error
 

@@ -99,7 +99,7 @@ def _average_pool(node: Node) -> Function:
         pads = _padding(node, x.shape[2:], kernel)
         uneven = pads[: len(pads) // 2] != pads[len(pads) // 2 :]
         if uneven and not counted:
-            raise NotImplementedError("AveragePool with uneven padding that is not counted")
+            raise ValueError("AveragePool with uneven padding that is not counted")
         x, padding = _symmetric(x, pads, 0.0)
         return functional.avg_pool2d(x, kernel, strides, padding, ceil, counted)
 

@@ -107,7 +107,7 @@ def _slice(node: Node) -> Function:
         axes = axes or node.attributes.get("axes") or list(range(len(starts)))
         for axis, start, end, step in zip(axes, starts, ends, steps or [1] * len(starts), strict=True):
             if step < 0:
-                raise NotImplementedError("Slice with a negative step")
+                raise ValueError("Slice with a negative step")
             index: list[slice] = [slice(None)] * x.dim()
             index[axis] = slice(start, end, step)
             x = x[tuple(index)]
@@ -140,12 +140,12 @@ def _gather(node: Node) -> Function:
 
 def _pad(node: Node) -> Function:
     if (mode := node.attributes.get("mode", b"constant")) != b"constant":
-        raise NotImplementedError(f"Pad of mode {mode.decode()}")
+        raise ValueError(f"Pad of mode {mode.decode()}")
 
     def run(x: Tensor, given: Tensor | None = None, value: Tensor | None = None, axes: Tensor | None = None) -> Tensor:
         pads = _ints(given) if given is not None else list(node.attributes["pads"])
         if axes is not None or not pads:
-            raise NotImplementedError("Pad with axes")
+            raise ValueError("Pad with axes")
         fill = node.attributes.get("value", 0.0) if value is None else value.item()
         rank = len(pads) // 2
         flat = [side for axis in reversed(range(rank)) for side in (pads[axis], pads[rank + axis])]
@@ -164,7 +164,7 @@ def _cast(node: Node) -> Function:
     floats, others = (1, 10, 11, 16), {6: torch.int32, 7: torch.int64, 9: torch.bool}
     code = node.attributes["to"]
     if code not in floats and code not in others:
-        raise NotImplementedError(f"Cast to the ONNX type {code}")
+        raise ValueError(f"Cast to the ONNX type {code}")
     return lambda x: x.to(others.get(code, torch.float32))
 
 

@@ -250,6 +250,14 @@ def test_an_autoencoder_of_another_architecture_is_refused(tmp_path: Path, chang
     assert named in refusal(write_mae(tmp_path, MAE | change))
 
 
+@pytest.mark.parametrize(
+    "spec", [InputSpec(224), InputSpec(112, "bgr"), InputSpec(112, mean=(0.4, 0.5, 0.5)), InputSpec(112, std=(1, 1, 1))]
+)
+def test_an_autoencoders_card_may_not_promise_another_input(spec: InputSpec) -> None:
+    with pytest.raises(InputError, match=r"rgb, with mean and std 0\.5"):
+        build_mae(Card(kind="mae", input=spec, architecture=MAE))
+
+
 def test_a_card_alone_builds_a_fresh_autoencoder() -> None:
     card = Card(kind="mae", input=InputSpec(112), architecture=MAE)
     assert build_mae(card).size == 112
