@@ -9,15 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import nn
 
 from facemae_cli import distributed
-from facemae_cli.card import CARD_NAME, WEIGHTS_NAME, Model, ancestors, save_card
+from facemae_cli.card import CARD_NAME, WEIGHTS_NAME, Model, ancestors, card_text
 from facemae_cli.checkpoint import FILE as CHECKPOINT
 from facemae_cli.checkpoint import HISTORY
 from facemae_cli.data import open_source
 from facemae_cli.data.faces import FaceSource, Refusal, fingerprint
+from facemae_cli.data.files import write_whole
 from facemae_cli.device import Precision, choose_device, choose_precision
 from facemae_cli.errors import UsageError
 from facemae_cli.feed import FaceFeed, hold_out
@@ -197,9 +198,7 @@ class _Run:
         """Weights, then the card: a folder is a model only when both are there and whole."""
         dtype = torch.float16 if self.recipe.weights_dtype == "float16" else torch.float32
         state = {name: value.detach().cpu().to(dtype).contiguous() for name, value in network.state_dict().items()}
-        temporary = self.folder / (WEIGHTS_NAME + ".part")
-        save_file(state, temporary)
-        temporary.replace(self.folder / WEIGHTS_NAME)
+        write_whole(self.folder / WEIGHTS_NAME, save(state))
         known = [teacher for teacher in teachers if teacher is not None]
         card = replace(
             self.model.card,
@@ -211,8 +210,7 @@ class _Run:
             notes={"steps": result.steps, "teachers": [teacher.name for teacher in known]},
             source=None,
         )
-        save_card(card, self.folder / (CARD_NAME + ".part"))
-        (self.folder / (CARD_NAME + ".part")).replace(self.folder / CARD_NAME)
+        write_whole(self.folder / CARD_NAME, card_text(card))
 
 
 def _figures(history: list[dict[str, Any]]) -> dict[str, float]:
