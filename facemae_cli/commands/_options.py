@@ -18,7 +18,12 @@ KeyFile = Annotated[
     Path,
     typer.Option("--key", metavar="FILE", help="The steward's secret key; made when absent. Never inside a dataset."),
 ]
-Seed = Annotated[int | None, typer.Option("--seed", help="Derive the masks from this number instead of the key.")]
+Seed = Annotated[
+    int | None,
+    typer.Option(
+        "--seed", help="Derive masks from this number and names, not the key: for experiments, it is no secret."
+    ),
+]
 MaskColor = Annotated[
     str | None,
     typer.Option(

@@ -62,6 +62,8 @@ def test_every_masked_face_becomes_a_released_one_under_its_name(tmp_path: Path,
     assert manifest["counts"] == {"in": 10, "out": 10, "refused": {}}
     assert manifest["model"] == {"kind": "mae", "sha256": result.model_sha256}
     assert manifest["names"] == "copied"
+    assert manifest["key_id"] == json.loads((masked / "facemae.json").read_text())["key_id"] is not None
+    assert manifest["strategy"] == "random"
 
 
 def test_folder_and_rec_in_all_four_combinations_release_the_same_faces(
