@@ -56,13 +56,12 @@ class Reconstruction:
         terms = {"pixel": pixel}
         total = self.recipe.effective_pixel_weight * pixel
         if self.recipe.uses_phi:
-            terms |= self._relations(*self._features(*self._phi_views(real, made, step)))
-            total = total + self.recipe.instance_weight * terms["im"] + self._beta(terms["rows"]) * terms["rm"]
-            del terms["rows"]
+            wanted, got = self._features(*self._phi_views(real, made, step))
+            terms["im"] = losses.instance_matching(wanted, got)
+            terms["rm"] = losses.relation_matching(wanted, got)
+            beta = self.recipe.beta * losses.relation_scale(len(wanted), self.recipe.relation_scale)
+            total = total + self.recipe.instance_weight * terms["im"] + beta * terms["rm"]
         return {"loss": total, **terms}
-
-    def _beta(self, rows: Tensor) -> float:
-        return self.recipe.beta * losses.relation_scale(int(rows), self.recipe.relation_scale)
 
     def _floats(self, images: Tensor) -> Tensor:
         return images.to(self.device, non_blocking=True).float().div_(255)
@@ -95,13 +94,6 @@ class Reconstruction:
         if self.recipe.normalize:
             wanted, got = F.normalize(wanted, dim=1), F.normalize(got, dim=1)
         return distributed.gather_rows(wanted), distributed.gather_rows(got)
-
-    def _relations(self, wanted: Tensor, got: Tensor) -> dict[str, Tensor]:
-        return {
-            "im": losses.instance_matching(wanted, got),
-            "rm": losses.relation_matching(wanted, got),
-            "rows": torch.tensor(len(wanted)),
-        }
 
     @torch.inference_mode()
     def validate(self) -> dict[str, float]:

@@ -79,10 +79,10 @@ def test_loss_is_the_weighted_sum_over_the_batch() -> None:
     made = fit.network(select(patchify(real, 8), index), index)
     f, g = (F.normalize(phi(x), dim=1) for x in (real, made))
     im, rm, pixel = losses.instance_matching(f, g), losses.relation_matching(f, g), losses.pixel_error(real, made)
-    assert float(terms["im"]) == pytest.approx(float(im), rel=1e-5)
-    assert float(terms["rm"]) == pytest.approx(float(rm), rel=1e-5)
+    assert terms["im"].item() == pytest.approx(im.item(), rel=1e-5)
+    assert terms["rm"].item() == pytest.approx(rm.item(), rel=1e-5)
     # beta stands for 256 rows, so four rows count sqrt(256 / 4) = 8 times
-    assert float(terms["loss"]) == pytest.approx(float(2 * im + 0.5 * 8 * rm + 3 * pixel), rel=1e-5)
+    assert terms["loss"].item() == pytest.approx((2 * im + 0.5 * 8 * rm + 3 * pixel).item(), rel=1e-5)
     terms["loss"].backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in fit.network.parameters())
 
@@ -90,10 +90,10 @@ def test_loss_is_the_weighted_sum_over_the_batch() -> None:
 def test_mse_needs_no_embedder_and_irm_counts_no_pixel() -> None:
     mse = objective(None, loss="mse").loss(objective().network, batch(), 0, 0)
     assert set(mse) == {"loss", "pixel"}
-    assert float(mse["loss"]) == float(mse["pixel"])
+    assert mse["loss"].item() == mse["pixel"].item()
     fit = objective(Phi(), loss="irm", relation_scale="paper")
     irm = fit.loss(fit.network, batch(), 0, 0)
-    assert float(irm["loss"]) == pytest.approx(float(irm["im"] + irm["rm"]), rel=1e-6)
+    assert irm["loss"].item() == pytest.approx((irm["im"] + irm["rm"]).item(), rel=1e-6)
 
 
 def test_a_second_view_doubles_the_rows_under_other_masks() -> None:

@@ -39,7 +39,7 @@ class Mean:
         return {"loss": loss * math.nan if step == self.break_at else loss}
 
     def validate(self) -> dict[str, float]:
-        return {"weight": float(self.network.weight.sum())}
+        return {"weight": self.network.weight.sum().item()}
 
     def picture(self, folder: Path, history: list[dict[str, Any]]) -> None:
         (folder / "pictured").write_text(str(len(history)))

@@ -18,7 +18,7 @@ def demo(
     seed: Annotated[int, typer.Option("--seed", help="Which people: another number draws others.")] = 0,
     model: Annotated[
         str, typer.Option("--model", help="A fitted autoencoder: a bundled name, a folder, or hf-hub:owner/name.")
-    ] = "facemae-tiny",
+    ] = "facemae-v1",
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> int:

@@ -22,7 +22,7 @@ def reconstruct(
     ),
     model: Annotated[
         str, typer.Option("--model", help="A fitted autoencoder: a bundled name, a folder, or hf-hub:owner/name.")
-    ] = "facemae-tiny",
+    ] = "facemae-v1",
     batch_size: Annotated[
         str, typer.Option("--batch-size", metavar="auto|N", help="Faces the device completes at a time.")
     ] = "auto",

@@ -76,7 +76,7 @@ def demo(
     people: int = 40,
     photos: int = 5,
     seed: int = 0,
-    model: str = "facemae-tiny",
+    model: str = "facemae-v1",
     overwrite: bool = False,
     progress: Progress = SILENT,
 ) -> DemoResult:

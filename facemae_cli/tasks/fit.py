@@ -19,7 +19,7 @@ from facemae_cli.checkpoint import HISTORY
 from facemae_cli.data import open_source
 from facemae_cli.data.faces import FaceSource, Refusal, fingerprint
 from facemae_cli.data.files import write_whole
-from facemae_cli.device import Precision, choose_device, choose_precision
+from facemae_cli.device import Precision, choose_device, choose_precision, keep_freed_memory
 from facemae_cli.errors import UsageError
 from facemae_cli.feed import FaceFeed, hold_out
 from facemae_cli.fitting import Reconstruction
@@ -99,6 +99,7 @@ def fit(
     `runs/<model>`) becomes a model folder with history, curves, samples and the checkpoint `resume` goes on from.
     Raises UsageError and InputError for what cannot be fitted, OutputError when the disk fails.
     """
+    keep_freed_memory()
     card_model = resolve(model, "mae")
     flags = {
         "loss": loss, "beta": beta, "pixel_weight": pixel_weight, "view_shift": view_shift, "view_blur": view_blur,

@@ -20,7 +20,7 @@ from facemae_cli.data.images import encode_png
 from facemae_cli.data.manifest import Manifest, read_manifest
 from facemae_cli.data.outputs import Output, open_output
 from facemae_cli.data.threads import cores
-from facemae_cli.device import choose_device, choose_precision
+from facemae_cli.device import choose_device, choose_precision, keep_freed_memory
 from facemae_cli.engine import Runner, choose_batch_size, pipeline
 from facemae_cli.errors import FaceError, InputError, UsageError
 from facemae_cli.networks.loading import load_mae
@@ -82,7 +82,7 @@ def reconstruct(
     input: Path = Path("masked"),
     out: Path = Path("released"),
     *,
-    model: str = "facemae-tiny",
+    model: str = "facemae-v1",
     batch_size: str = "auto",
     precision: str = "auto",
     device: str = "auto",
@@ -112,6 +112,7 @@ def reconstruct(
     found = resolve(model, "mae")
     source = open_source(Path(input))
     chosen = choose_device(device)
+    keep_freed_memory()
     network = Reconstructor(load_mae(found, chosen), found.card.paste_visible)
     reader = MaskedReader(source, network.patch, color)
     _refuse_raw(source, reader)
