@@ -36,5 +36,5 @@ Precision = Annotated[
     typer.Option("--precision", metavar="auto|bf16|fp32", help="bf16 where the hardware computes in it, or fp32."),
 ]
 Workers = Annotated[
-    int | None, typer.Option("--workers", help="Threads that decode and encode.", show_default="one a CPU core")
+    int | None, typer.Option("--workers", help="Threads that read and write images.", show_default="one a CPU core")
 ]

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from facemae_cli.commands._options import Json, KeyFile, Overwrite, RefusedFile, Resume, Seed
+from facemae_cli.commands._options import Json, KeyFile, Overwrite, RefusedFile, Resume, Seed, Workers
 from facemae_cli.console import Console
 
 
@@ -44,7 +44,7 @@ def mask(
         int | None,
         typer.Option("--size", help="Resize each whole face to this many pixels a side first; 14 must divide it."),
     ] = None,
-    workers: Annotated[int | None, typer.Option("--workers", help="Threads.", show_default="one a CPU core")] = None,
+    workers: Workers = None,
     overwrite: Overwrite = False,
     resume: Resume = False,
     refused: RefusedFile = None,
