@@ -137,7 +137,7 @@ def test_validation_is_the_same_each_time_and_by_hand() -> None:
     assert set(figures) == {"psnr", "cosine", "im", "rm"}
     real, _, made = fit._held(range(6))
     error = (real - made.clamp(0, 1)).square().mean(dim=(1, 2, 3))
-    assert figures["psnr"] == pytest.approx(float((-10 * error.log10()).mean()), abs=1e-4)
+    assert figures["psnr"] == pytest.approx((-10 * error.log10()).mean().item(), abs=1e-4)
     assert set(objective(None, loss="mse").validate()) == {"psnr"}
 
 
