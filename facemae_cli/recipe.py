@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from facemae_cli.errors import UsageError
-from facemae_cli.masking import DEFAULT_RATIO, count_to_hide
+from facemae_cli.masking import count_to_hide
 
 _LOSSES = ("irm", "mse", "mixed")
 _CHOICES = {"loss": _LOSSES, "relation_scale": ("balanced", "paper"), "weights_dtype": ("float32", "float16")}
@@ -116,11 +116,6 @@ class FitRecipe:
     def hidden(self) -> int:
         """Patches hidden of 196."""
         return count_to_hide(self.strategy, self.ratio)
-
-    @property
-    def default_ratio(self) -> float:
-        """The ratio as a number, for a card."""
-        return DEFAULT_RATIO if self.ratio is None else self.ratio
 
 
 def _check_type(name: str, value: object, declared: str) -> None:

@@ -14,7 +14,7 @@ import torch
 from facemae_cli import __version__, masking, sheets
 from facemae_cli.card import Model
 from facemae_cli.data import open_source
-from facemae_cli.data.faces import FaceSource, Name, Refusal, count_reasons, fingerprint
+from facemae_cli.data.faces import FaceSource, Refusal, count_reasons, fingerprint
 from facemae_cli.data.files import require_outside, write_whole
 from facemae_cli.data.images import encode_png
 from facemae_cli.data.manifest import Manifest, read_manifest
@@ -164,16 +164,13 @@ class _Job:
             try:
                 if face.error is not None:
                     raise face.error
-                output.write(self._name(face.index), face.encoded)
+                output.write(self.source.name(face.index), face.encoded)
                 counts.update(out=1, hidden=face.hidden)
                 if len(self.shown) < SHOWN:
                     self.shown.append([face.masked, face.image])
             except FaceError as error:
                 refused.append(Refusal(self.source.where(face.index), error.reason, error.detail))
         output.commit(refused, counts)
-
-    def _name(self, index: int) -> Name:
-        return self.source.name(index)
 
     def result(self, output: Output, out: Path) -> ReconstructResult:
         faces, hidden = output.tally.get("out", 0), output.tally.get("hidden", 0)
