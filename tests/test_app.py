@@ -181,7 +181,15 @@ sys.exit(app.main(["work"]))
 SLEEP = 'print("ready", flush=True); time.sleep(30)'
 
 
+def default_signals() -> None:
+    """As in a terminal, even where the tests themselves run in the background or under nohup."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 def child(body: str, **options: Any) -> subprocess.Popen[str]:
+    """Runs the toy command with this body in a process of its own."""
+    options = {"preexec_fn": default_signals, **options}
     code = CHILD.format(body=textwrap.indent(body, " " * 16).strip())
     return subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True, **options)
 
