@@ -86,6 +86,10 @@ def _as_text(where: str, value: Any) -> str:
 class Command(TyperCommand):
     """A command whose options facemae.yaml may set, through click's default map."""
 
+    def get_short_help_str(self, limit: int = 45) -> str:
+        """The first line of the help, whole: click would cut it after `limit` letters."""
+        return (self.help or "").partition("\n")[0]
+
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
         """Parses `args`; without the settings where the working folder turns out to be an input or an output."""
         settings = {} if parent is None else (parent.default_map or {}).get(info_name or "", {})

@@ -14,7 +14,7 @@ import pytest
 import typer
 
 import facemae_cli
-from facemae_cli.app import app
+from facemae_cli.app import app, main
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -95,6 +95,13 @@ def test_every_command_and_every_option_has_help(name: str) -> None:
     assert first.endswith((".", ":")), f"facemae {name}: the first line is what `facemae --help` shows: {first!r}"
     for param in COMMANDS[name].params:
         assert param.help, f"facemae {name} {'/'.join(param.opts)}"
+
+
+def test_the_program_s_help_shows_each_first_line_whole(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    for name, command in COMMANDS.items():
+        assert f"{name} {command.help.splitlines()[0]}" in shown
 
 
 def test_the_options_of_the_program_have_help() -> None:
