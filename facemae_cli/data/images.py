@@ -74,6 +74,20 @@ def decode_masked(data: bytes, limits: Limits = DEFAULT_LIMITS) -> np.ndarray:
     return _pixels(info, body)
 
 
+def decode_visible(data: bytes, limits: Limits = DEFAULT_LIMITS) -> np.ndarray:
+    """What a face shows, (H, W, 3) uint8 RGB: as `decode`, and of a masked face its visible patches on black.
+
+    Raises FaceError as `decode` does, but for `has-alpha`; `half-transparent` where alpha is neither 0 nor 255.
+    """
+    image = _pixels(*_parse(data, limits))
+    if image.shape[2] == 3:
+        return image
+    alpha = image[..., 3:]
+    if not np.isin(alpha, (0, 255)).all():
+        raise FaceError("half-transparent", "some of its pixels are half transparent: neither a face nor a masked one")
+    return np.where(alpha > 0, image[..., :3], np.uint8(0))
+
+
 def encode_png(image: np.ndarray) -> bytes:
     """`image`, (H, W, 3) RGB or (H, W, 4) RGBA uint8, as a PNG without metadata; equal pixels give equal bytes."""
     flip = cv2.COLOR_RGBA2BGRA if _check_image(image) == 4 else cv2.COLOR_RGB2BGR

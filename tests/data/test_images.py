@@ -10,7 +10,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from facemae_cli.data.images import decode, decode_masked, encode_jpeg, encode_png, probe, resize, suffix_of
+from facemae_cli.data.images import (
+    decode,
+    decode_masked,
+    decode_visible,
+    encode_jpeg,
+    encode_png,
+    probe,
+    resize,
+    suffix_of,
+)
 from facemae_cli.errors import FaceError
 
 
@@ -179,3 +188,21 @@ def test_resize_keeps_what_fits_averages_when_shrinking_and_takes_any_shape() ->
     means = face.reshape(4, 2, 4, 2, 3).mean(axis=(1, 3))
     assert np.abs(resize(face, 4, 4) - means).max() <= 0.5
     assert resize(face, 16, 12).shape == (16, 12, 3)
+
+
+def test_what_a_masked_face_shows_is_its_visible_pixels_on_black() -> None:
+    image = picture(channels=4)
+    image[..., 3] = 255
+    image[:14, :14, 3] = 0
+    shown = decode_visible(encode_png(image))
+    assert not shown[:14, :14].any()
+    image[:14, :14, :3] = 0
+    np.testing.assert_array_equal(shown, image[..., :3])
+    np.testing.assert_array_equal(decode_visible(encode_png(picture())), picture())
+
+
+def test_a_half_transparent_face_is_refused() -> None:
+    image = picture(channels=4)
+    image[..., 3] = 128
+    with pytest.raises(FaceError, match="half transparent"):
+        decode_visible(encode_png(image))
