@@ -21,7 +21,7 @@ LAYERS = [
     {"settings"},
     {"commands"},
     {"tasks"},
-    {"checkpoint", "engine", "feed", "fitting", "masker", "reconstructor", "runs", "sheets", "training"},
+    {"checkpoint", "engine", "feed", "fitting", "masker", "metrics", "reconstructor", "runs", "sheets", "training"},
     {"data", "keys", "losses", "masking", "networks", "recipe", "zoo"},
     {"card"},
     {"__init__", "device", "distributed", "errors", "progress", "safe_yaml", "wording"},
