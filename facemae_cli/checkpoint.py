@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +24,17 @@ HISTORY = "history.jsonl"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """`settings`: what must be equal for a run to go on; `state`: JSON-able counters and history."""
+    """`settings`: what must be equal for a run to go on; `state`: JSON-able counters and history; `learnt`: what is
+    trained beside the network."""
 
     settings: dict[str, Any]
     state: dict[str, Any]
+    learnt: dict[str, Tensor] = field(default_factory=dict)
 
     def save(self, folder: Path, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         """Write the checkpoint whole or not at all, then the history cut to it. Raises OutputError."""
         tensors = {f"network.{name}": value for name, value in network.state_dict().items()}
+        tensors |= {f"objective.{name}": value for name, value in self.learnt.items()}
         for number, moments in _moments(optimizer).items():
             tensors |= {f"optimizer.{number}.{name}": value for name, value in moments.items()}
         metadata = {"settings": json.dumps(self.settings, sort_keys=True), "state": json.dumps(self.state)}
@@ -68,7 +71,7 @@ class Checkpoint:
         network.load_state_dict(_part(tensors, "network."), strict=True)
         _put_moments(optimizer, tensors)
         write_history(folder / HISTORY, state.get("history", []))
-        return cls(found, state)
+        return cls(found, state, _part(tensors, "objective."))
 
 
 def write_history(path: Path, history: list[dict[str, Any]]) -> None:

@@ -18,12 +18,13 @@ from facemae_cli.device import Precision, autocast
 from facemae_cli.feed import Batch, FaceFeed
 from facemae_cli.networks.mae import MaskedAutoencoder, patchify, select
 from facemae_cli.recipe import FitRecipe
+from facemae_cli.training import Objective
 
 VALIDATION_EPOCH = 2**32 - 1  # no run gets there, so its masks are never fitted on
 SHOWN = 8  # faces on samples.png
 
 
-class Reconstruction:
+class Reconstruction(Objective):
     """The objective of `fit` (FaceMAE section 3.3): see `facemae_cli.training.Objective`.
 
     `phi` is a frozen embedder taking (N, 3, H, W) RGB in [0, 1], or None for a pixel loss without its figures;
@@ -39,7 +40,8 @@ class Reconstruction:
         device: torch.device,
         precision: Precision,
     ) -> None:
-        self.network, self.phi, self.recipe = network, phi, recipe
+        self.network: MaskedAutoencoder = network
+        self.phi, self.recipe = phi, recipe
         self.validation, self.device, self.precision = validation, device, precision
 
     def loss(self, forward: Callable[..., Any], batch: Batch, epoch: int, step: int) -> dict[str, Tensor]:

@@ -6,12 +6,13 @@ import math
 import signal
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,47 +23,43 @@ from facemae_cli.checkpoint import Checkpoint
 from facemae_cli.errors import UsageError
 from facemae_cli.feed import Batch, FaceFeed
 from facemae_cli.progress import SILENT, Progress
+from facemae_cli.schedule import Schedule
 
 CHECK_EVERY = 8  # steps between two looks at the loss; looking makes a GPU wait
 CHECKPOINT_SECONDS = 120.0
 
 
-class Objective(Protocol):
+class Objective(ABC):
     """What the loop trains: a network, a loss for a batch, and figures on held-out faces."""
 
-    @property
-    def network(self) -> nn.Module: ...
+    network: nn.Module
 
+    @abstractmethod
     def loss(self, forward: Callable[..., Any], batch: Batch, epoch: int, step: int) -> dict[str, Tensor]:
         """Scalars by name, `loss` among them; `forward` is the network, under DDP where there are several ranks.
 
         What it draws at random follows from epoch, step and sample alone, so that any step can be repeated.
         """
 
+    @abstractmethod
     def validate(self) -> dict[str, float]:
         """Figures on held-out faces."""
 
+    @abstractmethod
     def picture(self, folder: Path, history: list[dict[str, Any]]) -> None:
         """Write what a person would look at into the run's folder."""
 
+    def stepped(self, rate: float) -> None:
+        """The optimizer has taken its step at learning rate `rate`; what the objective learns itself follows."""
+        return
 
-@dataclass(frozen=True)
-class Schedule:
-    """How long and how fast: linear warm-up, then a cosine to zero. `lr` is what is used at its peak."""
+    def state(self) -> dict[str, Tensor]:
+        """What the objective learns itself, for the checkpoint. Called on every rank; the first one's is kept."""
+        return {}
 
-    epochs: int
-    steps_per_epoch: int
-    lr: float
-    warmup_epochs: float
-    clip: float
-
-    def rate(self, step: int) -> float:
-        """The learning rate of step 0, 1, ... of the whole run."""
-        total = self.epochs * self.steps_per_epoch
-        warmup = min(self.warmup_epochs * self.steps_per_epoch, total - 1)
-        if step < warmup:
-            return self.lr * (step + 1) / warmup
-        return self.lr * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1.0, total - warmup)))
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Take back what `state` gave."""
+        return
 
 
 def parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
@@ -87,6 +84,7 @@ class Trainer:
     device: torch.device
     settings: dict[str, Any]
     progress: Progress = SILENT
+    label: str = "training"
     checkpoint_seconds: float = CHECKPOINT_SECONDS
     step: int = 0
     history: list[dict[str, Any]] = field(default_factory=list)
@@ -101,10 +99,9 @@ class Trainer:
         if resume:
             self._restore()
         forward = self._forward()
-        total = self.schedule.epochs * self.schedule.steps_per_epoch
-        faces = self.feed.batch_size
+        total, faces = self.schedule.steps, self.feed.batch_size
         if distributed.rank() == 0:
-            self.progress.start("fitting", total * faces, done=self.step * faces)
+            self.progress.start(self.label, total * faces, done=self.step * faces)
         with postponed_signals() as stopping:
             while self.step < total:
                 self._epoch(forward, stopping)
@@ -147,6 +144,7 @@ class Trainer:
         terms["loss"].backward()
         nn.utils.clip_grad_norm_(self.objective.network.parameters(), self.schedule.clip)
         self.optimizer.step()
+        self.objective.stepped(rate)
         self.step += 1
         return {name: value.detach() for name, value in terms.items()}
 
@@ -181,13 +179,16 @@ class Trainer:
 
     def save(self) -> None:
         """Write checkpoint and history; on a kill at any moment the older pair or the newer one is there."""
+        learnt = self.objective.state()
         if distributed.rank():
             return
         state = {"step": self.step, "sums": self._sums, "counted": self._counted, "history": self.history}
-        Checkpoint(self.settings, state).save(self.folder, self.objective.network, self.optimizer)
+        Checkpoint(self.settings, state, learnt).save(self.folder, self.objective.network, self.optimizer)
 
     def _restore(self) -> None:
-        state = Checkpoint.load(self.folder, self.settings, self.objective.network, self.optimizer).state
+        checkpoint = Checkpoint.load(self.folder, self.settings, self.objective.network, self.optimizer)
+        self.objective.restore(checkpoint.learnt)
+        state = checkpoint.state
         self.step, self.history = state["step"], state["history"]
         self._sums, self._counted = state["sums"], state["counted"]
 

@@ -29,7 +29,8 @@ from facemae_cli.progress import SILENT, Progress
 from facemae_cli.recipe import FitRecipe
 from facemae_cli.runs import claim_run
 from facemae_cli.safe_yaml import load_mapping
-from facemae_cli.training import Schedule, Trainer, parameter_groups
+from facemae_cli.schedule import Schedule
+from facemae_cli.training import Trainer, parameter_groups
 from facemae_cli.zoo import resolve
 
 _OWN_FILES = (CARD_NAME, WEIGHTS_NAME, CHECKPOINT, HISTORY, "samples.png", "curves.png")
@@ -180,6 +181,7 @@ class _Run:
             device=self.device,
             settings=settings,
             progress=self.progress,
+            label="fitting",
         )
 
     def _settings(self, source: FaceSource, phi: Model | None, parent: Model | None) -> dict[str, Any]:

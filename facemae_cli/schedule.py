@@ -1,0 +1,43 @@
+"""How long a network is trained, and how fast at every step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+STEP_FACTOR = 0.1  # what a milestone multiplies the rate by
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Linear warm-up to `lr`, then `shape`: a `cosine` to zero, `steps` (a tenth from each milestone on), or
+    `poly`, (1 - t)^power.
+
+    `warmup_epochs` and `milestones` are in epochs and may be fractions; `clip` is the largest norm of a gradient.
+    """
+
+    epochs: int
+    steps_per_epoch: int
+    lr: float
+    warmup_epochs: float
+    clip: float
+    shape: str = "cosine"
+    milestones: Sequence[float] = ()
+    power: float = 2.0
+
+    @property
+    def steps(self) -> int:
+        """Steps of the whole run."""
+        return self.epochs * self.steps_per_epoch
+
+    def rate(self, step: int) -> float:
+        """The learning rate of step 0, 1, ... of the whole run."""
+        warmup = min(self.warmup_epochs * self.steps_per_epoch, self.steps - 1)
+        if step < warmup:
+            return self.lr * (step + 1) / warmup
+        if self.shape == "steps":
+            passed = sum(step >= round(at * self.steps_per_epoch) for at in self.milestones)
+            return self.lr * STEP_FACTOR**passed
+        done = (step - warmup) / max(1.0, self.steps - warmup)
+        return self.lr * ((1 - done) ** self.power if self.shape == "poly" else 0.5 * (1 + math.cos(math.pi * done)))
