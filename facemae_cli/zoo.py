@@ -82,7 +82,7 @@ def _beside(path: Path, card: Card, name: str) -> Model:
         return Model(card.name or name, card, weights.parent if path.name == CARD_NAME else weights, weights)
     if card.weights is not None:
         raise InputError(f"{path}: its weights {card.weights} are not in that folder")
-    if card.kind == "embedder":
+    if card.architecture is None:
         raise InputError(f"{path}: the embedder has no weights; put {WEIGHTS_NAME} beside its card")
     return Model(card.name or name, card, path.parent)
 

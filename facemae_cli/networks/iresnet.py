@@ -1,6 +1,7 @@
 """The residual recognisers of the ArcFace paper (arXiv 1801.07698, section 3.2): r18, r34, r50, r100.
 
 Parameter names and shapes are those of InsightFace's `iresnet`, so that its `backbone.pth` files load unchanged.
+Thinner and shorter ones, for where there is no GPU, have the same blocks and names.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 DEPTHS = {"r18": (2, 2, 2, 2), "r34": (3, 4, 6, 3), "r50": (3, 4, 14, 3), "r100": (3, 13, 30, 3)}
-SHRINK = 16  # four stages of stride 2
+MAX_STAGES = 8
 MAX_BLOCKS = 400
 
 
@@ -45,28 +46,41 @@ class Block(nn.Module):
 class IResNet(nn.Module):
     """(N, 3, size, size) normalised images -> (N, dim) float32 features; the last layer ignores autocast.
 
-    `blocks` of each stage (see `DEPTHS`); `width` channels in the first stage and twice as many in each next one;
-    `dropout` before the last layer. Raises ValueError for sizes that do not fit together.
+    `blocks` of each stage (see `DEPTHS`), each stage halving the sides; `width` channels in the stem and the first
+    stage and twice as many in each next one, or `widths`, the channels of the stem and of every stage;
+    `stem_stride` 2 halves the sides once more, before the stages; `dropout` before the last layer.
+    Raises ValueError for sizes that do not fit together.
     """
 
     def __init__(
-        self, blocks: Sequence[int], dim: int = 512, dropout: float = 0.0, width: int = 64, size: int = 112
+        self,
+        blocks: Sequence[int],
+        dim: int = 512,
+        dropout: float = 0.0,
+        width: int = 64,
+        size: int = 112,
+        widths: Sequence[int] | None = None,
+        stem_stride: int = 1,
     ) -> None:
         super().__init__()
-        if size % SHRINK or size <= 0:
-            raise ValueError(f"size {size} is not a multiple of {SHRINK} pixels")
-        if len(blocks) != 4 or min(blocks) < 1 or sum(blocks) > MAX_BLOCKS:
-            raise ValueError(f"blocks {tuple(blocks)} are not four counts of 1 or more, {MAX_BLOCKS} in all at most")
-        self.conv1 = nn.Conv2d(3, width, 3, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
-        self.prelu = nn.PReLU(width)
-        self.layer1 = _stage(width, width, blocks[0])
-        self.layer2 = _stage(width, 2 * width, blocks[1])
-        self.layer3 = _stage(2 * width, 4 * width, blocks[2])
-        self.layer4 = _stage(4 * width, 8 * width, blocks[3])
-        self.bn2 = nn.BatchNorm2d(8 * width)
+        _check_blocks(blocks)
+        stem, *stages = widths or (width, *(width << stage for stage in range(len(blocks))))
+        if len(stages) != len(blocks):
+            raise ValueError(
+                f"widths {[stem, *stages]} are not one for the stem and one for each of {len(blocks)} stages"
+            )
+        shrink = _shrink(len(blocks), stem_stride)
+        if size % shrink or size <= 0:
+            raise ValueError(f"size {size} is not a multiple of {shrink} pixels")
+        self.conv1 = nn.Conv2d(3, stem, 3, stem_stride, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(stem)
+        self.prelu = nn.PReLU(stem)
+        self.stages = tuple(f"layer{stage}" for stage in range(1, len(blocks) + 1))
+        for name, inputs, outputs, count in zip(self.stages, (stem, *stages), stages, blocks, strict=False):
+            self.add_module(name, _stage(inputs, outputs, count))
+        self.bn2 = nn.BatchNorm2d(stages[-1])
         self.dropout = nn.Dropout(dropout)
-        self.fc = nn.Linear(8 * width * (size // SHRINK) ** 2, dim)
+        self.fc = nn.Linear(stages[-1] * (size // shrink) ** 2, dim)
         self.features = nn.BatchNorm1d(dim)
         self._initialise()
 
@@ -79,7 +93,8 @@ class IResNet(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         x = self.prelu(self.bn1(self.conv1(images)))
-        x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
+        for stage in self.stages:
+            x = getattr(self, stage)(x)
         x = self.dropout(self.bn2(x).flatten(1))
         with torch.autocast(images.device.type, enabled=False):
             return self.features(self.fc(x.float()))
@@ -89,17 +104,37 @@ def _stage(inputs: int, outputs: int, blocks: int) -> nn.Sequential:
     return nn.Sequential(Block(inputs, outputs, 2), *(Block(outputs, outputs, 1) for _ in range(blocks - 1)))
 
 
-def iresnet_shape(state: Mapping[str, Tensor]) -> dict[str, Any]:
-    """The arguments of the `IResNet` whose state dict `state` is. Raises ValueError where it is of none."""
+def _check_blocks(blocks: Sequence[int]) -> None:
+    if not 1 <= len(blocks) <= MAX_STAGES or min(blocks) < 1 or sum(blocks) > MAX_BLOCKS:
+        raise ValueError(
+            f"blocks {tuple(blocks)} are not 1 to {MAX_STAGES} counts of 1 or more, {MAX_BLOCKS} in all at most"
+        )
+
+
+def _shrink(stages: int, stem_stride: int) -> int:
+    """How many pixels of the image one of the last feature map stands for, a side."""
+    if stem_stride not in (1, 2):
+        raise ValueError(f"stem_stride {stem_stride} is not 1 or 2")
+    return stem_stride << stages
+
+
+def iresnet_shape(state: Mapping[str, Tensor], stem_stride: int = 1) -> dict[str, Any]:
+    """The arguments of the `IResNet` whose state dict `state` is; the stride of its stem does not show in it.
+
+    Raises ValueError where it is of none.
+    """
     try:
-        width = state["conv1.weight"].shape[0]
         dim, flat = state["fc.weight"].shape
-        stages: list[set[str]] = [set(), set(), set(), set()]
+        stages: dict[int, set[str]] = {}
         for key in state:
             if key.startswith("layer"):
                 stage, block, _ = key.removeprefix("layer").split(".", 2)
-                stages[int(stage) - 1].add(block)
-        side = math.isqrt(flat // (8 * width))
+                stages.setdefault(int(stage), set()).add(block)
+        blocks = tuple(len(stages[stage]) for stage in range(1, len(stages) + 1))
+        widths = [state["conv1.weight"].shape[0]]
+        widths += [state[f"layer{stage}.0.conv2.weight"].shape[0] for stage in range(1, len(stages) + 1)]
+        side = math.isqrt(flat // widths[-1])
     except (KeyError, ValueError, IndexError, ZeroDivisionError) as error:
         raise ValueError("its parameters are not named as InsightFace's iresnet names them") from error
-    return {"blocks": tuple(map(len, stages)), "dim": dim, "width": width, "size": side * SHRINK}
+    size = side * _shrink(len(blocks), stem_stride)
+    return {"blocks": blocks, "dim": dim, "widths": tuple(widths), "size": size, "stem_stride": stem_stride}

@@ -56,7 +56,16 @@ def test_r50_has_as_many_parameters_as_insightfaces() -> None:
 @pytest.mark.parametrize("name", DEPTHS)
 def test_a_state_dict_says_which_network_it_is_of(name: str) -> None:
     shape = iresnet_shape(on_meta(name, dim=256, width=32, size=64).state_dict())
-    assert shape == {"blocks": DEPTHS[name], "dim": 256, "width": 32, "size": 64}
+    assert shape == {"blocks": DEPTHS[name], "dim": 256, "widths": (32, 32, 64, 128, 256), "size": 64, "stem_stride": 1}
+
+
+def test_a_thin_short_network_is_described_by_its_widths_and_the_stride_of_its_stem() -> None:
+    shape = {"blocks": (1, 2, 1), "dim": 5, "widths": (3, 4, 6, 8), "size": 48, "stem_stride": 2}
+    network = IResNet(**shape)
+    assert iresnet_shape(network.state_dict(), stem_stride=2) == shape
+    assert tuple(network.layer3[0].conv1.weight.shape) == (8, 6, 3, 3)
+    assert tuple(network.fc.weight.shape) == (5, 8 * 3 * 3)
+    assert network(torch.rand(2, 3, 48, 48)).shape == (2, 5)
 
 
 @pytest.mark.parametrize("missing", ["conv1.weight", "fc.weight"])
@@ -140,7 +149,17 @@ def test_the_last_layer_stays_in_float32_under_autocast() -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "named"),
-    [({"size": 100}, "100"), ({"blocks": (1, 1, 1)}, "blocks"), ({"blocks": (1, 0, 1, 1)}, "blocks")],
+    [
+        ({"size": 100}, "100 is not a multiple of 16"),
+        ({"size": 112, "stem_stride": 2}, "multiple of 32"),
+        ({"size": 0}, "size 0"),
+        ({"stem_stride": 3}, "stem_stride 3"),
+        ({"blocks": ()}, "blocks"),
+        ({"blocks": (1,) * 9}, "blocks"),
+        ({"blocks": (1, 0, 1, 1)}, "blocks"),
+        ({"blocks": (1, 1, 1, 400)}, "400 in all"),
+        ({"widths": (4, 4, 8, 16)}, "one for the stem and one for each of 4"),
+    ],
 )
 def test_sizes_that_do_not_fit_are_refused(arguments: dict[str, object], named: str) -> None:
     with pytest.raises(ValueError, match=named):

@@ -125,7 +125,7 @@ def test_missing_unknown_and_misshapen_tensors_are_refused(tmp_path: Path) -> No
 
 def test_a_width_nobody_could_hold_is_refused_before_it_is_allocated(tmp_path: Path) -> None:
     one, width = torch.zeros(1), 2**16
-    vast = {"conv1.weight": one.expand(width, 3, 3, 3), "fc.weight": one.expand(6, 8 * width * 4)}
+    vast = {f"layer{stage}.0.conv2.weight": one.expand(width, width, 3, 3) for stage in (1, 2, 3)}
     torch.save(backbone().state_dict() | vast, tmp_path / "w.pth")  # a few kilobytes
     assert "shape" in refusal(embedder(tmp_path / "w.pth"))
 
@@ -165,7 +165,7 @@ def test_what_is_no_safetensors_file_is_refused(tmp_path: Path, content: bytes) 
 
 
 def test_a_model_without_weights_is_refused(tmp_path: Path) -> None:
-    assert "no weights" in refusal(Model("m", Card(kind="embedder", input=SPEC), tmp_path))
+    assert "train-recognizer --model m" in refusal(Model("m", Card(kind="embedder", input=SPEC), tmp_path))
     mae = Card(kind="mae", input=InputSpec(112), architecture=MAE)
     assert "facemae fit" in refusal(Model("m", mae, tmp_path))
 
