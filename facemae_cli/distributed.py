@@ -54,9 +54,77 @@ class _Gather(torch.autograd.Function):
         return grads[0][ctx.first : ctx.first + ctx.count] * world()
 
 
+class _GatherShared(torch.autograd.Function):
+    """Rows of all ranks, where each rank computes a part of the loss from all of them.
+
+    The gradients of a rank's rows then come from every rank: they are summed, and multiplied as in `_Gather`.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor) -> Tensor:
+        return _Gather.forward(ctx, rows)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        total = grads[0].contiguous()
+        dist.all_reduce(total)
+        return total[ctx.first : ctx.first + ctx.count] * world()
+
+
+class _Sum(torch.autograd.Function):
+    """The sum over ranks, whose gradient is the sum of the ranks' gradients."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor) -> Tensor:
+        total = value.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        return _Sum.forward(ctx, grads[0].contiguous())
+
+
 def gather_rows(rows: Tensor) -> Tensor:
     """(n, ...) on each rank to (n * world, ...) on every rank, in rank order; each rank must bring as many rows."""
     return rows if world() == 1 else _Gather.apply(rows)
+
+
+def gather_shared(rows: Tensor) -> Tensor:
+    """As `gather_rows`, for a loss of which each rank computes only a part, such as that of its share of classes."""
+    return rows if world() == 1 else _GatherShared.apply(rows)
+
+
+def sum_over_ranks(value: Tensor) -> Tensor:
+    """The sum of a tensor over ranks, with a gradient; each rank must bring the same shape."""
+    return value if world() == 1 else _Sum.apply(value)
+
+
+def max_over_ranks(value: Tensor) -> Tensor:
+    """The elementwise largest over ranks, without a gradient."""
+    if world() == 1:
+        return value
+    largest = value.detach().clone()
+    dist.all_reduce(largest, dist.ReduceOp.MAX)
+    return largest
+
+
+def share(count: int) -> tuple[int, int]:
+    """The first and one past the last of `count` things that are this rank's, by equal contiguous shares."""
+    return count * rank() // world(), count * (rank() + 1) // world()
+
+
+def join_shares(rows: Tensor, count: int) -> Tensor:
+    """The `count` rows of which each rank holds its `share`, on rank 0; the other ranks get none."""
+    if world() == 1:
+        return rows
+    longest = -(-count // world())
+    padded = rows.new_zeros(longest, *rows.shape[1:])
+    padded[: len(rows)] = rows
+    parts = [torch.empty_like(padded) for _ in range(world())] if rank() == 0 else None
+    dist.gather(padded, parts)
+    sizes = [count * (r + 1) // world() - count * r // world() for r in range(world())]
+    return torch.cat([part[:size] for part, size in zip(parts or [], sizes, strict=False)]) if parts else rows[:0]
 
 
 def mean_over_ranks(value: float, device: torch.device) -> float:

@@ -1,0 +1,42 @@
+"""Several ranks in one test: forked processes joined by gloo, without the seconds that torchrun takes to start."""
+
+from __future__ import annotations
+
+import multiprocessing
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+
+def run_ranks(world: int, folder: Path, work: Callable[[int], Any]) -> list[Any]:
+    """What `work(rank)` returns on each of `world` ranks; it may use `facemae_cli.distributed` and autograd."""
+    context = multiprocessing.get_context("fork")
+    answers = context.Queue()
+    store = folder / f"store-{world}-{len(list(folder.iterdir()))}"
+
+    def run(rank: int) -> None:
+        try:
+            torch.set_num_threads(1)  # the parent's OpenMP threads do not outlive the fork
+            dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=world)
+            made = work(rank)
+            dist.barrier()
+            answers.put((rank, made, None))
+        except BaseException:
+            answers.put((rank, None, traceback.format_exc()))
+
+    processes = [context.Process(target=run, args=(rank,), daemon=True) for rank in range(world)]
+    for process in processes:
+        process.start()
+    found = {}
+    for _ in processes:
+        rank, made, error = answers.get(timeout=60)
+        assert error is None, error
+        found[rank] = made
+    for process in processes:
+        process.join(10)
+        process.kill()
+    return [found[rank] for rank in range(world)]
