@@ -1,0 +1,80 @@
+"""ONNX embedders through onnxruntime: faster than our interpreter where a CPU computes in fp32 and nothing is trained.
+
+What an embedder is, and whether a file is a safe one, is decided by the interpreter alone: a session only takes the
+place of a network that was loaded, and only where it gives what that network gives.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from facemae_cli.card import Model
+from facemae_cli.device import Precision
+from facemae_cli.networks.embedder import Embedder
+from facemae_cli.networks.loading import load_embedder
+from facemae_cli.networks.onnx_graph import OnnxGraph
+
+AGREEMENT = 1e-4  # of the features' length
+PROBED = 3  # images a session must take at once
+QUIET = 4  # onnxruntime's level for fatal errors alone: its other lines would go to stderr past the console
+
+
+class OnnxSession(nn.Module):
+    """An ONNX file run by onnxruntime on the CPU in float32, without gradients.
+
+    `output` is the number of the output that holds features; `channels_last`: whether the file takes (N, H, W, 3).
+    `threads` None: as many as torch uses. Raises ImportError without onnxruntime, and its own errors for a file that
+    it does not run.
+    """
+
+    def __init__(self, path: Path, output: int = 0, channels_last: bool = False, threads: int | None = None) -> None:
+        super().__init__()
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads or torch.get_num_threads()
+        options.log_severity_level = QUIET
+        # Threads that wait in a loop would take the cores from those that decode faces.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        self.session: Any = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        self.input = self.session.get_inputs()[0].name
+        self.output = self.session.get_outputs()[output].name
+        self.channels_last = channels_last
+
+    def forward(self, images: Tensor) -> Tensor:
+        """images: (N, 3, H, W) float32 as the network wants them -> (N, D) float32 features."""
+        given = images.permute(0, 2, 3, 1) if self.channels_last else images
+        (features,) = self.session.run([self.output], {self.input: given.float().contiguous().numpy()})
+        return torch.from_numpy(features).flatten(1)
+
+
+def load_for_inference(model: Model, device: torch.device, precision: Precision) -> Embedder:
+    """The embedder of `model` to compute features with at `precision`, and never gradients.
+
+    An `.onnx` on a CPU in fp32 runs in onnxruntime where that is installed, takes several images at once and agrees
+    with our interpreter; everything else is as `load_embedder` gives it. Raises InputError as that does.
+    """
+    embedder = load_embedder(model, device)
+    if device.type == "cpu" and precision == "fp32" and isinstance(embedder.network, OnnxGraph) and model.weights:
+        session = _session(model.weights, embedder.network, embedder.spec.size)
+        embedder.network = session or embedder.network
+    return embedder
+
+
+@torch.no_grad()
+def _session(path: Path, network: OnnxGraph, size: int) -> OnnxSession | None:
+    """A session that gives what `network` gives, or None."""
+    if network.one_by_one:
+        return None
+    images = torch.rand(PROBED, 3, size, size, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    try:
+        session = OnnxSession(path, network.output, network.channels_last_input)
+        wanted, got = network(images), session(images)
+    except Exception:  # not installed, or any of the errors of its own that it raises for what it cannot run
+        return None
+    agrees = got.shape == wanted.shape and bool((got - wanted).norm() <= AGREEMENT * wanted.norm())
+    return session if agrees else None
