@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +15,9 @@ from facemae_cli.card import Card, InputSpec, Model
 from facemae_cli.errors import InputError
 from facemae_cli.networks.embedder import Embedder
 from facemae_cli.networks.iresnet import DEPTHS, IResNet, iresnet_shape
+from facemae_cli.networks.mobilefacenet import MobileFaceNet, mobilefacenet_shape
 from facemae_cli.networks.onnx_graph import load_onnx
+from facemae_cli.networks.vit import VisionTransformer, transformer_shape
 from facemae_cli.networks.weights import check_state, first_line, read_safetensors, read_state
 
 if TYPE_CHECKING:
@@ -26,11 +30,42 @@ FORBIDDEN = frozenset(
 )
 BUILD_ERRORS = (TypeError, ValueError, AssertionError, RuntimeError, KeyError, AttributeError, ZeroDivisionError)
 
-# What `architecture.network` of an embedder's card may say beside `timm`: what is built, and what its name fixes.
-NETWORKS: dict[str, tuple[Callable[..., nn.Module], dict[str, Any]]] = {
-    **{name: (IResNet, {"blocks": blocks}) for name, blocks in DEPTHS.items()},
-    "iresnet": (IResNet, {}),
+
+@dataclass(frozen=True)
+class Family:
+    """How a kind of recogniser is built: from arguments, some fixed by its name, and those its weights show.
+
+    `shape` gives the arguments that a state dict shows, told those of the card; a ValueError where it is of none.
+    """
+
+    factory: Callable[..., nn.Module]
+    shape: Callable[[Mapping[str, Tensor], Mapping[str, Any]], dict[str, Any]]
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+
+
+def _iresnet(**fixed: Any) -> Family:
+    return Family(IResNet, lambda state, card: iresnet_shape(state, card.get("stem_stride", 1)), fixed)
+
+
+def _mobile(**fixed: Any) -> Family:
+    return Family(MobileFaceNet, lambda state, card: mobilefacenet_shape(state), fixed)
+
+
+def _transformer(**fixed: Any) -> Family:
+    return Family(VisionTransformer, lambda state, card: transformer_shape(state), fixed)
+
+
+# What `architecture.network` of an embedder's card may say, beside `timm`.
+FAMILIES = {
+    **{name: _iresnet(blocks=blocks) for name, blocks in DEPTHS.items()},
+    "iresnet": _iresnet(),
+    "mbf": _mobile(blocks=(1, 4, 6, 2), scale=2),
+    "mobilefacenet": _mobile(),
+    "vit_s": _transformer(patch=8, width=384, depth=12, heads=6),
+    "vit": _transformer(),
 }
+# Those whose names of parameters others use: without a card, one of them is what a file of weights is of.
+PUBLISHED = ("iresnet", "mobilefacenet")
 
 
 def build_mae(card: Card) -> MaskedAutoencoder:
@@ -68,12 +103,13 @@ def build_embedder(card: Card, dim: int | None = None) -> nn.Module:
     where = card.name or "the card"
     arguments = dict(card.architecture or {})
     name = arguments.pop("network", None)
-    dim = dim or card.dim
     if name == "timm":
-        return _timm(arguments | ({"num_classes": dim} if dim else {}), where)
-    factory, fixed = _known(name, where)
-    arguments = _together(fixed | {"size": card.input.size} | ({"dim": dim} if dim else {}), arguments, where)
-    return _built(factory, arguments, where)
+        if dim not in (None, arguments.get("num_classes")):
+            raise InputError(f"{where}: a timm network has as many dimensions as `num_classes` says, not {dim}")
+        return _timm(arguments, where)
+    family = _family(name, where)
+    said = _together(card, family, arguments, where)
+    return _built(family.factory, said | ({"dim": dim or card.dim} if dim or card.dim else {}), where)
 
 
 def load_embedder(model: Model, device: torch.device | str = "cpu") -> Embedder:
@@ -101,54 +137,63 @@ def load_embedder(model: Model, device: torch.device | str = "cpu") -> Embedder:
 def _network(model: Model, weights: Path) -> nn.Module:
     if weights.suffix == ".onnx":
         return load_onnx(weights, model.card.input.size)
-    state = read_state(weights)
+    state, where = read_state(weights), str(model.path)
     arguments = dict(model.card.architecture or {})
-    name = arguments.pop("network", "iresnet")
+    name = arguments.pop("network", None)
     if name == "timm":
-        network = _timm(arguments, str(model.path))
+        network = _timm(arguments, where)
         state = state if arguments.get("num_classes") else _without_head(network, state)
         check_state(network, state, weights)
     else:
-        factory, _ = _known(name, str(model.path))
-        shape = _iresnet_arguments(model, state, name, arguments)
+        family, shape = _shown(name, state, arguments, model)
+        said = _together(model.card, family, arguments, where)
+        _compare(said, shape, weights)
         with torch.device("meta"):  # so that a shape nobody could hold is found before it is allocated
-            check_state(_built(factory, shape, str(model.path)), state, weights)
-        network = _built(factory, shape, str(model.path))
+            check_state(_built(family.factory, said | shape, where), state, weights)
+        network = _built(family.factory, said | shape, where)
     network.load_state_dict(state, strict=False)
     return network
 
 
-def _iresnet_arguments(
-    model: Model, state: Mapping[str, Tensor], family: str, arguments: Mapping[str, Any]
-) -> dict[str, Any]:
-    try:
-        shape = iresnet_shape(state, arguments.get("stem_stride", 1))
-    except ValueError as error:
-        if model.card.architecture is not None:
+def _shown(
+    name: object, state: Mapping[str, Tensor], arguments: Mapping[str, Any], model: Model
+) -> tuple[Family, dict[str, Any]]:
+    """What the weights are of: the family called `name`, or the published one whose names they have."""
+    if name is not None:
+        family = _family(name, str(model.path))
+        try:
+            return family, family.shape(state, arguments)
+        except ValueError as error:
             raise InputError(f"{model.weights}: {error}") from error
-        raise InputError(
-            f"{model.weights}: {error}, and no card gives its `architecture`; write {model.path.stem}.yaml beside it"
-        ) from error
-    if family in DEPTHS and shape["blocks"] != DEPTHS[family]:
-        raise InputError(f"{model.weights}: has {shape['blocks']} blocks a stage; {family} has {DEPTHS[family]}")
-    if shape["size"] != model.card.input.size:
-        raise InputError(
-            f"{model.weights}: is for images of {shape['size']} pixels, its card says {model.card.input.size}"
-        )
-    return shape | dict(arguments)
+    for known in PUBLISHED:
+        with suppress(ValueError):
+            return FAMILIES[known], FAMILIES[known].shape(state, arguments)
+    raise InputError(
+        f"{model.weights}: its parameters are not named as InsightFace's iresnet or MobileFaceNet names them, and no "
+        f"card gives its `architecture`; write {model.path.stem}.yaml beside it"
+    )
 
 
-def _known(name: object, where: str) -> tuple[Callable[..., nn.Module], dict[str, Any]]:
-    if not isinstance(name, str) or name not in NETWORKS:
-        raise InputError(f"{where}: `architecture.network` is {name!r}; known are {', '.join([*NETWORKS, 'timm'])}")
-    return NETWORKS[name]
+def _compare(said: Mapping[str, Any], shown: Mapping[str, Any], weights: Path) -> None:
+    """Raises InputError where the weights are of another shape than the card says."""
+    for key in said.keys() & shown.keys():
+        value = tuple(said[key]) if isinstance(said[key], list) else said[key]
+        if value != shown[key]:
+            raise InputError(f"{weights}: was made with {key} {shown[key]}, its card says {said[key]}")
 
 
-def _together(fixed: Mapping[str, Any], arguments: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """Both; raises InputError where `architecture` gives what its network's name or another key of the card says."""
-    if twice := sorted(fixed.keys() & arguments.keys()):
-        raise InputError(f"{where}: `architecture.{twice[0]}` is said elsewhere in the card; leave it out")
-    return {**fixed, **arguments}
+def _family(name: object, where: str) -> Family:
+    if not isinstance(name, str) or name not in FAMILIES:
+        raise InputError(f"{where}: `architecture.network` is {name!r}; known are {', '.join([*FAMILIES, 'timm'])}")
+    return FAMILIES[name]
+
+
+def _together(card: Card, family: Family, arguments: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """All a card says; raises InputError where `architecture` repeats what another key or the network's name says."""
+    elsewhere = {**family.fixed, "size": card.input.size}
+    if twice := sorted((elsewhere.keys() | {"dim"}) & arguments.keys()):
+        raise InputError(f"{where}: `architecture.{twice[0]}` is given by the rest of the card; leave it out")
+    return {**elsewhere, **arguments}
 
 
 def _timm(arguments: Mapping[str, Any], where: str) -> nn.Module:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from facemae_cli.errors import InputError
 
 # Where trainers put a network's state in a checkpoint, and what they wrap around its names.
-NESTS = ("state_dict", "model_state_dict", "model", "backbone", "net", "network")
+NESTS = ("state_dict", "model_state_dict", "state_dict_backbone", "model", "backbone", "net", "network")
 WRAPPERS = ("module.", "_orig_mod.", "backbone.", "model.")
 
 

@@ -108,7 +108,7 @@ def test_a_card_may_leave_the_dimension_to_the_weights(tmp_path: Path) -> None:
 def test_a_wrong_image_size_is_refused(tmp_path: Path) -> None:
     torch.save(backbone().state_dict(), tmp_path / "w.pth")
     message = refusal(embedder(tmp_path / "w.pth", input=InputSpec(112)))
-    assert "images of 32 pixels, its card says 112" in message
+    assert "size 32, its card says 112" in message
 
 
 def test_missing_unknown_and_misshapen_tensors_are_refused(tmp_path: Path) -> None:
