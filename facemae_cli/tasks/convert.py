@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 from facemae_cli import __version__
 from facemae_cli.data import kind_of, open_source
 from facemae_cli.data.faces import FaceSource, Name, Refusal, count_reasons, fingerprint
-from facemae_cli.data.files import is_inside, write_whole
-from facemae_cli.data.images import probe
-from facemae_cli.data.manifest import Manifest, read_manifest, write_manifest
+from facemae_cli.data.files import write_whole
+from facemae_cli.data.manifest import Manifest
 from facemae_cli.data.outputs import Output, open_output
-from facemae_cli.data.packs import PackSource, open_pack, pack_bytes
+from facemae_cli.data.packing import check_free, copied_manifest, whole_face, whole_pairs, write_bin
+from facemae_cli.data.packs import PackSource, open_pack
 from facemae_cli.data.pairs import FOLDS, Photo, draw_pairs, format_pairs
 from facemae_cli.data.threads import cores, ordered_map
-from facemae_cli.errors import FaceError, InputError, UsageError
+from facemae_cli.errors import FaceError, UsageError
 from facemae_cli.progress import SILENT, Progress
 
 UNIT = 512  # faces made durable together
@@ -60,6 +60,12 @@ class ConvertResult:
         rows = [("converted", f"{self.faces} of {self.faces_in} faces -> {self.out}")]
         rows += [] if self.pairs is None else [("pairs", str(self.pairs))]
         return rows + [("note", note) for note in self.notes]
+
+    def count_pairs(self, pairs: int, left_out: int) -> None:
+        """Takes in how many pairs were written, and how many were not."""
+        self.pairs = pairs
+        if left_out:
+            self.notes.append(f"{left_out} pairs are left out, since a face of theirs is refused")
 
 
 def convert(
@@ -111,12 +117,10 @@ def _open(input: Path, out: Path) -> FaceSource:
 
 
 def _refuse_existing(input: Path, out: Path, overwrite: bool, resume: bool) -> None:
-    if is_inside(out, input) or (input.name == "pairs.txt" and is_inside(out, input.parent)):
-        raise UsageError(f"--out {out} is inside the input {input}: choose a place outside it")
+    check_free(out, input, overwrite=True)
     if out.exists() and resume and not overwrite:
         raise UsageError(f"--resume: {out} is complete already; --overwrite makes it anew")
-    if out.exists() and not overwrite:
-        raise UsageError(f"{out} exists: choose another --out, or --overwrite to replace it once all is done")
+    check_free(out, input, overwrite)
 
 
 @dataclass(frozen=True)
@@ -145,12 +149,8 @@ class _Pairs:
 
     def without(self, lost: Collection[int], result: ConvertResult) -> _Pairs:
         """The pairs both of whose faces are left; `result` gets their number. Raises InputError where none are."""
-        left = np.flatnonzero(np.isin(self.faces, list(lost), invert=True).all(axis=1))
-        result.pairs = len(left)
-        if not result.pairs:
-            raise InputError(f"{result.input}: not one of its {len(self.same)} pairs has two whole images")
-        if len(left) < len(self.same):
-            result.notes.append(f"{len(self.same) - len(left)} pairs are left out, since a face of theirs is refused")
+        left = whole_pairs(result.input, self.faces, lost)
+        result.count_pairs(len(left), len(self.same) - len(left))
         return _Pairs(self.faces[left], self.same[left], self.photos)
 
 
@@ -164,35 +164,26 @@ class _Job:
     progress: Progress
 
     def face(self, index: int) -> bytes | FaceError:
-        """The bytes of a face, whole by their framing; nothing is decoded."""
-        try:
-            data = self.source.read(index)
-            probe(data)
-            return data
-        except FaceError as error:
-            return error
+        """The bytes of a face, or why there are none."""
+        return whole_face(self.source, index)
 
     def refusal(self, index: int, error: FaceError) -> Refusal:
         return Refusal(self.source.where(index), error.reason, error.detail)
 
     def write_bin(self, pairs: _Pairs) -> None:
         """A `.bin` of the pairs, and its manifest beside it as `X.bin.facemae.json`."""
-        wanted = np.unique(pairs.faces).tolist()
-        self.progress.start("convert", len(wanted))
-        images: dict[int, bytes] = {}
-        with closing(ordered_map(self.face, wanted, self.workers)) as faces:
-            for index, face in zip(wanted, faces, strict=True):
-                if isinstance(face, FaceError):
-                    self.result.refused.append(self.refusal(index, face))
-                else:
-                    images[index] = face
-                self.progress.advance()
-        left = pairs.without(set(wanted) - set(images), self.result)
-        data = pack_bytes((images[index] for index in left.faces.ravel().tolist()), left.same.tolist())
-        self.result.faces = len(np.unique(left.faces))
-        out = self.result.out
-        write_whole(out, data, 0o666)
-        write_manifest(out.with_name(f"{out.name}.facemae.json"), self.manifest())
+        made = write_bin(
+            self.result.out,
+            self.source,
+            pairs.faces,
+            pairs.same,
+            command="convert",
+            threads=self.workers,
+            progress=self.progress,
+        )
+        self.result.faces = made.faces
+        self.result.refused += made.refused
+        self.result.count_pairs(made.pairs, made.left_out)
 
     def write_folder(self, folder: Path, pairs: _Pairs, overwrite: bool, resume: bool) -> None:
         """A folder of images as LFW calls them; its `pairs.txt` comes last, and makes it a pack."""
@@ -245,18 +236,8 @@ class _Job:
         }
 
     def manifest(self) -> Manifest:
-        """What the input's manifest says of its faces, which are still the same."""
-        path = self.source.path
-        before = read_manifest(path.parent if path.name == "pairs.txt" else path)
-        result = self.result
-        return replace(
-            before or Manifest(command="convert"),
-            command="convert",
-            version=__version__,
-            counts={"in": result.faces_in, "out": result.faces, "refused": count_reasons(result.refused)},
-            names="copied",
-            extra={"made_by": before.command, **before.extra} if before else {},
-        )
+        """What the input's manifest says of its faces."""
+        return copied_manifest(self.source, "convert", self.result.faces, self.result.refused)
 
 
 def _photo_name(photo: Photo | None) -> Name:
