@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self, TextIO
 
 from facemae_cli.data.faces import Refusal, count_reasons
 from facemae_cli.data.files import require_outside, write_refused
+from facemae_cli.errors import GateFailed
 from facemae_cli.wording import Stage, clean, finite, table
 
 if TYPE_CHECKING:
@@ -31,7 +32,12 @@ settings_in_use: ContextVar[Mapping[str, Any]] = ContextVar("settings_in_use", d
 
 
 class Result(Protocol):
-    """What a task returns. A task that reads faces adds `refused: Sequence[Refusal]`."""
+    """What a task returns.
+
+    A task that reads faces adds `refused: Sequence[Refusal]`; one with gates adds `failed_gates: Sequence[str]`, a
+    line for each that did not pass; one that measures several things alike adds `measured()`, rows of as many cells
+    each, the first row of headings, which are shown above the summary.
+    """
 
     def as_json(self) -> dict[str, Any]:
         """The result as JSON types, without `refused` and `settings`: the console adds these."""
@@ -217,19 +223,28 @@ class Console:
                 self._view.notice(line)
 
     def finish(self, result: Result) -> int:
-        """Shows the result and the refused inputs; returns the exit code, 0, or 3 where inputs were refused."""
+        """Shows the result, the refused inputs and the failed gates.
+
+        Returns the exit code: 1 where a gate failed, else 3 where inputs were refused, else 0.
+        """
         self._end_stage()
         refused: Sequence[Refusal] = getattr(result, "refused", ())
+        failed: Sequence[str] = getattr(result, "failed_gates", ())
         if not self._silent:
             show(self._as_text(result, refused))
             _list_refused(refused, self._refused_file)
             if self._refused_file is not None:
                 write_refused(self._refused_file, refused, self._outputs)
+            for line in failed:
+                notice(f"gate failed: {line}")
+        if failed:
+            return GateFailed.exit_code
         return 3 if refused else 0
 
     def _as_text(self, result: Result, refused: Sequence[Refusal]) -> str:
         if not self._json:
-            return table(result.summary())
+            measured = getattr(result, "measured", list)()
+            return "\n\n".join(table(rows) for rows in (measured, result.summary()) if rows)
         value = result.as_json()
         if hasattr(result, "refused"):
             value["refused"] = [{"where": r.where, "reason": r.reason, "detail": r.detail} for r in refused]

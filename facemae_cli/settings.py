@@ -109,11 +109,12 @@ class Command(TyperCommand):
 
     def _paths(self, ctx: Any) -> Iterator[Path]:
         for param in self.params:
-            value = ctx.params.get(param.name)
+            given = ctx.params.get(param.name)
             # A typer built on click makes a Path of the text only when it calls the command.
             typed_as_path = getattr(getattr(param, "type", None), "name", "") in ("path", "directory")
-            if isinstance(value, Path) or (typed_as_path and isinstance(value, str)):
-                yield Path(value)
+            for value in given if isinstance(given, (list, tuple)) else [given]:
+                if isinstance(value, Path) or (typed_as_path and isinstance(value, str)):
+                    yield Path(value)
 
     def invoke(self, ctx: Any) -> Any:
         """Says what facemae.yaml set, then runs the command."""
@@ -130,7 +131,7 @@ def _is_set(ctx: Any, name: str | None) -> bool:
 
 
 def _lies_in_any(folder: Path, paths: Iterable[Path]) -> bool:
-    datasets = (path.parent if path.name == "train.rec" else path for path in paths)
+    datasets = (path.parent if path.name in ("train.rec", "pairs.txt") else path for path in paths)
     return any(is_inside(folder, dataset) for dataset in datasets)
 
 

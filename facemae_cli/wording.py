@@ -13,10 +13,11 @@ def clean(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
-def table(rows: Sequence[tuple[str, str]]) -> str:
-    """Rows as two aligned columns."""
-    width = max((len(label) for label, _ in rows), default=0)
-    return "\n".join(f"{clean(label):<{width}}  {clean(value)}".rstrip() for label, value in rows)
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """Rows of as many cells each as aligned columns."""
+    cells = [[clean(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in cells)
 
 
 def finite(value: Any) -> Any:

@@ -39,6 +39,14 @@ def refusals(count: int) -> list[Refusal]:
     return [Refusal(f"raw/p/{i}.jpg", "truncated" if i % 2 else "too-large", "no end marker") for i in range(count)]
 
 
+@dataclass(frozen=True)
+class Gated(Counted):
+    failed_gates: list[str] = field(default_factory=list)
+
+    def measured(self) -> list[list[str]]:
+        return [["pack", "pairs"], ["lfw", "6000"]]
+
+
 class Clock:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 100.0
@@ -79,6 +87,27 @@ def test_settings_in_use_stand_in_the_json(capsys: pytest.CaptureFixture[str]) -
     finally:
         module.settings_in_use.reset(token)
     assert json.loads(capsys.readouterr().out)["settings"] == {"ratio": 0.5}
+
+
+def test_what_was_measured_stands_above_the_summary(capsys: pytest.CaptureFixture[str]) -> None:
+    assert Console().finish(Gated()) == 0
+    assert capsys.readouterr().out == "pack  pairs\nlfw   6000\n\nfaces       12\nmask ratio  0.75\n"
+
+
+def test_a_failed_gate_is_a_line_and_code_1_whatever_was_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    gates = ["lfw: accuracy 0.91 is under 0.95", "cfp\nfp: accuracy 0.8 is under 0.9"]
+    assert Console().finish(Gated(refused=refusals(1), failed_gates=gates)) == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[-2] == "facemae: gate failed: lfw: accuracy 0.91 is under 0.95"
+    assert lines[-1] == r"facemae: gate failed: cfp\nfp: accuracy 0.8 is under 0.9"
+    assert any("refused 1 of the inputs" in line for line in lines)
+
+
+def test_with_json_a_failed_gate_leaves_stdout_whole(capsys: pytest.CaptureFixture[str]) -> None:
+    assert Console(json=True).finish(Gated(failed_gates=["lfw"])) == 1
+    out, err = capsys.readouterr()
+    assert json.loads(out)["faces"] == 12.0
+    assert err == "facemae: gate failed: lfw\n"
 
 
 def test_many_refusals_are_counted_but_not_all_listed(capsys: pytest.CaptureFixture[str]) -> None:
@@ -191,6 +220,7 @@ def test_ranks_above_the_first_are_silent(monkeypatch: pytest.MonkeyPatch, capfd
         console.advance()
         console.notice("a key was made")
         assert console.finish(Counted(refused=refusals(1))) == 3
+        assert console.finish(Gated(failed_gates=["lfw"])) == 1
     assert capfd.readouterr() == ("", "")
 
 

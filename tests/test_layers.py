@@ -30,19 +30,22 @@ LAYERS = [
         "fitting",
         "masker",
         "metrics",
+        "page",
+        "plots",
         "reconstructor",
+        "report",
         "runs",
         "sheets",
         "training",
     },
-    {"data", "keys", "losses", "masking", "networks", "recipe", "schedule", "zoo"},
+    {"classes", "data", "footprint", "keys", "losses", "masking", "networks", "recipe", "schedule", "zoo"},
     {"card"},
     {"__init__", "device", "distributed", "errors", "progress", "safe_yaml", "wording"},
 ]
 RANKS = {part: rank for rank, layer in enumerate(LAYERS) for part in layer}
 # The side that talks to a person. console.py stands beside the layers: only this side may import it.
 TALKING = {"__main__", "app", "settings", "commands", "console"}
-CONSOLE_MAY_IMPORT = {"facemae_cli.data.faces", "facemae_cli.data.files", "facemae_cli.wording"}
+CONSOLE_MAY_IMPORT = {f"facemae_cli.{name}" for name in ("data.faces", "data.files", "errors", "wording")}
 FILE_LINES, BODY_LINES = 300, 40
 
 

@@ -45,7 +45,10 @@ class Toy:
         ) -> int:
             return Console(json=True).finish(Echo({key: value for key, value in locals().items() if key != "self"}))
 
-        def fit(data: Annotated[Path, typer.Option("--data")]) -> int:
+        def fit(
+            data: Annotated[Path, typer.Option("--data")],
+            pairs: Annotated[list[Path] | None, typer.Option("--pairs")] = None,
+        ) -> int:
             return Console(json=True).finish(Echo({"data": data}))
 
         def inspect(path: Path, deep: Annotated[bool, typer.Option("--deep")] = False) -> int:
@@ -197,10 +200,12 @@ IGNORED = "facemae: facemae.yaml is ignored: the working folder is an input or a
         ["mask", "--in", ".."],
         ["mask", "--in", "train.rec"],
         ["inspect", "."],
+        ["fit", "--data", "x", "--pairs", "x.bin", "--pairs", "."],
+        ["fit", "--data", "x", "--pairs", "pairs.txt"],
     ],
 )
 def test_in_an_input_or_output_folder_it_is_ignored(runs: Any, folder: Path, words: list[str]) -> None:
-    write(folder, "mask: {ratio: 0.1}\ninspect: {deep: true}")
+    write(folder, "mask: {ratio: 0.1}\ninspect: {deep: true}\nfit: {data: y}")
     options, settings, err = runs(*words)
     assert options.get("ratio", "0.75") == "0.75"
     assert options.get("deep", "False") == "False"

@@ -31,6 +31,10 @@ def test_finite_turns_what_json_lacks_into_null() -> None:
 
 def test_table_aligns_and_stays_on_its_lines() -> None:
     assert table([("a", "1\n2"), ("long", "")]) == "a     1\\n2\nlong"
+    assert (
+        table([("pack", "pairs", "x"), ("l", "6000", ""), ("", "", "y\t")])
+        == "pack  pairs  x\nl     6000\n             y\\t"
+    )
     assert table([]) == ""
 
 
