@@ -18,7 +18,7 @@ from facemae_cli.data.headers import DEFAULT_LIMITS, Limits
 from facemae_cli.data.names import one_line
 from facemae_cli.data.pairs import Pair, Photo, parse_pairs
 from facemae_cli.data.scan import IMAGE_SUFFIXES, read_file
-from facemae_cli.errors import FaceError, InputError
+from facemae_cli.errors import FaceError, InputError, UsageError
 
 PICKLE_PROTOCOL = 4
 
@@ -147,6 +147,38 @@ def open_pack(path: Path, limits: Limits = DEFAULT_LIMITS) -> PackSource:
     """The pack at `path`: `X.bin`, or a `pairs.txt` in its folder of images. Raises InputError."""
     path = Path(path)
     return BinPack(path, limits) if path.suffix.lower() == ".bin" else PairsPack(path, limits)
+
+
+def open_packs(paths: Iterable[Path], limits: Limits = DEFAULT_LIMITS) -> dict[str, PackSource]:
+    """The packs at `paths`, each a `.bin`, a `pairs.txt` or the folder that holds one, by name: file or folder.
+
+    Raises InputError for what is no pack, UsageError for two of one name and where there are none.
+    """
+    named: dict[str, Path] = {}
+    for path in map(Path, paths):
+        place, name = _pack_file(path)
+        if name in named:
+            raise UsageError(
+                f"{one_line(str(named[name]))} and {one_line(str(path))} are both called {name}: give a pack once, or "
+                "rename one"
+            )
+        named[name] = place
+    if not named:
+        raise UsageError("no pairs to verify: give a .bin, or a folder with a pairs.txt, as --pairs")
+    return {name: open_pack(path, limits) for name, path in named.items()}
+
+
+def _pack_file(path: Path) -> tuple[Path, str]:
+    """The file that makes a pack, and the pack's name."""
+    shown = one_line(str(path))
+    if path.is_dir() and not (path / "pairs.txt").is_file():
+        raise InputError(f"{shown} holds no pairs.txt: give a .bin, or a folder of images with a pairs.txt in it")
+    if path.is_dir() or path.name == "pairs.txt":
+        folder = path if path.is_dir() else path.parent
+        return folder / "pairs.txt", one_line(folder.resolve().name)
+    if path.suffix.lower() != ".bin":
+        raise InputError(f"{shown} is no verification pack: give a .bin, or a folder of images with a pairs.txt in it")
+    return path, one_line(path.stem)
 
 
 def pack_bytes(images: Iterable[bytes], same: Iterable[bool]) -> bytes:

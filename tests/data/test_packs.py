@@ -11,8 +11,8 @@ import pytest
 
 from facemae_cli.data.faces import Name
 from facemae_cli.data.headers import Limits
-from facemae_cli.data.packs import BinPack, PairsPack, open_pack, pack_bytes
-from facemae_cli.errors import FaceError, InputError
+from facemae_cli.data.packs import BinPack, PairsPack, open_pack, open_packs, pack_bytes
+from facemae_cli.errors import FaceError, InputError, UsageError
 
 A, B, C, D, E = (bytes([0xFF, 0xD8, n]) for n in range(5))
 
@@ -135,6 +135,25 @@ def test_pairs_without_any_photo(tmp_path):
     (tmp_path / "pairs.txt").write_text("Ann\t1\n")
     with pytest.raises(InputError, match=r"pairs.txt: line 1"):
         open_pack(tmp_path / "pairs.txt")
+
+
+def test_several_packs_by_name(tmp_path):
+    pairs = lfw(tmp_path, "Ann\t1\t2\n")
+    (tmp_path / "deep").mkdir()
+    bins = [bin_file(folder, ([A, B], [True])) for folder in (tmp_path, tmp_path / "deep")]
+    packs = open_packs([bins[0], tmp_path])
+    assert [(name, len(pack.pairs)) for name, pack in packs.items()] == [("pack", 1), (tmp_path.name, 1)]
+    assert list(open_packs([pairs])) == [tmp_path.name]
+    for paths in (bins, [pairs, tmp_path]):
+        with pytest.raises(UsageError, match="are both called"):
+            open_packs(paths)
+    with pytest.raises(UsageError, match="no pairs"):
+        open_packs([])
+    for path, text in ((tmp_path / "Ann", r"holds no pairs\.txt"), (tmp_path / "a.rec", "no verification pack")):
+        with pytest.raises(InputError, match=text):
+            open_packs([path])
+    with pytest.raises(InputError, match="no file"):
+        open_packs([tmp_path / "none.bin"])
 
 
 @pytest.mark.faces
