@@ -32,8 +32,9 @@ def wilson(successes: float, total: float, z: float = Z95) -> Interval:
     share, square = successes / total, z * z / total
     middle = (share + square / 2) / (1 + square)
     half = z / (1 + square) * math.sqrt(share * (1 - share) / total + square / total / 4)
-    low = 0.0 if successes == 0 else max(middle - half, 0.0)
-    return low, 1.0 if successes == total else min(middle + half, 1.0)
+    # the ends are exact where they meet the share, which rounding would miss
+    low = 0.0 if successes == 0 else min(max(middle - half, 0.0), share)
+    return low, 1.0 if successes == total else max(min(middle + half, 1.0), share)
 
 
 @dataclass(frozen=True)
@@ -155,6 +156,24 @@ def verify_distances(
     )
 
 
+def worst(verification: Verification, distances: ArrayLike, same: ArrayLike, each: int = 8) -> NDArray[np.int64]:
+    """The pairs that were judged wrongly, farthest from their fold's threshold first: at most `each` of either kind.
+
+    `distances` and `same` are the (p,) that were verified. None where there were no folds. Raises ValueError.
+    """
+    found, together = _checked(distances, same)
+    if len(found) != verification.pairs:
+        raise ValueError(f"{verification.pairs} pairs were verified, not {len(found)}")
+    if not verification.folds:
+        return np.empty(0, np.int64)
+    beyond = found - np.repeat(verification.thresholds, _fold_sizes(len(found), len(verification.folds)))
+    off = np.where(together, beyond, -beyond)
+    order = np.argsort(-off, kind="stable")
+    wrong = order[(beyond < 0)[order] != together[order]]
+    listed = np.concatenate([wrong[together[wrong]][:each], wrong[~together[wrong]][:each]])
+    return listed[np.argsort(-off[listed], kind="stable")]
+
+
 def _checked(distances: ArrayLike, same: ArrayLike) -> tuple[Floats, NDArray[np.bool_]]:
     found, together = np.asarray(distances, np.float64), np.asarray(same, bool)
     if found.ndim != 1 or found.shape != together.shape:
@@ -171,8 +190,7 @@ def _judge(
     if folds < 2:
         return np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0)
     pairs, grid = len(distances), len(THRESHOLDS)
-    sizes = np.full(folds, pairs // folds)
-    sizes[: pairs % folds] += 1
+    sizes = _fold_sizes(pairs, folds)
     # the first threshold above a distance is where its pair begins to be called the same
     begins = np.searchsorted(THRESHOLDS, distances, side="right")
     cell = np.repeat(np.arange(folds), sizes) * (grid + 1) + begins
@@ -186,6 +204,12 @@ def _judge(
     right = called(same) + different[:, None] - called(~same)
     best = (right.sum(axis=0) - right).argmax(axis=1)
     return right[np.arange(folds), best], sizes, THRESHOLDS[best]
+
+
+def _fold_sizes(pairs: int, folds: int) -> NDArray[np.int64]:
+    sizes = np.full(folds, pairs // folds)
+    sizes[: pairs % folds] += 1
+    return sizes
 
 
 def allowed_errors(far: float, negatives: int) -> int:
