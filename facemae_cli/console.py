@@ -243,7 +243,7 @@ class Console:
 
     def _as_text(self, result: Result, refused: Sequence[Refusal]) -> str:
         if not self._json:
-            measured = getattr(result, "measured", list)()
+            measured: Sequence[Sequence[str]] = getattr(result, "measured", list)()
             return "\n\n".join(table(rows) for rows in (measured, result.summary()) if rows)
         value = result.as_json()
         if hasattr(result, "refused"):

@@ -12,16 +12,22 @@ from facemae_cli.data.packs import PackSource
 _PSEUDONYM = re.compile(r"[a-z2-7]{26}")  # what `mask` calls people: it tells nothing without the key
 
 
-def shared_people(pack: PackSource, training: FaceSource) -> int | None:
-    """How many of a pack's people are in `training` too, by name; None where names are not known on both sides.
+def names_in(training: FaceSource) -> frozenset[str]:
+    """The names of a dataset's people, as they are compared: in NFC, without case, spaces and underscores alike.
 
-    Names are compared in NFC, without case, spaces and underscores alike. A number is no name: neither the label of a
-    `.rec` without a `.lst`, nor the people of a `.bin`, nor a folder called 0001. Of `set/person` or `person/session`
-    in `training` each part counts as a name.
+    A number is no name (the label of a `.rec` without a `.lst`, a folder called 0001), nor is a pseudonym that `mask`
+    gave. Of `set/person` or `person/session` each part counts as a name. Empty where names are not known.
+    """
+    return frozenset(_names(part for path in _identities(training) for part in path.split("/")))
+
+
+def shared_people(pack: PackSource, names: frozenset[str]) -> int | None:
+    """How many of a pack's people are among `names`; None where names are not known on both sides.
+
+    The people of a `.bin` are numbered, so their names are not known.
     """
     verified = set(_names(path.rpartition("/")[2] for path in _identities(pack)))
-    trained = set(_names(part for path in _identities(training) for part in path.split("/")))
-    return len(verified & trained) if verified and trained else None
+    return len(verified & names) if verified and names else None
 
 
 def _identities(source: FaceSource) -> set[str]:
@@ -30,7 +36,6 @@ def _identities(source: FaceSource) -> set[str]:
 
 
 def _names(identities: Iterable[str]) -> Iterator[str]:
-    """What of `identities` are names, in the form in which they are compared."""
     for identity in identities:
         name = unicodedata.normalize("NFC", identity).casefold()
         name = unicodedata.normalize("NFC", " ".join(name.replace("_", " ").split()))

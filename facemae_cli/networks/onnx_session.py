@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from facemae_cli.card import Model
-from facemae_cli.device import Precision
+from facemae_cli.device import Precision, choose_precision
 from facemae_cli.networks.embedder import Embedder
 from facemae_cli.networks.loading import load_embedder
 from facemae_cli.networks.onnx_graph import OnnxGraph
@@ -50,6 +50,14 @@ class OnnxSession(nn.Module):
         given = images.permute(0, 2, 3, 1) if self.channels_last else images
         (features,) = self.session.run([self.output], {self.input: given.float().contiguous().numpy()})
         return torch.from_numpy(features).flatten(1)
+
+
+def inference_precision(name: str, model: Model, device: torch.device) -> Precision:
+    """As `choose_precision`, but that `auto` is fp32 for an `.onnx` on a CPU, whatever the CPU: there onnxruntime in
+    fp32 outruns our interpreter in bf16. Raises UsageError for an unknown name."""
+    if name == "auto" and device.type == "cpu" and model.weights is not None and model.weights.suffix == ".onnx":
+        return "fp32"
+    return choose_precision(name, device)
 
 
 def load_for_inference(model: Model, device: torch.device, precision: Precision) -> Embedder:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +14,11 @@ from onnx import external_data_helper, helper, numpy_helper
 from onnxgraphs import SIDE, images, insightface_graph, model_of, save
 
 from facemae_cli.card import Model
-from facemae_cli.errors import InputError
+from facemae_cli.errors import InputError, UsageError
 from facemae_cli.networks.iresnet import IResNet
 from facemae_cli.networks.loading import load_embedder
 from facemae_cli.networks.onnx_graph import OnnxGraph
-from facemae_cli.networks.onnx_session import OnnxSession, load_for_inference
+from facemae_cli.networks.onnx_session import OnnxSession, inference_precision, load_for_inference
 from facemae_cli.zoo import resolve
 from models import NORM, write_embedder
 
@@ -53,6 +54,17 @@ def test_a_published_embedder_agrees(faces_root: Path) -> None:
 def test_bf16_is_not_for_onnxruntime(tmp_path: Path) -> None:
     model = resolve(str(write_embedder(tmp_path / "phi.onnx")), "embedder")
     assert isinstance(load_for_inference(model, CPU, "bf16").network, OnnxGraph)
+
+
+def test_auto_is_fp32_for_an_onnx_on_a_cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("facemae_cli.device.has_fast_bf16", lambda device: True)
+    model = resolve(str(write_embedder(tmp_path / "phi.onnx")), "embedder")
+    assert inference_precision("auto", model, CPU) == "fp32"
+    assert inference_precision("bf16", model, CPU) == "bf16"
+    assert inference_precision("auto", model, torch.device("cuda")) == "bf16"
+    assert inference_precision("auto", replace(model, weights=tmp_path / "backbone.pth"), CPU) == "bf16"
+    with pytest.raises(UsageError, match="--precision 'half'"):
+        inference_precision("half", model, CPU)
 
 
 def test_without_onnxruntime_our_interpreter_computes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,85 @@
+"""`facemae verify`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from facemae_cli.commands._options import Device, Json, Overwrite, Precision, RefusedFile, Workers
+from facemae_cli.console import Console
+
+
+def register(app: typer.Typer) -> None:
+    app.command("verify")(verify)
+
+
+def verify(
+    pairs: Annotated[
+        list[Path],
+        typer.Option(
+            "--pairs", metavar="PACK", help="A .bin, or a folder of images with a pairs.txt; may be said again."
+        ),
+    ],
+    model: Annotated[
+        str | None,
+        typer.Option("--model", help="The embedder: a folder, a bundled name, a .onnx or .pth, or hf-hub:owner/name."),
+    ] = None,
+    min_accuracy: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--min-accuracy",
+            metavar="[PACK=]SHARE",
+            help="Exit with 1 where a pack's accuracy is under SHARE, such as 0.99; may be said again.",
+        ),
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option("--report", metavar="FILE", help="Write an HTML page for people; it shows faces.")
+    ] = None,
+    cache: Annotated[
+        Path | None, typer.Option("--cache", metavar="DIR", help="Keep features here, for the next run to use again.")
+    ] = None,
+    write_pack: Annotated[
+        Path | None,
+        typer.Option("--write-pack", metavar="FILE", help="Write the folder of --pairs as a .bin; needs no --model."),
+    ] = None,
+    trained_on: Annotated[
+        Path | None,
+        typer.Option("--trained-on", metavar="DATA", help="The training faces, to count people who are in both."),
+    ] = None,
+    batch_size: Annotated[
+        str, typer.Option("--batch-size", metavar="auto|N", help="Faces the device embeds at a time.")
+    ] = "auto",
+    precision: Precision = "auto",
+    device: Device = "auto",
+    overwrite: Overwrite = False,
+    workers: Workers = None,
+    json: Json = False,
+    refused: RefusedFile = None,
+) -> int:
+    """Measure how well a recogniser tells people apart, and gate on it.
+
+    InsightFace's protocol: ten folds, mirrored images added. Pairs of which a face cannot be read are left out,
+    counted and listed.
+    """
+    from facemae_cli.tasks.verify import verify as run
+
+    outputs = tuple(path for path in (write_pack, cache) if path is not None)
+    with Console(json=json, refused=refused, outputs=outputs) as console:
+        result = run(
+            pairs=pairs,
+            model=model,
+            min_accuracy=min_accuracy,
+            report=report,
+            cache=cache,
+            write_pack=write_pack,
+            trained_on=trained_on,
+            batch_size=batch_size,
+            precision=precision,
+            device=device,
+            overwrite=overwrite,
+            workers=workers,
+            progress=console,
+        )
+        return console.finish(result)

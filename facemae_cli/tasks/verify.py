@@ -1,0 +1,260 @@
+"""Measure how well an embedder tells people apart, on packs of pairs, by InsightFace's protocol (design section 5)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from facemae_cli import distributed
+from facemae_cli.data import open_source
+from facemae_cli.data.faces import Refusal
+from facemae_cli.data.files import require_outside, write_whole
+from facemae_cli.data.packing import SIDE, Packed, check_free, write_bin
+from facemae_cli.data.packs import PackSource, open_packs
+from facemae_cli.data.people import names_in, shared_people
+from facemae_cli.data.threads import cores
+from facemae_cli.device import choose_device, keep_freed_memory
+from facemae_cli.errors import UsageError
+from facemae_cli.inference import Recogniser
+from facemae_cli.metrics import FARS, decimal
+from facemae_cli.progress import SILENT, Progress
+from facemae_cli.verification import Gate, VerifiedPack, doubts, judged, pack_report, parse_gates
+
+NONE = "-"
+
+
+@dataclass
+class VerifyResult:
+    """What `verify` found: figures by pack, gates and whether they passed, and what must be known to read them.
+
+    `recogniser` is None where only a pack was `written`, of which `packed` tells the counts.
+    """
+
+    recogniser: Recogniser | None = None
+    packs: dict[str, VerifiedPack] = field(default_factory=dict)
+    gates: list[Gate] = field(default_factory=list)
+    notices: list[str] = field(default_factory=list)
+    refused: list[Refusal] = field(default_factory=list)
+    report: Path | None = None
+    written: Path | None = None
+    packed: Packed | None = None
+
+    @property
+    def failed_gates(self) -> list[str]:
+        """A line for each gate that did not pass."""
+        return [str(gate) for gate in self.gates if not gate.passed]
+
+    def refuse(self, refused: Sequence[Refusal]) -> None:
+        """Takes in refused inputs, each place once: a face may be met both when a pack is written and measured."""
+        known = {item.where for item in self.refused}
+        self.refused += [item for item in refused if item.where not in known]
+
+    def as_json(self) -> dict[str, Any]:
+        """The result for machines; the refused inputs are listed by whoever shows it."""
+        packed = self.packed
+        return {
+            "schema": 1,
+            "command": "verify",
+            **(self.recogniser.as_json() if self.recogniser else {"model": None}),
+            "packs": {name: pack.as_json() for name, pack in self.packs.items()},
+            "gates": [gate.as_json() for gate in self.gates],
+            "notices": self.notices,
+            "report": None if self.report is None else str(self.report),
+            "written": packed and {"out": str(self.written), "faces": packed.faces, "pairs": packed.pairs},
+        }
+
+    def measured(self) -> list[list[str]]:
+        """A row of figures a pack, below a row of headings."""
+        heads = ["pack", "accuracy", "95 % interval", *(f"TAR at FAR {decimal(far)}" for far in FARS)]
+        rows = [_row(name, pack) for name, pack in self.packs.items()]
+        return [[*heads, "threshold", "pairs"], *rows] if rows else []
+
+    def summary(self) -> list[tuple[str, str]]:
+        """What else a person should see."""
+        rows = []
+        if self.packed is not None:
+            rows.append(("written", f"{self.packed.pairs} pairs of {self.packed.faces} faces -> {self.written}"))
+            if self.packed.left_out:
+                rows.append(("left out", f"{self.packed.left_out} pairs of which a face was refused"))
+        if self.recogniser is not None:
+            model = self.recogniser.model
+            assumed = ", its card assumed" if model.card.assumed else ""
+            rows.append(("model", f"{model.name} (sha256 {(model.digest or '')[:12]}...){assumed}"))
+            rows.append(("computed", str(self.recogniser)))
+        for name, pack in self.packs.items():
+            if pack.left_out:
+                rows.append(("left out", f"{name}: {pack.left_out} pairs of which a face is missing or was refused"))
+            rows += [("note", f"{name}: {note}") for note in pack.verification.notes]
+        rows += [("gate", f"{gate}: {'passed' if gate.passed else 'failed'}") for gate in self.gates]
+        return rows + ([("report", str(self.report))] if self.report else [])
+
+
+def _row(name: str, pack: VerifiedPack) -> list[str]:
+    found = pack.verification
+    accuracy = interval = threshold = NONE
+    if found.accuracy is not None and found.std is not None and found.interval and found.threshold is not None:
+        accuracy = f"{100 * found.accuracy:.2f} +- {100 * found.std:.2f} %"
+        interval = f"{100 * found.interval[0]:.2f} to {100 * found.interval[1]:.2f} %"
+        threshold = f"{found.threshold:.3f}"
+    tars = [NONE if tar is None else f"{100 * tar:.2f} %" for tar in found.tar_at_far.values()]
+    return [name, accuracy, interval, *tars, threshold, str(found.pairs)]
+
+
+def verify(
+    pairs: Sequence[Path],
+    *,
+    model: str | None = None,
+    min_accuracy: Sequence[str] | None = None,
+    report: Path | None = None,
+    cache: Path | None = None,
+    write_pack: Path | None = None,
+    trained_on: Path | None = None,
+    batch_size: str = "auto",
+    precision: str = "auto",
+    device: str = "auto",
+    overwrite: bool = False,
+    workers: int | None = None,
+    progress: Progress = SILENT,
+) -> VerifyResult:
+    """Verifies the packs `pairs`, each a `.bin` or a folder with a `pairs.txt`, with the embedder `model`.
+
+    `min_accuracy`: gates, `0.99` for all packs or `lfw=0.99`. `report`: an HTML file to write. `cache`: a folder that
+    keeps features between runs. `write_pack`: a `.bin` to make of the one folder in `pairs`, also without a model.
+    `trained_on`: the faces the embedder was trained on, to count people in both. Pairs with a refused face are left
+    out and counted. Raises UsageError, InputError and OutputError; a failed gate is in the result.
+    """
+    _check_options(model, min_accuracy, report, cache, write_pack, trained_on, workers)
+    packs = open_packs(pairs)
+    result = VerifyResult(gates=parse_gates(min_accuracy or (), list(packs)))
+    job = _Job(packs, result, workers or cores(), progress)
+    job.check_places(report, cache, write_pack, trained_on, overwrite)
+    recogniser = job.recogniser(model, device, precision) if model is not None else None
+    with distributed.process_group(choose_device(device)):
+        if recogniser is not None:
+            job.measure(recogniser, trained_on, batch_size=batch_size, cache=cache)
+        if distributed.rank() == 0:
+            if write_pack is not None:
+                job.write_pack(write_pack)
+            if report is not None and recogniser is not None:
+                job.write_report(report, recogniser)
+    return result
+
+
+def _check_options(
+    model: str | None,
+    min_accuracy: Sequence[str] | None,
+    report: Path | None,
+    cache: Path | None,
+    write_pack: Path | None,
+    trained_on: Path | None,
+    workers: int | None,
+) -> None:
+    if workers is not None and workers < 1:
+        raise UsageError(f"--workers {workers} reads nothing; give 1 or more")
+    if model is None and write_pack is None:
+        raise UsageError(
+            "which embedder is to be verified? Say --model, with a folder that `facemae train-recognizer` wrote, "
+            "a .onnx, a .pth, or hf-hub:owner/name"
+        )
+    if model is None:
+        of_a_model = {"min-accuracy": min_accuracy, "report": report, "cache": cache, "trained-on": trained_on}
+        for option, value in of_a_model.items():
+            if value:
+                raise UsageError(f"--{option} is about an embedder: say --model too, or leave it out")
+    if write_pack is not None and write_pack.suffix.lower() != ".bin":
+        raise UsageError(f"--write-pack {write_pack} must end in .bin")
+
+
+@dataclass
+class _Job:
+    """One run: the packs, and the result that is filled in."""
+
+    packs: dict[str, PackSource]
+    result: VerifyResult
+    threads: int
+    progress: Progress
+
+    def note(self, line: str) -> None:
+        """What a person and the result's JSON are told."""
+        self.progress.notice(line)
+        self.result.notices.append(line)
+
+    def check_places(
+        self, report: Path | None, cache: Path | None, write_pack: Path | None, trained_on: Path | None, overwrite: bool
+    ) -> None:
+        """Raises UsageError unless what is to be written may stand where it shall."""
+        datasets = [pack.path.parent if _in_folder(pack) else pack.path for pack in self.packs.values()]
+        for option, place in (("--report", report), ("--cache", cache)):
+            if place is not None:
+                require_outside(place, [*datasets, *([trained_on] if trained_on else [])], option)
+        for option, file in (("--report", report), ("--write-pack", write_pack)):
+            if file is not None and not file.parent.is_dir():
+                raise UsageError(f"{option} {file}: there is no folder {file.parent}; make it first")
+        if report is not None and report.is_file() and not overwrite:
+            raise UsageError(f"{report} exists: choose another --report, or --overwrite to replace it")
+        if write_pack is not None:
+            first, *more = self.packs.values()
+            if more or not _in_folder(first):
+                raise UsageError("--write-pack makes a .bin of one folder with a pairs.txt: give that alone as --pairs")
+            check_free(write_pack, first.path, overwrite, "--write-pack")
+
+    def recogniser(self, model: str, device: str, precision: str) -> Recogniser:
+        """The embedder, ready to compute features; the result gets what it is and how it computes."""
+        keep_freed_memory()
+        self.result.recogniser = recogniser = Recogniser.load(model, device, precision)
+        for line in recogniser.notices():
+            self.note(line)
+        return recogniser
+
+    def write_pack(self, out: Path) -> None:
+        """The one pack as a `.bin`."""
+        (pack,) = self.packs.values()
+        made = write_bin(
+            out, pack, pack.pairs, pack.same, command="verify", threads=self.threads, progress=self.progress
+        )
+        self.result.written, self.result.packed = out, made
+        self.result.refuse([*pack.refused, *made.refused])
+        if made.other_size:
+            self.note(f"{out}: {made.other_size} faces are not {SIDE} x {SIDE} pixels, as InsightFace's packs are")
+
+    def measure(self, recogniser: Recogniser, trained_on: Path | None, **options: Any) -> None:
+        """Every pack in its turn: its faces embedded (`options` say how), its pairs judged."""
+        result = self.result
+        names = names_in(open_source(trained_on)) if trained_on is not None else None
+        for name, pack in self.packs.items():
+            label = f"embed {name}"
+            made = recogniser.embed(pack, workers=self.threads, label=label, progress=self.progress, **options)
+            result.refuse([*pack.refused, *made.refused])
+            shared = None if names is None else shared_people(pack, names)
+            result.packs[name] = VerifiedPack.of(pack, made, shared)
+            if names is not None and shared is None:
+                self.note(f"{name}: names are not known on both sides, so neither is who is among the training faces")
+            for line in doubts(name, result.packs[name], recogniser.model.card):
+                self.note(line)
+        result.gates = judged(result.gates, result.packs)
+
+    def write_report(self, path: Path, recogniser: Recogniser) -> None:
+        """The page for a person, with the pairs that were judged worst: photos, so it is its owner's alone (0600)."""
+        from facemae_cli.page import Verdict  # these bring matplotlib and jinja2
+        from facemae_cli.report import verification_page
+
+        result, model = self.result, recogniser.model
+        failed = len(result.failed_gates)
+        words = f"{failed} of {len(result.gates)} gates failed" if failed else "Every gate passed"
+        verdict = Verdict("failed" if failed else "passed", words, [str(gate) for gate in result.gates])
+        page = verification_page(
+            title="Verification",
+            model={"name": model.name, "sha256": model.digest or "", "card": recogniser.card},
+            packs=[pack_report(name, self.packs[name], verified) for name, verified in result.packs.items()],
+            settings={"computed": str(recogniser)},
+            notes=result.notices,
+            verdict=verdict if result.gates else None,
+        )
+        write_whole(path, page, 0o600)
+        result.report = path
+
+
+def _in_folder(pack: PackSource) -> bool:
+    return pack.path.name == "pairs.txt"
