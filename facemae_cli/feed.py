@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -31,8 +31,9 @@ class Batch:
 class FaceFeed:
     """Shuffled epochs over `members` of a source, as square faces of `size` pixels.
 
-    Nothing is remembered between batches: what a step sees follows from (seed, epoch, step) alone, so a run can
-    begin anywhere. A face that cannot be read is replaced by the next one that can, and listed in `refused`.
+    `decode` turns an image's bytes into (H, W, 3) uint8 RGB. Nothing is remembered between batches: what a step sees
+    follows from (seed, epoch, step) alone, so a run can begin anywhere. A face that cannot be read is replaced by the
+    next one that can, and listed in `refused`.
     """
 
     def __init__(
@@ -44,16 +45,18 @@ class FaceFeed:
         batch_size: int,
         seed: int,
         threads: int = 4,
+        decode: Callable[[bytes], NDArray[np.uint8]] = decode,
     ) -> None:
         if batch_size > len(members):
             raise UsageError(
                 f"--batch-size {batch_size} is more than the {len(members)} faces there are to train on; "
-                f"say {max(1, len(members) // 2)} or less"
+                f"say {len(members)} or less"
             )
         if batch_size % distributed.world():
             raise UsageError(f"--batch-size {batch_size} cannot be shared by {distributed.world()} ranks equally")
         self.source, self.members = source, np.asarray(members, dtype=np.int64)
         self.size, self.batch_size, self.seed, self.threads = size, batch_size, seed, threads
+        self._decode = decode
         self._refused: dict[str, Refusal] = {}
 
     @property
@@ -101,7 +104,7 @@ class FaceFeed:
         for step in range(len(self.members)):
             index = int(self.members[(position + step) % len(self.members)])
             try:
-                return resize(decode(self.source.read(index)), self.size, self.size)
+                return resize(self._decode(self.source.read(index)), self.size, self.size)
             except FaceError as error:
                 where = self.source.where(index)
                 self._refused[where] = Refusal(where, error.reason, error.detail)

@@ -199,6 +199,8 @@ class RecognizerRecipe(Recipe):
         super().__post_init__()
         if self.sample_rate > 1:
             raise UsageError(f"recipe sample_rate: {self.sample_rate} must be at most 1, all classes")
+        if self.batch_size < 2:
+            raise UsageError(f"recipe batch_size: {self.batch_size} must be 2 or more, batch norm needs company")
         if self.m is not None and not 0 <= self.m < 1.5:
             raise UsageError(f"recipe m: {self.m} must be in [0, 1.5)")
         if list(self.milestones) != sorted(self.milestones) or min(self.milestones, default=1) <= 0:

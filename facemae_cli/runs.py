@@ -8,10 +8,30 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import torch
+from safetensors.torch import save
+from torch import nn
+
 from facemae_cli import distributed
+from facemae_cli.card import CARD_NAME, WEIGHTS_NAME, Card, card_text
+from facemae_cli.data.files import write_whole
 from facemae_cli.errors import OutputError, UsageError
 
 LOCK = ".lock"
+
+
+def write_model(folder: Path, network: nn.Module, card: Card, dtype: str) -> None:
+    """Write `network` as a model folder, its numbers as `dtype` (float32 or float16). Raises OutputError.
+
+    Weights first, then the card: a folder is a model only when both are there and whole.
+    """
+    number = torch.float16 if dtype == "float16" else torch.float32
+    state = {
+        name: (value.to(number) if value.is_floating_point() else value).detach().cpu().contiguous()
+        for name, value in network.state_dict().items()
+    }
+    write_whole(folder / WEIGHTS_NAME, save(state))
+    write_whole(folder / CARD_NAME, card_text(card))
 
 
 @contextmanager

@@ -27,6 +27,7 @@ from facemae_cli.schedule import Schedule
 
 CHECK_EVERY = 8  # steps between two looks at the loss; looking makes a GPU wait
 CHECKPOINT_SECONDS = 120.0
+PICTURE_SECONDS = 20.0  # pictures take about a second, which epochs of a small run do not
 
 
 class Objective(ABC):
@@ -90,6 +91,7 @@ class Trainer:
     history: list[dict[str, Any]] = field(default_factory=list)
     _sums: dict[str, float] = field(default_factory=dict)
     _counted: int = 0
+    _pictured: float = -math.inf
 
     def run(self, resume: bool = False) -> list[dict[str, Any]]:
         """Train to the end of the schedule; returns the history, one dict an epoch.
@@ -174,8 +176,10 @@ class Trainer:
         self.history.append(line)
         self._sums, self._counted = {}, 0
         self.save()
-        if distributed.rank() == 0:
+        overdue = time.monotonic() - self._pictured > PICTURE_SECONDS
+        if distributed.rank() == 0 and (overdue or self.step == self.schedule.steps):
             self.objective.picture(self.folder, self.history)
+            self._pictured = time.monotonic()
 
     def save(self) -> None:
         """Write checkpoint and history; on a kill at any moment the older pair or the newer one is there."""

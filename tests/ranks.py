@@ -21,7 +21,7 @@ def run_ranks(world: int, folder: Path, work: Callable[[int], Any]) -> list[Any]
     def run(rank: int) -> None:
         try:
             torch.set_num_threads(1)  # the parent's OpenMP threads do not outlive the fork
-            dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=world)
+            dist.init_process_group("gloo", store=dist.FileStore(str(store), world), rank=rank, world_size=world)
             made = work(rank)
             dist.barrier()
             answers.put((rank, made, None))

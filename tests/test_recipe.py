@@ -10,10 +10,11 @@ import torch
 from facemae_cli.card import load_card
 from facemae_cli.errors import UsageError
 from facemae_cli.networks.loading import build_mae
-from facemae_cli.recipe import FitRecipe
+from facemae_cli.recipe import FitRecipe, RecognizerRecipe
 from facemae_cli.zoo import root
 
 MAE_CARDS = sorted(path for path in root().glob("facemae-*/model.yaml"))
+RECOGNISER_CARDS = [root() / name / "model.yaml" for name in ("r18", "r34", "r50", "r100", "mbf", "vit_s", "probe")]
 
 
 def test_later_layers_win_and_none_says_nothing() -> None:
@@ -77,3 +78,50 @@ def test_the_base_card_has_the_paper_s_shape_and_recipe() -> None:
     assert (len(network.encoder), len(network.decoder), network.decoder_embed.out_features) == (12, 8, 512)
     recipe = FitRecipe.of(card.recipe)
     assert (recipe.loss, recipe.beta, recipe.epochs, recipe.warmup, recipe.lr) == ("irm", 1.0, 200, 40, 1.5e-4)
+
+
+@pytest.mark.parametrize("path", RECOGNISER_CARDS, ids=lambda path: path.parent.name)
+def test_a_recogniser_card_s_recipe_is_one(path: Path) -> None:
+    recipe = load_card(path).recipe
+    assert recipe is not None
+    assert RecognizerRecipe.of(recipe).epochs == recipe["epochs"]
+
+
+def test_r50_is_trained_as_the_paper_says() -> None:
+    recipe = RecognizerRecipe.of(load_card(root() / "r50" / "model.yaml").recipe)
+    assert recipe == RecognizerRecipe()
+    assert (recipe.batch_size, recipe.lr, recipe.momentum, recipe.weight_decay) == (512, 0.1, 0.9, 5e-4)
+    assert (recipe.milestones, recipe.epochs, recipe.warmup, recipe.margin_m) == ((20, 28, 32), 34, 1.0, 0.5)
+
+
+def test_milestones_keep_their_place_in_a_run_of_another_length() -> None:
+    card = {"epochs": 34, "milestones": [20, 28, 32]}
+    assert RecognizerRecipe.of(card, {"epochs": 17}).milestones == (10, 14, 16)
+    assert RecognizerRecipe.of(card, {"epochs": 17, "milestones": [5.5]}).milestones == (5.5,)
+    assert RecognizerRecipe.of(card, None, {"epochs": None, "lr": 1}).milestones == (20, 28, 32)
+    again = RecognizerRecipe.of(RecognizerRecipe.of(card, {"epochs": 17}).as_dict())
+    assert (again.epochs, again.milestones) == (17, (10, 14, 16))
+
+
+def test_the_margin_has_its_loss_s_own_size_unless_said() -> None:
+    assert [RecognizerRecipe(margin=kind).margin_m for kind in ("arcface", "cosface", "none")] == [0.5, 0.4, 0.0]
+    assert RecognizerRecipe(m=0.25).margin_m == 0.25
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("sample_rate", 1.5, "sample_rate: 1.5 must be at most 1"),
+        ("sample_rate", 0, "sample_rate: 0 must be above 0"),
+        ("m", 1.6, r"m: 1.6 must be in \[0, 1.5\)"),
+        ("batch_size", 1, "batch_size: 1 must be 2 or more"),
+        ("milestones", [3, 2], r"milestones: \[3, 2\] must be epochs above 0 that rise"),
+        ("milestones", 3, "milestones: 3 is not a list of numbers"),
+        ("milestones", ["3"], "milestones: '3' is not a float"),
+        ("momentum", 1.0, r"momentum: 1.0 must be in \[0, 1\)"),
+        ("schedule", "linear", "schedule: 'linear' is not known; say steps or poly or cosine"),
+    ],
+)
+def test_a_wrong_field_of_a_recogniser_is_named(field: str, value: object, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        RecognizerRecipe.of({field: value})

@@ -9,16 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save
 from torch import nn
 
 from facemae_cli import distributed
-from facemae_cli.card import CARD_NAME, WEIGHTS_NAME, Model, ancestors, card_text
+from facemae_cli.card import CARD_NAME, WEIGHTS_NAME, Model, ancestors
 from facemae_cli.checkpoint import FILE as CHECKPOINT
 from facemae_cli.checkpoint import HISTORY
 from facemae_cli.data import open_source
 from facemae_cli.data.faces import FaceSource, Refusal, fingerprint
-from facemae_cli.data.files import write_whole
 from facemae_cli.device import Precision, choose_device, choose_precision, keep_freed_memory
 from facemae_cli.errors import UsageError
 from facemae_cli.feed import FaceFeed, hold_out
@@ -27,7 +25,7 @@ from facemae_cli.networks.loading import build_mae, load_embedder, load_mae
 from facemae_cli.networks.mae import MaskedAutoencoder
 from facemae_cli.progress import SILENT, Progress
 from facemae_cli.recipe import FitRecipe
-from facemae_cli.runs import claim_run
+from facemae_cli.runs import claim_run, write_model
 from facemae_cli.safe_yaml import load_mapping
 from facemae_cli.schedule import Schedule
 from facemae_cli.training import Trainer, parameter_groups
@@ -198,10 +196,6 @@ class _Run:
     def _write(
         self, network: nn.Module, source: FaceSource, result: FitResult, teachers: Sequence[Model | None]
     ) -> None:
-        """Weights, then the card: a folder is a model only when both are there and whole."""
-        dtype = torch.float16 if self.recipe.weights_dtype == "float16" else torch.float32
-        state = {name: value.detach().cpu().to(dtype).contiguous() for name, value in network.state_dict().items()}
-        write_whole(self.folder / WEIGHTS_NAME, save(state))
         known = [teacher for teacher in teachers if teacher is not None]
         card = replace(
             self.model.card,
@@ -213,7 +207,7 @@ class _Run:
             notes={"steps": result.steps, "teachers": [teacher.name for teacher in known]},
             source=None,
         )
-        write_whole(self.folder / CARD_NAME, card_text(card))
+        write_model(self.folder, network, card, self.recipe.weights_dtype)
 
 
 def _figures(history: list[dict[str, Any]]) -> dict[str, float]:

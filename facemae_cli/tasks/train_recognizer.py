@@ -1,0 +1,287 @@
+"""Train a face recogniser on any dataset: released, original, masked or drawn faces (FaceMAE, section 4.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from facemae_cli import distributed
+from facemae_cli.card import CARD_NAME, WEIGHTS_NAME, Model, ancestors
+from facemae_cli.checkpoint import FILE as CHECKPOINT
+from facemae_cli.checkpoint import HISTORY
+from facemae_cli.data import open_source
+from facemae_cli.data.faces import FaceSource, Refusal, fingerprint
+from facemae_cli.data.images import decode_visible
+from facemae_cli.data.packs import open_packs
+from facemae_cli.data.people import names_in, shared_people
+from facemae_cli.device import Precision, choose_device, choose_precision, keep_freed_memory
+from facemae_cli.enrolment import Enrolment
+from facemae_cli.errors import UsageError
+from facemae_cli.feed import FaceFeed
+from facemae_cli.footprint import Footprint
+from facemae_cli.networks.embedder import Embedder
+from facemae_cli.networks.export import require_onnx, save_onnx, save_pth
+from facemae_cli.networks.loading import load_embedder
+from facemae_cli.progress import SILENT, Progress
+from facemae_cli.recipe import RecognizerRecipe
+from facemae_cli.recognising import Pack, Recognition, build_centres, trainable
+from facemae_cli.runs import claim_run, write_model
+from facemae_cli.safe_yaml import load_mapping
+from facemae_cli.schedule import Schedule
+from facemae_cli.training import Trainer
+from facemae_cli.zoo import resolve
+
+HELD_OUT = "held_out"
+EXPORTS = {"onnx": "model.onnx", "pth": "model.pth"}
+_OWN_FILES = (CARD_NAME, WEIGHTS_NAME, CHECKPOINT, HISTORY, "curves.png", *EXPORTS.values())
+
+
+@dataclass(frozen=True)
+class TrainRecognizerResult:
+    """A recogniser's folder, what it was trained on, and its last figures; `unlabelled` faces taught no class."""
+
+    out: Path
+    epochs: int
+    steps: int
+    faces: int
+    classes: int
+    unlabelled: int
+    held_out: int
+    figures: dict[str, float]
+    exported: list[str]
+    refused: Sequence[Refusal] = field(default_factory=list)
+
+    def as_json(self) -> dict[str, Any]:
+        """The result for machines; the refused inputs are listed by whoever shows it."""
+        said = {name: value for name, value in vars(self).items() if name != "refused"}
+        return {"schema": 1, **said, "out": str(self.out)}
+
+    def summary(self) -> list[tuple[str, str]]:
+        """The result for a person."""
+        rows = [
+            ("trained on", f"{self.faces} faces of {self.classes} people, {self.epochs} epochs, {self.steps} steps")
+        ]
+        if self.unlabelled:
+            rows.append(("unlabelled", f"{self.unlabelled} faces, which taught no class"))
+        if self.held_out:
+            rows.append(("held out", f"{self.held_out} faces of other people"))
+        rows += [(name.removeprefix("val_"), f"{value:.4f}") for name, value in self.figures.items()]
+        return [*rows, ("model", str(self.out)), *(("exported", str(self.out / name)) for name in self.exported)]
+
+
+def train_recognizer(
+    *,
+    data: Path = Path("released"),
+    out: Path | None = None,
+    model: str = "r50",
+    pairs: Sequence[Path] | None = None,
+    teacher: str | None = None,
+    recipe: Path | None = None,
+    init: str | None = None,
+    margin: str | None = None,
+    m: float | None = None,
+    scale: float | None = None,
+    sample_rate: float | None = None,
+    teacher_weight: float | None = None,
+    schedule: str | None = None,
+    epochs: int | None = None,
+    warmup: float | None = None,
+    batch_size: int | None = None,
+    lr: float | None = None,
+    validation: int | None = None,
+    seed: int | None = None,
+    export: Sequence[str] | None = None,
+    precision: str = "auto",
+    device: str = "auto",
+    resume: bool = False,
+    overwrite: bool = False,
+    progress: Progress = SILENT,
+) -> TrainRecognizerResult:
+    """Train the network that the card `model` describes to tell the people at `data` apart.
+
+    Settings come from the card's recipe, then the YAML file `recipe`, then the other arguments (None says nothing);
+    `RecognizerRecipe` explains them. With a `teacher`, an embedder, the network learns its features too, or with
+    `margin="none"` these alone; it then takes the teacher's dimension. `pairs`, verification packs, are verified after
+    each epoch; nothing is chosen by them. `out` (default `runs/<model>`) becomes a model folder, with `model.onnx` and
+    `model.pth` where `export` names `onnx` and `pth`. Raises UsageError and InputError for what cannot be trained,
+    OutputError when the disk fails.
+    """
+    keep_freed_memory()
+    card_model = resolve(model, "embedder")
+    flags = {
+        "margin": margin, "m": m, "scale": scale, "sample_rate": sample_rate, "teacher_weight": teacher_weight,
+        "schedule": schedule, "epochs": epochs, "warmup": warmup, "batch_size": batch_size, "lr": lr,
+        "validation": validation, "seed": seed,
+    }  # fmt: skip
+    chosen = RecognizerRecipe.of(card_model.card.recipe, load_mapping(recipe) if recipe else None, flags)
+    if unknown := set(export or ()) - EXPORTS.keys():
+        raise UsageError(f"--export {min(unknown)!r} is not known; say {' or '.join(EXPORTS)}")
+    if "onnx" in (export or ()):
+        require_onnx()
+    run = _Run(card_model, chosen, out or Path("runs") / card_model.name, choose_device(device), precision, progress)
+    with distributed.process_group(run.device), claim_run(run.folder, _OWN_FILES, data, resume, overwrite):
+        return run.train(data, pairs or (), [teacher, init], export or (), resume)
+
+
+class _Run:
+    """One call of `train_recognizer`: the choices made, turned into a trainer and then into a model folder."""
+
+    def __init__(
+        self,
+        model: Model,
+        recipe: RecognizerRecipe,
+        folder: Path,
+        device: torch.device,
+        precision: str,
+        progress: Progress,
+    ) -> None:
+        self.model, self.recipe, self.folder, self.device, self.progress = model, recipe, folder, device, progress
+        self.precision: Precision = choose_precision(precision, device)
+
+    def train(
+        self,
+        data: Path,
+        pairs: Sequence[Path],
+        parents: Sequence[str | None],
+        export: Sequence[str],
+        resume: bool,
+    ) -> TrainRecognizerResult:
+        teacher, parent = (self._resolved(name) for name in parents)
+        source = open_source(data)
+        enrolled = Enrolment.of(source, self.recipe, with_teacher=teacher is not None)
+        packs = self._packs(pairs, source)
+        if enrolled.held:
+            packs[HELD_OUT] = Pack.held_out(source, enrolled.held, self.recipe.seed)
+        size, seed = self.model.card.input.size, self.recipe.seed
+        feed = FaceFeed(
+            source, enrolled.members, size=size, batch_size=self.recipe.batch_size, seed=seed, decode=decode_visible
+        )
+        objective = self._objective(teacher, parent, enrolled, feed, packs)
+        trainer = self._trainer(objective, feed, self._settings(source, teacher, parent))
+        history = trainer.run(resume)
+        refused = distributed.gather_objects([*source.refused, *feed.refused, *objective.refused])
+        result = TrainRecognizerResult(
+            out=self.folder,
+            epochs=self.recipe.epochs,
+            steps=trainer.step,
+            faces=len(enrolled.members),
+            classes=enrolled.classes,
+            unlabelled=enrolled.unlabelled,
+            held_out=len(enrolled.held),
+            figures=_figures(history),
+            exported=[EXPORTS[kind] for kind in EXPORTS if kind in export],
+            refused=list({refusal.where: refusal for one in refused for refusal in one}.values()),
+        )
+        if distributed.rank() == 0:
+            self._write(objective.embedder, source, result, [teacher, parent])
+        return result
+
+    def _objective(
+        self,
+        teacher_model: Model | None,
+        parent: Model | None,
+        enrolled: Enrolment,
+        feed: FaceFeed,
+        packs: dict[str, Pack],
+    ) -> Recognition:
+        """The network with what teaches it, once memory was found to do."""
+        recipe = self.recipe
+        teacher = load_embedder(teacher_model, self.device) if teacher_model else None
+        embedder = trainable(self.model, teacher.dim if teacher else None, parent, recipe.seed, self.device)
+        needs = Footprint.of(embedder, recipe.batch_size, enrolled.classes, self.precision)
+        self.progress.notice(needs.require(self.device, recipe.sample_rate))
+        centres = build_centres(recipe, enrolled.classes, embedder.dim, self.device)
+        return Recognition(
+            embedder, centres, enrolled.labels, teacher, recipe, feed.steps, packs, self.device, self.precision
+        )
+
+    def _resolved(self, name: str | None) -> Model | None:
+        if name is None:
+            return None
+        found = resolve(name, "embedder")
+        if found.warning:
+            self.progress.notice(found.warning)
+        return found
+
+    def _packs(self, paths: Sequence[Path], source: FaceSource) -> dict[str, Pack]:
+        """The packs to verify on, with a warning where people of theirs are trained on."""
+        packs = open_packs(paths) if paths else {}
+        names = names_in(source) if packs else frozenset()
+        for name, pack in packs.items():
+            if count := shared_people(pack, names):
+                self.progress.notice(
+                    f"warning: {count} people of {name} are, by name, among those trained on, which inflates the figure"
+                )
+        return {name: Pack.of(pack) for name, pack in packs.items()}
+
+    def _trainer(self, objective: Recognition, feed: FaceFeed, settings: dict[str, Any]) -> Trainer:
+        recipe = self.recipe
+        rate = recipe.lr * recipe.batch_size / 512
+        learnt = [parameter for parameter in objective.network.parameters() if parameter.requires_grad]
+        return Trainer(
+            objective=objective,
+            feed=feed,
+            schedule=Schedule(
+                recipe.epochs, feed.steps, rate, recipe.warmup, recipe.clip,
+                shape=recipe.schedule, milestones=recipe.milestones, power=recipe.power,
+            ),
+            optimizer=torch.optim.SGD(learnt, lr=rate, momentum=recipe.momentum, weight_decay=recipe.weight_decay),
+            folder=self.folder,
+            device=self.device,
+            settings=settings,
+            progress=self.progress,
+        )  # fmt: skip
+
+    def _settings(self, source: FaceSource, teacher: Model | None, parent: Model | None) -> dict[str, Any]:
+        """What must be the same for `--resume` to go on."""
+        return {
+            "recipe": self.recipe.as_dict(),
+            "architecture": dict(self.model.card.architecture or {}),
+            "teacher": teacher.digest if teacher else None,
+            "init": parent.digest if parent else None,
+            "data": fingerprint(source),
+            "precision": self.precision,
+        }
+
+    def _write(
+        self, embedder: Embedder, source: FaceSource, result: TrainRecognizerResult, parents: Sequence[Model | None]
+    ) -> None:
+        """Exports and weights, then the card: a folder is a model only when all are there and whole."""
+        network = embedder.network.eval()
+        for name in result.exported:
+            if name == EXPORTS["onnx"]:
+                save_onnx(network, embedder.spec.size, self.folder / name)
+            else:
+                save_pth(network, self.folder / name)
+        known = [parent for parent in parents if parent is not None]
+        card = replace(
+            self.model.card,
+            name=None,
+            dim=embedder.dim,
+            weights=None,
+            recipe=self.recipe.as_dict(),
+            results=result.figures,
+            data={
+                "kind": source.kind,
+                "faces": result.faces,
+                "people": result.classes,
+                "trained": date.today().isoformat(),
+            },
+            lineage=tuple(sorted(set().union(*map(ancestors, known)) if known else ())),
+            notes={"steps": result.steps, "parents": [parent.name for parent in known]},
+            source=None,
+            license=None,
+            assumed=False,
+        )
+        write_model(self.folder, network, card, self.recipe.weights_dtype)
+
+
+def _figures(history: list[dict[str, Any]]) -> dict[str, float]:
+    """What the last epoch says of learning, and of each pack."""
+    last = history[-1] if history else {}
+    return {name: last[name] for name in last if name.startswith("val_") or name in ("loss", "accuracy", "teacher")}
