@@ -149,10 +149,20 @@ def _network(model: Model, weights: Path) -> nn.Module:
         said = _together(model.card, family, arguments, where)
         _compare(said, shape, weights)
         with torch.device("meta"):  # so that a shape nobody could hold is found before it is allocated
-            check_state(_built(family.factory, said | shape, where), state, weights)
-        network = _built(family.factory, said | shape, where)
+            network = _built(family.factory, said | shape, where)
+        check_state(network, state, weights)
+        network.load_state_dict(_filled(network, state), assign=True)  # so that nothing is drawn only to be replaced
+        return network
     network.load_state_dict(state, strict=False)
     return network
+
+
+def _filled(network: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """`state` in the network's types; the counts of training steps, all that may be missing in it, are 0."""
+    return {
+        key: state[key].to(value.dtype) if key in state else torch.zeros(value.shape, dtype=value.dtype)
+        for key, value in network.state_dict().items()
+    }
 
 
 def _shown(

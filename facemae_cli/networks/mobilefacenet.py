@@ -118,7 +118,8 @@ class MobileFaceNet(nn.Module):
 
     def _initialise(self) -> None:
         for module in self.modules():
-            if isinstance(module, nn.Conv2d | nn.Linear):
+            # On `meta` there is nothing to draw, and to ask for it makes torch import its compiler, for seconds.
+            if isinstance(module, nn.Conv2d | nn.Linear) and not module.weight.is_meta:
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, images: Tensor) -> Tensor:

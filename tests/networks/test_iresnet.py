@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
+import references
 import torch
-from torch import Tensor, nn
+from references import ResNet, assert_same_embeddings, faces, normed, scrambled
 
 from facemae_cli.networks.iresnet import DEPTHS, Block, IResNet, iresnet_shape
 
@@ -83,55 +84,46 @@ def test_strange_layer_names_are_refused(key: str) -> None:
         iresnet_shape(state)
 
 
-def norm(x: Tensor, module: nn.Module, eps: float = 1e-5) -> Tensor:
-    """Batch norm in evaluation, written out."""
-    sides = (1, -1) + (1,) * (x.dim() - 2)
-    mean, var, weight, bias = (
-        getattr(module, name).view(sides) for name in ("running_mean", "running_var", "weight", "bias")
-    )
-    return (x - mean) / (var + eps).sqrt() * weight + bias
-
-
-def scrambled(network: nn.Module) -> nn.Module:
-    torch.manual_seed(0)
-    for module in network.modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm):
-            nn.init.normal_(module.running_mean)
-            nn.init.uniform_(module.running_var, 0.5, 2)
-            nn.init.normal_(module.weight)
-            nn.init.normal_(module.bias)
-        if isinstance(module, nn.PReLU):
-            nn.init.uniform_(module.weight, 0, 0.5)
-    return network.eval()
+def test_weights_go_both_ways_between_r50_and_insightfaces() -> None:
+    theirs, ours = ResNet(DEPTHS["r50"]), on_meta("r50")
+    ours.eval().load_state_dict(references.r50().state_dict(), assign=True)
+    with torch.no_grad():
+        wanted = references.r50()(faces())
+        assert_same_embeddings(ours(faces()), wanted)
+        theirs.eval().load_state_dict(scrambled(ours, seed=2).state_dict(), assign=True)
+        assert_same_embeddings(theirs(faces()), ours(faces()))
+        assert not torch.allclose(theirs(faces()), wanted, rtol=0.1)
 
 
 @pytest.mark.parametrize(("inputs", "stride"), [(4, 2), (4, 1), (6, 1)])
 def test_a_block_is_norm_conv_norm_prelu_strided_conv_norm_and_the_shortcut(inputs: int, stride: int) -> None:
-    block = scrambled(Block(inputs, 6, stride))
+    block = Block(inputs, 6, stride)
+    scrambled(block)
     x = torch.randn(2, inputs, 8, 8)
-    y = torch.conv2d(norm(x, block.bn1), block.conv1.weight, padding=1)
-    y = norm(y, block.bn2)
+    y = torch.conv2d(normed(x, block.bn1), block.conv1.weight, padding=1)
+    y = normed(y, block.bn2)
     y = torch.where(y < 0, y * block.prelu.weight.view(1, -1, 1, 1), y)
-    y = norm(torch.conv2d(y, block.conv2.weight, padding=1, stride=stride), block.bn3)
+    y = normed(torch.conv2d(y, block.conv2.weight, padding=1, stride=stride), block.bn3)
     if stride == 1 and inputs == 6:
         assert block.downsample is None
         shortcut = x
     else:
-        shortcut = norm(torch.conv2d(x, block.downsample[0].weight, stride=stride), block.downsample[1])
+        shortcut = normed(torch.conv2d(x, block.downsample[0].weight, stride=stride), block.downsample[1])
     torch.testing.assert_close(block(x), y + shortcut, rtol=1e-4, atol=1e-4)
 
 
 def test_the_stem_and_the_head_are_where_insightface_has_them() -> None:
-    network = scrambled(IResNet((1, 1, 1, 1), dim=5, width=2, size=32, dropout=0.4))
+    network = IResNet((1, 1, 1, 1), dim=5, width=2, size=32, dropout=0.4)
+    scrambled(network)
     x = torch.randn(2, 3, 32, 32)
-    y = norm(torch.conv2d(x, network.conv1.weight, padding=1), network.bn1)
+    y = normed(torch.conv2d(x, network.conv1.weight, padding=1), network.bn1)
     y = torch.where(y < 0, y * network.prelu.weight.view(1, -1, 1, 1), y)
     assert y.shape == (2, 2, 32, 32)
     for stage in (network.layer1, network.layer2, network.layer3, network.layer4):
         y = stage(y)
     assert y.shape == (2, 16, 2, 2)
-    y = norm(y, network.bn2).reshape(2, -1) @ network.fc.weight.t() + network.fc.bias
-    torch.testing.assert_close(network(x), norm(y, network.features), rtol=1e-4, atol=1e-4)
+    y = normed(y, network.bn2).reshape(2, -1) @ network.fc.weight.t() + network.fc.bias
+    torch.testing.assert_close(network(x), normed(y, network.features), rtol=1e-4, atol=1e-4)
 
 
 def test_the_last_norm_keeps_its_weight_at_one() -> None:

@@ -1,9 +1,7 @@
-"""From files to networks: state dicts in every wrapping, and files that are not what their card says."""
+"""From files to networks, and files that are not what their card says."""
 
 from __future__ import annotations
 
-import pickle
-from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
@@ -49,26 +47,6 @@ def refusal(model: Model) -> str:
 def same(model: Model, network: IResNet) -> None:
     images = torch.rand(2, 3, SIDE, SIDE)
     torch.testing.assert_close(load_embedder(model)(images), network((images - 0.5) / 0.5), rtol=1e-4, atol=1e-4)
-
-
-WRAPPINGS: dict[str, Any] = {
-    "bare": lambda state: state,
-    "ordered": OrderedDict,
-    "module.": lambda state: {f"module.{key}": value for key, value in state.items()},
-    "state_dict": lambda state: {"epoch": 3, "state_dict": state},
-    "both": lambda state: {"model": {"state_dict": {f"module.backbone.{k}": v for k, v in state.items()}}},
-    "half": lambda state: {k: v.half().float().half() if v.is_floating_point() else v for k, v in state.items()},
-    "uncounted": lambda state: {k: v for k, v in state.items() if not k.endswith("num_batches_tracked")},
-}
-
-
-@pytest.mark.parametrize("wrapping", WRAPPINGS)
-def test_a_backbone_loads_from_every_wrapping(tmp_path: Path, wrapping: str) -> None:
-    network = backbone()
-    if wrapping == "half":
-        network.load_state_dict({k: v.half() for k, v in network.state_dict().items()})
-    torch.save(WRAPPINGS[wrapping](network.state_dict()), tmp_path / "backbone.pth")
-    same(embedder(tmp_path / "backbone.pth"), network)
 
 
 def test_a_backbone_of_112_pixels_needs_no_card(tmp_path: Path) -> None:
@@ -130,38 +108,9 @@ def test_a_width_nobody_could_hold_is_refused_before_it_is_allocated(tmp_path: P
     assert "shape" in refusal(embedder(tmp_path / "w.pth"))
 
 
-class Hostile:
-    def __reduce__(self) -> tuple[Any, ...]:
-        return (print, ("run",))
-
-
-@pytest.mark.parametrize(
-    "content",
-    [pickle.dumps(Hostile()), pickle.dumps({"state_dict": Hostile()}), b"", b"no weights", b"PK\x03\x04" + bytes(40)],
-)
-def test_a_pth_that_is_no_plain_state_dict_is_refused_and_not_run(
-    tmp_path: Path, content: bytes, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "w.pth").write_bytes(content)
-    assert "safe to read" in refusal(embedder(tmp_path / "w.pth"))
-    assert capsys.readouterr().out == ""
-
-
-@pytest.mark.parametrize("content", [{}, {"a": 1}, [torch.zeros(1)], torch.zeros(1)])
-def test_a_pth_without_a_state_dict_is_refused(tmp_path: Path, content: Any) -> None:
-    torch.save(content, tmp_path / "w.pth")
-    assert "holds no state dict" in refusal(embedder(tmp_path / "w.pth"))
-
-
 def test_a_pth_of_another_network_without_a_card_says_what_to_write(tmp_path: Path) -> None:
     torch.save({"features.0.weight": torch.zeros(1)}, tmp_path / "w.pth")
     assert "write w.yaml" in refusal(zoo.resolve(str(tmp_path / "w.pth")))
-
-
-@pytest.mark.parametrize("content", [b"", b"no tensors", b"\xff" * 64, b"\x10" + bytes(7) + b'{"a":{"dtype"}}  '])
-def test_what_is_no_safetensors_file_is_refused(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / "w.safetensors").write_bytes(content)
-    assert "not a safetensors file" in refusal(embedder(tmp_path / "w.safetensors"))
 
 
 def test_a_model_without_weights_is_refused(tmp_path: Path) -> None:
