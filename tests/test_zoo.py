@@ -131,9 +131,17 @@ def test_a_card_whose_weights_are_missing_is_refused(tmp_path: Path) -> None:
     assert "gone.safetensors" in refused(tmp_path / "run")
 
 
-def test_an_embedder_without_weights_is_refused(tmp_path: Path) -> None:
+def test_an_embedder_without_weights_and_architecture_is_refused(tmp_path: Path) -> None:
     write_card(tmp_path / "run" / "model.yaml", EMBEDDER)
     assert "no weights" in refused(tmp_path / "run")
+
+
+def test_an_embedders_architecture_needs_no_weights(tmp_path: Path) -> None:
+    card = write_card(tmp_path / "run" / "model.yaml", EMBEDDER | {"architecture": {"network": "r50"}})
+    model = zoo.resolve(str(card.parent), "embedder")
+    assert (model.name, model.weights, model.digest) == ("run", None, None)
+    card.with_name("weights.safetensors").write_bytes(b"w")
+    assert zoo.resolve(str(card.parent)).weights == card.with_name("weights.safetensors")
 
 
 @pytest.mark.parametrize("name", ["gone", "gone.onnx", "gone.pth"])

@@ -65,6 +65,7 @@ def save_pth(network: nn.Module, path: Path) -> None:
 def _plain(network: nn.Module) -> nn.Module:
     """A copy to evaluate on the CPU in float32, in plain memory order, with attention as the sums it is made of."""
     twin = copy.deepcopy(network).to("cpu", torch.float32).to(memory_format=torch.contiguous_format)
+    module: Any
     for module in twin.modules():
         if hasattr(module, "fused_attn"):  # timm's name for it
             module.fused_attn = False

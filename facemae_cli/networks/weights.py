@@ -66,6 +66,8 @@ def check_state(network: nn.Module, state: Mapping[str, Tensor], path: Path) -> 
         if wanted[key].shape != state[key].shape:
             given, right = tuple(state[key].shape), tuple(wanted[key].shape)
             raise InputError(f"{path}: {key} has the shape {given}, its architecture wants {right}")
+        if state[key].untyped_storage().nbytes() < state[key].nbytes:  # one number, said to be many
+            raise InputError(f"{path}: {key} has fewer numbers in the file than its shape {tuple(state[key].shape)}")
         if math.prod(state[key].shape) and not state[key].is_floating_point() and wanted[key].is_floating_point():
             raise InputError(f"{path}: {key} holds {state[key].dtype}, not numbers a network computes with")
 

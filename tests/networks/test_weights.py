@@ -122,6 +122,10 @@ def test_the_right_names_and_shapes_pass_in_half_precision_and_without_counts() 
         ({"extra": torch.zeros(1)}, "unknown 1 tensors, such as extra"),
         ({"fc.weight": torch.zeros(3, 3)}, r"fc.weight has the shape \(3, 3\), its architecture wants \(3, 2\)"),
         ({"fc.bias": torch.zeros(3, dtype=torch.int64)}, "fc.bias holds torch.int64"),
+        (
+            {"fc.weight": torch.zeros(1).expand(3, 2)},
+            r"fc.weight has fewer numbers in the file than its shape \(3, 2\)",
+        ),
     ],
 )
 def test_any_other_name_shape_or_type_is_refused(change: dict[str, Tensor | None], named: str) -> None:
