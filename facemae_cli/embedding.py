@@ -25,10 +25,11 @@ from facemae_cli.errors import FaceError
 from facemae_cli.networks.embedder import Embedder
 from facemae_cli.progress import SILENT, Progress
 
-JOINED = 64  # batches that ranks hand each other at a time
+JOINED = 4096  # features that ranks hand each other at a time
 NO_EMBEDDING = "no-embedding"
 
 Features = NDArray[np.float32]
+_Batch = tuple[Features, NDArray[np.bool_], int]
 
 
 @dataclass(frozen=True)
@@ -130,21 +131,25 @@ def normalised(features: Features) -> tuple[Features, NDArray[np.bool_]]:
 
 @dataclass(frozen=True)
 class _Face:
-    """Face number `at` of those asked for: (S, S, 3) uint8 `image`, or why there is none."""
+    """(S, S, 3) uint8 `image`, or why there is none."""
 
-    at: int
     image: NDArray[np.uint8] | None = None
     error: FaceError | None = None
     resized: bool = False
 
 
-@dataclass(frozen=True)
-class _Part:
-    """Features of some of the faces, which are numbers `at`: (m,) of those asked for."""
+@dataclass
+class _Share:
+    """The faces that are numbers `at`, (m,) int64, of those asked for: (m, D) features, and (m,) which have one.
+
+    Set aside as a whole: small arrays, kept one a batch, would lie between the large ones that each batch takes and
+    frees, which then no longer fit into the gaps (measured: 80 kB more for each face).
+    """
 
     at: NDArray[np.int64]
     features: Features
-    resized: int
+    valid: NDArray[np.bool_]
+    resized: int = 0
 
 
 @dataclass(frozen=True)
@@ -160,60 +165,79 @@ class _Job:
 
     def run(self, batch_size: str, threads: int, label: str, progress: Progress) -> Embeddings:
         """All features: this rank's share computed, the others' received."""
-        count, size = len(self.wanted), self.embedder.spec.size
+        size = self.embedder.spec.size
         runner = Runner(MirrorSum(self.embedder, self.mirrored), self.device, self.precision, 1)
-        features = np.zeros((count, self.embedder.dim), np.float32)
-        resized = 0
         with evaluating(self.embedder):
             example = torch.zeros(1, size, size, 3, dtype=torch.uint8)
             chosen = choose_batch_size(batch_size, runner, [example])
             runner.batch_size = min(distributed.gather_objects(chosen))
-            parts = self._share(runner, threads, label, progress)
-        rounds = -(-count // (runner.batch_size * distributed.world()))
-        for first in range(0, rounds, JOINED):
-            for theirs in distributed.gather_objects(parts[first : first + JOINED]):
-                for part in theirs:
-                    features[part.at] = part.features
-                    resized += part.resized
-        features, valid = normalised(features)
-        return Embeddings(features, valid, self.refusals(np.flatnonzero(~valid)), resized)
+            units = self._units(runner.batch_size)
+            share = self._share(units, runner, threads, label, progress)
+        whole = self._joined(share, runner.batch_size)
+        return Embeddings(whole.features, whole.valid, self.refusals(np.flatnonzero(~whole.valid)), whole.resized)
 
-    def _share(self, runner: Runner, threads: int, label: str, progress: Progress) -> list[_Part]:
+    def _units(self, batch: int) -> list[range]:
         """Batches rank, rank + world, ...: which faces share a batch is the same for any number of ranks."""
-        count, batch, world = len(self.wanted), runner.batch_size, distributed.world()
-        starts = range(distributed.rank() * batch, count, world * batch)
-        units = [range(start, min(start + batch, count)) for start in starts]
+        count = len(self.wanted)
+        starts = range(distributed.rank() * batch, count, distributed.world() * batch)
+        return [range(start, min(start + batch, count)) for start in starts]
 
-        def compute(faces: list[_Face]) -> list[_Part]:
+    def _share(self, units: Sequence[range], runner: Runner, threads: int, label: str, progress: Progress) -> _Share:
+        """This rank's features, in the order of `units`."""
+        count = len(self.wanted)
+        share = self._empty(np.concatenate([np.arange(0), *(np.arange(unit.start, unit.stop) for unit in units)]))
+        row = done = 0
+        progress.start(label, count)
+
+        def compute(faces: list[_Face]) -> list[_Batch]:
             return [self._compute(faces, runner)]
 
-        progress.start(label, count)
-        parts: list[_Part] = []
-        done = 0
         with closing(pipeline(units, self.read, compute, _same, threads=threads)) as made:
-            for unit in made:
-                parts += unit
-                reached = min(len(parts) * batch * world, count)
+            for [(features, valid, resized)] in made:
+                rows = slice(row, row + len(valid))
+                share.features[rows], share.valid[rows] = features, valid
+                share.resized += resized
+                row = rows.stop
+                reached = min(row * distributed.world(), count)
                 progress.advance(reached - done)
                 done = reached
-        return parts
+        return share
+
+    def _empty(self, at: NDArray[np.int64]) -> _Share:
+        return _Share(at, np.zeros((len(at), self.embedder.dim), np.float32), np.zeros(len(at), np.bool_))
+
+    def _joined(self, share: _Share, batch: int) -> _Share:
+        """All ranks' features, in the order asked for."""
+        if distributed.world() == 1:
+            return share
+        whole = self._empty(np.arange(len(self.wanted)))
+        whole.resized = sum(distributed.gather_objects(share.resized))
+        longest = -(-len(self.wanted) // (batch * distributed.world())) * batch
+        for first in range(0, longest, JOINED):
+            rows = slice(first, first + JOINED)
+            for at, features, valid in distributed.gather_objects(
+                (share.at[rows], share.features[rows], share.valid[rows])
+            ):
+                whole.features[at], whole.valid[at] = features, valid
+        return whole
 
     def read(self, at: int) -> _Face:
         """Face number `at` of those asked for, at the embedder's size."""
         try:
             image = decode_visible(self.source.read(self.wanted[at]))
         except FaceError as error:
-            return _Face(at, error=error)
+            return _Face(error=error)
         size = self.embedder.spec.size
-        return _Face(at, resize(image, size, size), resized=image.shape[:2] != (size, size))
+        return _Face(resize(image, size, size), resized=image.shape[:2] != (size, size))
 
-    def _compute(self, faces: Sequence[_Face], runner: Runner) -> _Part:
-        images = [face.image for face in faces if face.image is not None]
-        at = np.array([face.at for face in faces if face.image is not None], np.int64)
-        if not images:
-            return _Part(at, np.zeros((0, self.embedder.dim), np.float32), 0)
-        made = runner(torch.from_numpy(np.stack(images)))
-        return _Part(at, made.numpy(), sum(face.resized for face in faces))
+    def _compute(self, faces: Sequence[_Face], runner: Runner) -> _Batch:
+        """Features of `faces`, which have one, and how many were resized."""
+        features = np.zeros((len(faces), self.embedder.dim), np.float32)
+        there = [row for row, face in enumerate(faces) if face.image is not None]
+        if there:
+            images = np.stack([face.image for face in faces if face.image is not None])
+            features[there] = runner(torch.from_numpy(images)).numpy()
+        return *normalised(features), sum(face.resized for face in faces)
 
     def refusals(self, lost: NDArray[np.int64]) -> list[Refusal]:
         """Why the faces that are numbers `lost` of those asked for have no feature: they are read once more."""
@@ -226,5 +250,5 @@ class _Job:
         return refused
 
 
-def _same(part: _Part) -> _Part:
-    return part
+def _same(batch: _Batch) -> _Batch:
+    return batch
