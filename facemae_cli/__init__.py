@@ -11,7 +11,18 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-__all__ = ["__version__", "convert", "demo", "fit", "inspect", "mask", "reconstruct", "train_recognizer", "verify"]
+__all__ = [
+    "__version__",
+    "convert",
+    "demo",
+    "fit",
+    "inspect",
+    "leakage",
+    "mask",
+    "reconstruct",
+    "train_recognizer",
+    "verify",
+]
 
 
 def __getattr__(name: str) -> Any:

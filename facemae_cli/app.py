@@ -15,7 +15,7 @@ import typer
 from typer.core import TyperGroup
 
 from facemae_cli import __version__, console
-from facemae_cli.commands import convert, demo, fit, inspect, mask, reconstruct, train_recognizer, verify
+from facemae_cli.commands import convert, demo, fit, inspect, leakage, mask, reconstruct, train_recognizer, verify
 from facemae_cli.errors import FacemaeError, UsageError
 from facemae_cli.settings import Command, load_settings
 
@@ -80,7 +80,7 @@ def build_app(commands: Iterable[Any]) -> typer.Typer:
     return built
 
 
-app = build_app((mask, fit, reconstruct, train_recognizer, verify, demo, inspect, convert))
+app = build_app((mask, fit, reconstruct, train_recognizer, verify, leakage, demo, inspect, convert))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -69,7 +69,7 @@ def judge(
     if max_tpr is not None:
         gates.append(_gate("--max-tpr", max_tpr, _tprs(memberships), refusal, "TPR at FPR 0.01"))
     status = next(each for each in WORST_FIRST if any(gate.status == each for gate in gates))
-    return Verdict(status, tuple(gate.reason for gate in gates), tuple(gates))
+    return Verdict(status, tuple(dict.fromkeys(gate.reason for gate in gates)), tuple(gates))
 
 
 def _refusal(findings: Sequence[Finding], attackers: Sequence[Attacker]) -> tuple[str, ...]:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,9 @@ from numpy.typing import NDArray
 
 from facemae_cli.clusters import People
 from facemae_cli.data.faces import FaceSource, Name
-from facemae_cli.keys import Key, without_suffix
+from facemae_cli.data.manifest import Manifest
+from facemae_cli.errors import UsageError
+from facemae_cli.keys import DEFAULT_KEY_FILE, Key, without_suffix
 
 MIN_JOINED = 0.99  # of the photos that could join; below it, `other photos` would count a query's own reconstruction
 
@@ -171,3 +174,44 @@ def _empty_folders(source: FaceSource) -> int:
         inner = os.path.relpath(at, source.path).replace(os.sep, "/")
         empty += not folders and inner != "." and inner not in known
     return empty
+
+
+def people_of(source: FaceSource) -> People:
+    """(n,) numbers of the people of one dataset, by name."""
+    numbers: dict[tuple[str, str], int] = {}
+    found = [numbers.setdefault(_person(_normal(source.name(index))), len(numbers)) for index in range(len(source))]
+    return np.array(found, np.int64)
+
+
+def unmeasured(names: Names, key: Key | None) -> list[str]:
+    """What cannot be measured for want of names, and what would help, one line each."""
+    if not names.people:
+        way_out = "--key FILE recomputes pseudonyms" if key is None else "the key does not lead to these names either"
+        return [f"nothing that needs to know who is who: nobody is on both sides by name; {way_out}"]
+    if not names.photos_join:
+        return [
+            f"other photos of a person: {names.joined} of {names.joinable} photos join by name, and under "
+            f"{MIN_JOINED:.0%} a photo's own reconstruction would be taken for another photo"
+        ]
+    return []
+
+
+def find_key(
+    path: Path | None, manifest: Manifest | None, datasets: Sequence[Path], join_without: Callable[[], bool]
+) -> Key | None:
+    """The key in `path`, or in `facemae.key` where that is there; None without one.
+
+    `join_without`: whether the datasets' people join as they are, so that a `facemae.key` of other datasets is passed
+    over. Raises UsageError for a key whose id is not the release's, and as `Key.load` does.
+    """
+    if path is None and not DEFAULT_KEY_FILE.is_file():
+        return None
+    file = path or DEFAULT_KEY_FILE
+    key = Key.load(file, outside=datasets)
+    if manifest is None or manifest.key_id in (None, key.key_id):
+        return key
+    if path is None and join_without():
+        return None
+    raise UsageError(
+        f"the key {file} has key_id {key.key_id}, the release has {manifest.key_id}: --key FILE takes the release's own"
+    )
