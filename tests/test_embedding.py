@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from embedders import SPEC, Small, Strange, run, small, strange_source
+from ranks import run_ranks
 from sources import MemorySource, memory_source, smooth_face
 
 from facemae_cli import distributed
@@ -166,6 +167,14 @@ def test_ranks_share_the_work_and_all_get_all(monkeypatch: pytest.MonkeyPatch, t
     if cached:
         on_ranks(2, lambda: run(source, Embedder(network, SPEC, 96).eval(), **more), monkeypatch)
         assert network.batches == 2 * alone
+
+
+def test_real_ranks_agree(tmp_path: Path) -> None:
+    source = strange_source()
+    wanted = run(source, Embedder(Strange(), SPEC, 3), batch_size="2")
+    for made in run_ranks(2, tmp_path, lambda rank: run(source, Embedder(Strange(), SPEC, 3), batch_size="2")):
+        np.testing.assert_allclose(made.features, wanted.features, atol=1e-6)
+        assert (made.valid.tolist(), made.refused) == (wanted.valid.tolist(), wanted.refused)
 
 
 def test_progress_counts_every_face_once(monkeypatch: pytest.MonkeyPatch) -> None:
