@@ -269,3 +269,9 @@ def test_an_unreadable_face_is_listed_and_training_goes_on(tmp_path: Path, data:
     (data / "p1" / "p1_0001.png").write_bytes(b"not a face")
     result = run(data, tmp_path / "out", model)
     assert [refusal.reason for refusal in result.refused] == ["not-an-image"]
+
+
+def test_bf16_learns_too(tmp_path: Path, data: Path, model: str) -> None:
+    run(data, tmp_path / "out", model, precision="bf16", epochs=4)
+    lines = history(tmp_path / "out")
+    assert lines[-1]["loss"] < lines[0]["loss"]
