@@ -77,10 +77,8 @@ def test_several_masks_a_photo_add_up(phi: Recogniser, mae: Model) -> None:
     source = memory_source(2, 2)
     who = imitator(mae)
     one, two = (made(source, who, phi, times=times).features for times in (1, 2))
-    second = [
-        phi.embed(faces).features for faces in who.faces(source, module._mask_seed(0, 1), who.drawer(2), _Silent())
-    ]
-    total = one.astype(float) + np.concatenate(second)
+    drawn = who.faces(source, module._mask_seed(0, 1), who.drawer(2), SILENT)
+    total = one.astype(float) + np.concatenate([phi.embed(faces).features for faces in drawn])
     np.testing.assert_allclose(two, total / np.linalg.norm(total, axis=1, keepdims=True), atol=1e-6)
     assert np.abs(one - two).max() > 1e-4
 
