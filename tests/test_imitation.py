@@ -18,6 +18,7 @@ from facemae_cli.data.manifest import Manifest, read_manifest
 from facemae_cli.embedding import Embeddings
 from facemae_cli.imitation import Imitator, Recipe, imitate
 from facemae_cli.inference import Recogniser
+from facemae_cli.progress import SILENT
 from facemae_cli.zoo import resolve
 from models import write_embedder, write_mae
 

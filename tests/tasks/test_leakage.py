@@ -1,0 +1,168 @@
+"""`leakage`: what it measures, how it judges, and what it says."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from audits import rate_by_looping
+from releases import PEOPLE, PHOTOS, audit, make_release, risks, write_faces
+
+from facemae_cli.data import open_source
+from facemae_cli.data.images import decode, encode_png
+from facemae_cli.errors import UsageError
+from facemae_cli.inference import Recogniser
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_release(tmp_path_factory.mktemp("release"))
+
+
+@pytest.fixture
+def folder(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy to work in."""
+    monkeypatch.chdir(shutil.copytree(made, tmp_path / "work"))
+    return Path.cwd()
+
+
+def by_looping(original: Path, released: Path, called: dict[tuple[str, str], tuple[str, str]], k: int) -> list[float]:
+    """real_to_released by other photos and by the very one, and real_to_real, from names and plain loops."""
+    phi = Recogniser.load("phi.onnx", "cpu")
+    sides = []
+    for path in (original, released):
+        source = open_source(path)
+        faces = phi.embed(source).features
+        names = [(str(source.name(at).identity), source.name(at).photo.partition(".")[0]) for at in range(len(source))]
+        sides.append(dict(zip(names, faces, strict=True)))
+    real = {called[name]: face for name, face in sides[0].items()}
+    gallery = list(sides[1])
+    others = [(name[0], face, gallery.index(name)) for name, face in real.items()]
+    rates = [
+        rate_by_looping(queries, [(name[0], sides[1][name]) for name in gallery], k)[0]
+        for queries in (others, [(person, face, -1) for person, face, _ in others])
+    ]
+    itself = [(name[0], face, at) for at, (name, face) in enumerate(real.items())]
+    return [*rates, rate_by_looping(itself, [(name[0], face) for name, face in real.items()], k)[0]]
+
+
+def test_the_figures_are_those_of_plain_loops_over_recomputed_names(folder: Path) -> None:
+    result = audit(k="1,3")
+    from facemae_cli.keys import Key
+
+    key = Key.load(folder / "facemae.key")
+    called = {
+        (f"p{person}", str(number)): (key.identity(f"p{person}"), key.photo(f"p{person}", f"{number}.png"))
+        for person in range(PEOPLE)
+        for number in range(PHOTOS)
+    }
+    found = risks(result)
+    for k in (1, 3):
+        expected = by_looping(folder / "raw", folder / "released", called, k)
+        rows = [("real_to_released", "other"), ("real_to_released", "same"), ("real_to_real", "other")]
+        assert [found[(*row, "phi", k)] for row in rows] == pytest.approx(expected, abs=1e-9)
+    assert found["imitated_to_released", "other", "phi", 1] >= 0
+    assert result.names is not None
+    assert (result.names.by, result.names.people, result.names.joined) == ("key", PEOPLE, PEOPLE * PHOTOS)
+
+
+def test_the_json_has_its_form(folder: Path) -> None:
+    result = audit(k="1,2", identities="4,all", trials=2, max_leakage=1.0, max_tpr=0.5)
+    value = json.loads(json.dumps(result.as_json()))
+    assert set(value) >= {"schema", "attackers", "results", "membership", "verdict"}
+    assert value["schema"] == 1
+    assert {each["attack"] for each in value["results"]} == {
+        "real_to_released", "real_to_real", "imitated_to_released",
+    }  # fmt: skip
+    keys = {"attack", "photo", "attacker", "k", "identities", "queries", "risk", "interval", "chance", "relative"}
+    assert all(set(each) >= keys and each["photo"] in ("other", "same") for each in value["results"])
+    assert len(value["results"]) == 2 * 2 * 5
+    assert {each["identities"] for each in value["results"]} == {4, PEOPLE}
+    assert set(value["membership"]["tpr_at_fpr"]) == {"0.01", "0.001"}
+    assert [each["sha256"] for each in value["attackers"]] == [Recogniser.load("phi.onnx", "cpu").model.digest]
+    assert (value["attackers"][0]["card"], value["attackers"][0]["shared_ancestors"]) == ("given", [])
+    assert [gate["status"] for gate in value["verdict"]["gates"]] == ["passed", "undecided"]
+    assert value["digests"].keys() == {"original", "released", "model of the release"}
+    heads, *rows = result.measured()
+    assert len(rows) == len(value["results"])
+    assert all(len(row) == len(heads) for row in rows)
+    assert dict(result.summary())["verdict"] == "undecided"
+
+
+def test_no_raw_name_is_in_what_a_page_may_show(folder: Path) -> None:
+    result = audit(show_faces=False)
+    shown = json.dumps([[each.as_json() for each in result.exposed], result.unmeasured, result.verdict.as_json()])
+    assert len(result.exposed) == PEOPLE
+    assert re.search(r"\bp\d\b", shown) is None
+
+
+def test_equal_runs_give_equal_results_with_a_cache_and_without(folder: Path) -> None:
+    options = {"identities": "5,all", "adapt": write_faces(folder / "own", range(20, 40), 1)}
+    first = audit(**options).as_json()
+    for _ in range(2):
+        assert audit(**options, cache=folder / "cache").as_json() == first
+    assert audit(**(options | {"seed": 1})).as_json() != first
+
+
+def test_a_masked_release_is_attacked_as_it_looks_and_imitated_by_masking(folder: Path) -> None:
+    result = audit(released=folder / "masked", imitation_model=None, allow_phi=False)
+    assert {each.model for each in result.findings} == {None, "mask"}
+    assert result.attackers[0].shared == ()
+    assert result.refused == []
+
+
+def test_constant_embeddings_give_chance(folder: Path) -> None:
+    import onnx
+    from onnx import numpy_helper
+
+    model = onnx.load(folder / "phi.onnx")
+    kernel = model.graph.initializer[0]
+    flat = np.abs(numpy_helper.to_array(kernel)) * 0
+    # The same weight for every pixel, channel and place, after a bias of nothing: only length differs, and is lost.
+    kernel.CopyFrom(numpy_helper.from_array(flat + np.float32(0.01), kernel.name))
+    model.graph.node[0].op_type = "Conv"
+    onnx.save(model, folder / "phi.onnx")
+    bright = [path for side in ("raw", "released") for path in (folder / side).rglob("*.[pj][np]g")]
+    for path in bright:  # so that ReLU passes all: one direction for every face
+        path.write_bytes(encode_png(decode(path.read_bytes()) // 4 + 180))
+    result = audit(imitations=0)
+    for each in result.findings:
+        assert each.risk == pytest.approx(each.chance)
+        assert each.risk < 1
+    assert all(told.membership.auc == 0.5 for told in result.memberships)
+
+
+def test_an_attacker_of_the_same_lineage_is_named_and_carries_no_verdict_alone(folder: Path) -> None:
+    alone = audit(attacker=["phi2.onnx"], max_leakage=1.0)
+    assert alone.verdict.status == "refused"
+    assert "shares an ancestor" in alone.failed_gates[0]
+    assert any("blind to what that model hides" in line for line in alone.notices)
+    assert alone.attackers[0].shared == (Recogniser.load("phi2.onnx", "cpu").model.digest,)
+    assert audit(attacker=["phi2.onnx"], max_leakage=1.0, allow_phi=True).failed_gates == []
+    assert audit(attacker=["phi2.onnx", "phi.onnx"], max_leakage=1.0).failed_gates == []
+    assert audit(attacker=["phi2.onnx"]).failed_gates == []
+
+
+def test_an_adapted_attacker_is_an_attacker_of_its_own(folder: Path) -> None:
+    result = audit(adapt=write_faces(folder / "own", range(20, 44), 1))
+    assert [each.name for each in result.attackers] == ["phi", "phi+adapted"]
+    adapted = result.attackers[1].adapted
+    assert adapted is not None
+    assert (adapted.faces, adapted.model) == (24, "mae")
+    assert ("real_to_released", "other", "phi+adapted", 2) in risks(result)
+    with pytest.raises(UsageError, match="say --imitation-model"):
+        audit(adapt=folder / "own", imitations=0)
+
+
+def test_faces_to_show_are_those_of_the_most_exposed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("facemae_cli.tasks.leakage._write_report", lambda path, result: None)
+    monkeypatch.setattr("facemae_cli.tasks.leakage.find_spec", lambda name: True)
+    result = audit(report=folder / "audit.html", show_faces=True)
+    assert len(result.triplets) == len(result.exposed) == PEOPLE
+    first = result.triplets[0]
+    assert all(decode(image).shape == (112, 112, 3) for image in (first.real, first.own or b"", first.nearest))
+    assert audit().triplets == []

@@ -1,0 +1,151 @@
+"""`leakage` on datasets that are broken, incomplete, copied or not what they seem; and options that cannot be."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from releases import PEOPLE, PHOTOS, audit, make_release, photo, risks, write_faces
+
+import facemae_cli
+from facemae_cli.data.images import encode_jpeg
+from facemae_cli.errors import InputError, UsageError
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_release(tmp_path_factory.mktemp("release"))
+
+
+@pytest.fixture
+def folder(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy to work in."""
+    monkeypatch.chdir(shutil.copytree(made, tmp_path / "work"))
+    return Path.cwd()
+
+
+def test_without_the_key_what_needs_no_names_is_measured(folder: Path) -> None:
+    (folder / "facemae.key").rename(folder / "away.key")
+    result = audit(max_leakage=1.0)
+    assert [(each.attack, each.photo) for each in result.findings] == [("real_to_real", "other")]
+    assert any("--key FILE" in line for line in result.unmeasured)
+    assert result.verdict.status == "refused"
+    assert audit(key=folder / "away.key").verdict.status == "none"
+
+
+def test_a_key_of_another_release_is_refused(folder: Path) -> None:
+    facemae_cli.mask(folder / "raw", folder / "again", key=folder / "other.key")
+    with pytest.raises(UsageError, match="--key FILE takes the release's own"):
+        audit(key=folder / "other.key")
+
+
+def test_where_photos_do_not_join_other_photos_are_refused_with_the_count(folder: Path) -> None:
+    for at, path in enumerate(sorted((folder / "released").rglob("*.jpg"))):
+        path.rename(path.with_name(f"photo{at}.jpg"))
+    result = audit(max_leakage=1.0)
+    assert {(each.attack, each.photo) for each in result.findings} == {
+        ("real_to_released", "same"), ("imitated_to_released", "same"), ("real_to_real", "other"),
+    }  # fmt: skip
+    assert any("0 of 24 photos join by name" in line for line in result.unmeasured)
+    assert result.failed_gates
+
+
+def test_unreadable_faces_are_refused_once_and_the_rest_is_measured(folder: Path) -> None:
+    (folder / "raw" / "p0" / "0.png").write_bytes(b"no image")
+    (folder / "raw" / "p1" / "1.png").write_bytes((folder / "raw" / "p1" / "1.png").read_bytes()[:-20])
+    result = audit(attacker=["phi.onnx", "phi2.onnx"])
+    assert sorted((Path(item.where).parent.name, item.reason) for item in result.refused) == [
+        ("p0", "not-an-image"), ("p1", "truncated"),
+    ]  # fmt: skip
+    finding = next(each for each in result.findings if each.photo == "same" and each.attack == "real_to_released")
+    assert finding.queries == PEOPLE * PHOTOS - 2
+
+
+def test_people_on_one_side_and_empty_ones_are_counted(folder: Path) -> None:
+    write_faces(folder / "raw", range(50, 52), 1)
+    (folder / "raw" / "empty").mkdir()
+    result = audit()
+    assert result.names is not None
+    assert (result.names.people, result.names.only_original, result.names.empty) == (PEOPLE, 2, 1)
+    finding = next(each for each in result.findings if each.attack == "real_to_released")
+    assert (finding.trials[0].people, finding.trials[0].left_out) == (PEOPLE, 2)
+
+
+def test_non_members_may_be_given_and_those_who_are_members_are_left_out(folder: Path) -> None:
+    write_faces(folder / "others", range(100, 110), 2)
+    shutil.copytree(folder / "raw" / "p2", folder / "others" / "someone")
+    result = audit(non_members=folder / "others")
+    told = result.memberships[0]
+    assert told.given
+    assert (told.membership.members, told.membership.non_members) == (PEOPLE, 10)
+    assert any(line.startswith("1 people of --non-members are left out") for line in result.notices)
+
+
+def test_a_planted_copy_is_found_and_listed(folder: Path) -> None:
+    name = sorted(path.name for path in (folder / "released").iterdir() if path.is_dir())[0]
+    planted = sorted((folder / "released" / name).iterdir())[1]
+    raw = folder / "raw" / "p3" / "1.png"
+    from facemae_cli.keys import Key
+
+    key = Key.load(folder / "facemae.key")
+    own = folder / "released" / key.identity("p3") / f"{key.photo('p3', '1.png')}.jpg"
+    own.unlink()
+    shutil.copy(raw, own.with_suffix(".png"))
+    planted.write_bytes(encode_jpeg(photo(5, 2), 80))  # under another name: only its own person's pairs are looked at
+    result = audit()
+    assert result.duplicates is not None
+    assert (result.duplicates.released, result.duplicates.whole) == (1, False)
+    assert result.duplicates.copies[0].released_photo == own.with_suffix(".png").name
+    assert result.exposed[0].identity == key.identity("p3")
+    assert result.exposed[0].similarity == pytest.approx(1, abs=1e-6)
+    assert result.exposed[0].same_photo
+    assert any("1 released faces are real ones" in line for line in result.notices)
+
+
+def test_originals_released_as_they_are_are_told(folder: Path) -> None:
+    result = audit(released=folder / "raw", imitation_model=None)
+    assert result.duplicates is not None
+    assert result.duplicates.whole
+    found = risks(result)
+    assert found["real_to_released", "same", "phi", 2] == 1
+    assert found["real_to_released", "other", "phi", 2] == found["real_to_real", "other", "phi", 2]
+    assert any("no model of it is known" in line for line in result.notices)
+    assert ("duplicates", result.duplicates.lines()[0]) in result.summary()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"attacker": None}, "say --attacker"),
+        ({"k": "0"}, "--k '0'"),
+        ({"identities": "9"}, "--identities '9': give a number from 1 to 8"),
+        ({"max_leakage": 50}, "say 0.5 for 50 %"),
+        ({"max_tpr": -0.1}, "--max-tpr -0.1 is no share"),
+        ({"min_attacker": float("nan")}, "--min-attacker nan is no share"),
+        ({"trials": 0}, "--trials 0"),
+        ({"workers": 0}, "--workers 0"),
+        ({"imitations": -1}, "--imitations -1"),
+        ({"seed": -1}, "--seed -1"),
+        ({"show_faces": True}, "--show-faces is about the page"),
+        ({"report": "released/audit.html"}, "--report .* is inside the dataset"),
+        ({"cache": "raw/cache"}, "--cache .* is inside the dataset"),
+        ({"report": "none/audit.html"}, "there is no folder"),
+        ({"imitation_model": ["phi.onnx"]}, "is a model of kind embedder"),
+        ({"key": "no.key"}, "no key at no.key"),
+        ({"precision": "half"}, "--precision 'half'"),
+        ({"batch_size": "0"}, "--batch-size '0'"),
+    ],
+)
+def test_what_cannot_be_carried_out(folder: Path, options: dict[str, Any], message: str) -> None:
+    paths = {name: Path(value) for name, value in options.items() if name in ("report", "cache", "key")}
+    with pytest.raises(UsageError, match=message):
+        audit(**(options | paths))
+
+
+def test_what_is_no_dataset(folder: Path) -> None:
+    (folder / "empty").mkdir()
+    for name, message in (("none", "does not exist"), ("empty", "holds no faces")):
+        with pytest.raises(InputError, match=message):
+            audit(released=folder / name)
