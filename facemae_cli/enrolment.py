@@ -62,5 +62,6 @@ def _labels(source: FaceSource, members: list[int]) -> tuple[NDArray[np.int64], 
 def _too_few(source: FaceSource, classes: int) -> str:
     way_out = "or --teacher with --margin none, which needs no people"
     if classes:
-        return f"{source.path}: {classes} person is too few to learn, a recogniser tells people apart; give more, {way_out}"
+        few = f"{classes} person is too few to learn, a recogniser tells people apart"
+        return f"{source.path}: {few}; give more, {way_out}"
     return f"{source.path}: not one of its {len(source)} faces has an identity; give a folder a person, {way_out}"

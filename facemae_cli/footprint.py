@@ -71,7 +71,7 @@ class Footprint:
 
 
 def remembered_bytes(embedder: Embedder, precision: Precision) -> int:
-    """Bytes that a face leaves behind in the network for its backward pass, by trying it with two; nothing is learnt."""
+    """Bytes that a face leaves behind in the network for its backward pass, seen by trying two; nothing is learnt."""
     network, device = embedder.network, embedder.mean.device
     own = {tensor.untyped_storage().data_ptr() for tensor in network.state_dict().values()}
     kept: dict[int, Tensor] = {}

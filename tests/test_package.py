@@ -58,6 +58,10 @@ def test_every_module_is_in_it(wheel: zipfile.ZipFile, sources: Path) -> None:
     assert modules == {name for name in wheel.namelist() if name.endswith(".py")}
 
 
+def test_the_page_of_a_report_is_in_it(wheel: zipfile.ZipFile) -> None:
+    assert {"facemae_cli/templates/page.html", "facemae_cli/templates/page.css"} <= set(wheel.namelist())
+
+
 def test_the_models_are_inside_the_package(wheel: zipfile.ZipFile, sources: Path) -> None:
     kept = [*sources.glob("models/*/model.yaml"), *sources.glob("models/*/weights.safetensors")]
     kept += [path for path in [sources / "models" / "README.md"] if path.exists()]
