@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from audits import faces_of, named, rate_by_looping, seen
+from ranks import run_ranks
 
+from facemae_cli import retrieval
 from facemae_cli.attack import Plan, Views, measure, parse_identities, parse_ks
 from facemae_cli.errors import UsageError
+from facemae_cli.openset import tell_members
 from facemae_cli.whoiswho import join
 
 SMALL = {"resamples": 20}
@@ -151,3 +156,15 @@ def test_what_is_no_k(text: str) -> None:
 def test_what_is_no_number_of_people(text: str) -> None:
     with pytest.raises(UsageError, match=r"--identities .* to 300"):
         parse_identities(text, 300)
+
+
+def test_ranks_share_the_queries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retrieval, "choose_backend", lambda device: "torch")  # FAISS's threads do not outlive a fork
+    case, plan = Case(6), Plan(ks=(1, 2), identities=(4, None), trials=2, **SMALL)
+
+    def work(rank: int) -> tuple[object, object]:
+        members, _ = tell_members(case.views, case.who, None, resamples=20)
+        return measure(case.views, case.who, plan), [each.as_json() for each in members]
+
+    alone = work(0)
+    assert run_ranks(3, tmp_path, work) == [alone] * 3
