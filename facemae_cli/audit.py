@@ -99,9 +99,10 @@ class LeakageResult:
     def summary(self) -> list[tuple[str, str]]:
         """What else a person should see, the verdict first."""
         rows = [("verdict", str(self.verdict))] + [("because", reason) for reason in self.verdict.reasons]
-        for found in self.memberships:
-            rows.append(("membership", _in_words(found)))
-            rows += [("note", note) for note in found.membership.notes]
+        rows += [("membership", _in_words(found)) for found in self.memberships]
+        rows += [
+            ("note", note) for note in dict.fromkeys(n for each in self.memberships for n in each.membership.notes)
+        ]
         if self.names is not None:
             rows += [("people", line) for line in self.names.lines()]
         if self.duplicates is not None:
