@@ -256,16 +256,17 @@ def who_attacked(
     return attackers
 
 
-def expose(data: Datasets, seen: Sequence[Seen], plan: Plan, show_faces: bool) -> None:
+def expose(data: Datasets, seen: Sequence[Seen], plan: Plan, threads: int, show_faces: bool) -> None:
     """Duplicates, and the people most exposed to the strongest attacker, into the result."""
     result, who = data.result, data.who
     top = result.headline
     views = next((each.views for each in seen if top and each.views.attacker == top.attacker), seen[0].views)
     nearest = Nearest.of(views, who)
-    across, within = nearest.pairs(who)
     labels = [who.labels[person] for person in who.released.tolist()]
     of_original, of_released = data.digests["original"], data.digests["released"]
-    result.duplicates = find_duplicates(data.original, data.released, of_original, of_released, labels, across, within)
+    result.duplicates = find_duplicates(
+        data.original, data.released, of_original, of_released, labels, nearest.pairs(who), threads
+    )
     result.exposed = exposed(views, who, nearest, data.released, max(plan.ks), plan.device)
     if show_faces:
         result.triplets = triplets(result.exposed, who, data.original, data.released)

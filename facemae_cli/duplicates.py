@@ -7,9 +7,9 @@ attacker holds for the nearest, by small thumbnails.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -37,21 +37,21 @@ class Copy:
     kind: str
 
 
-@dataclass
+@dataclass(frozen=True)
 class Duplicates:
     """How many faces are there twice.
 
     `released`: released faces with the bytes of a real photo; `released_near`: others that look like one.
     `original`, `original_near`: photos of the originals that an earlier one equals, or looks like. `copies`: the first
-    of the released ones. Each face counts once.
+    of the released ones. Each face counts once. `whole`: every released face has the bytes of a real photo.
     """
 
     released: int = 0
     released_near: int = 0
     original: int = 0
     original_near: int = 0
-    whole: bool = False  # every released face is a real one, byte for byte
-    copies: list[Copy] = field(default_factory=list)
+    whole: bool = False
+    copies: Sequence[Copy] = ()
 
     def as_json(self) -> dict[str, Any]:
         """The counts, and the copies, as JSON types."""
@@ -101,45 +101,57 @@ def digests(source: FaceSource, threads: int, progress: Progress, label: str) ->
     return Digests(found, whole.hexdigest())
 
 
+@dataclass(frozen=True)
+class Pairs:
+    """Pairs to look at for near copies: `across` of an original and a released face, `within` of two originals; no pair
+    of one face with itself."""
+
+    across: Sequence[Pair] = ()
+    within: Sequence[Pair] = ()
+
+
 def find_duplicates(
     original: FaceSource,
     released: FaceSource,
     of_original: Digests,
     of_released: Digests,
     labels: Sequence[str],
-    across: Iterable[Pair],
-    within: Iterable[Pair],
+    pairs: Pairs,
+    threads: int = 1,
 ) -> Duplicates:
-    """Count the faces that are there twice.
-
-    `labels`: (m,) what each released face's person is called. Pairs to look at for near copies: `across` of an
-    original and a released face, `within` of two originals.
-    """
+    """Count the faces that are there twice; `labels`: (m,) what each released face's person is called."""
     real = of_original.known
     equal = [at for at, face in enumerate(of_released.faces) if face in real]
-    found = Duplicates(released=len(equal), whole=0 < len(equal) == len(of_released.faces))
     first: dict[bytes, int] = {}
     repeated = {at for at, face in enumerate(of_original.faces) if face is not None and first.setdefault(face, at) < at}
-    found.original = len(repeated)
-    taken = set(equal)
-    pairs = ((a, b) for a, b in across if b not in taken)
-    near = sorted({b for _, b in _near(original, released, pairs)})
-    found.released_near = len(near)
-    inner = {(min(pair), max(pair)) for pair in within}
-    pairs = ((a, b) for a, b in sorted(inner) if a != b and not {a, b} & repeated)
-    found.original_near = len({b for _, b in _near(original, original, pairs)})
-    for kind, rows in (("bytes", equal), ("near", near)):
-        found.copies += [Copy(labels[at], released.name(at).photo, kind) for at in rows[:LISTED]]
-    del found.copies[LISTED:]
-    return found
+    copied = set(equal)
+    across = [pair for pair in pairs.across if pair[1] not in copied]
+    inner = sorted({(min(pair), max(pair)) for pair in pairs.within if not repeated & set(pair)})
+    near = sorted({b for _, b in _alike(original, released, across, threads)})
+    copies = [
+        Copy(labels[at], released.name(at).photo, kind)
+        for kind, rows in (("bytes", equal), ("near", near))
+        for at in rows[:LISTED]
+    ]
+    return Duplicates(
+        released=len(equal),
+        released_near=len(near),
+        original=len(repeated),
+        original_near=len({b for _, b in _alike(original, original, inner, threads)}),
+        whole=0 < len(equal) == len(of_released.faces),
+        copies=copies[:LISTED],
+    )
 
 
-def _near(first: FaceSource, second: FaceSource, pairs: Iterable[Pair]) -> Iterator[Pair]:
+def _alike(first: FaceSource, second: FaceSource, pairs: Sequence[Pair], threads: int) -> Iterator[Pair]:
     """Those of the pairs that look alike; pairs with a face that cannot be read do not."""
-    for a, b in pairs:
-        one, other = thumbnail(first, a), thumbnail(second, b)
-        if one is not None and other is not None and float(np.abs(one - other).mean()) <= NEAR:
-            yield a, b
+
+    def alike(pair: Pair) -> bool:
+        one, other = thumbnail(first, pair[0]), thumbnail(second, pair[1])
+        return one is not None and other is not None and float(np.abs(one - other).mean()) <= NEAR
+
+    with closing(ordered_map(alike, pairs, threads)) as looked:
+        yield from (pair for pair, same in zip(pairs, looked, strict=True) if same)
 
 
 def thumbnail(source: FaceSource, index: int) -> NDArray[np.float32] | None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from facemae_cli.attack import Views, attacks
 from facemae_cli.data.faces import FaceSource
-from facemae_cli.duplicates import Pair
+from facemae_cli.duplicates import Pairs
 from facemae_cli.errors import FaceError, InputError
 from facemae_cli.findings import Exposed, Triplet
 from facemae_cli.metrics import Floats
@@ -36,10 +36,10 @@ class Nearest:
         within = find_mates(real, real, people, people, exclude=np.arange(len(valid)))
         return cls(_spread(across, valid, there, len(who.real)), _spread(within, valid, valid, len(who.real)))
 
-    def pairs(self, who: WhoIsWho) -> tuple[list[Pair], list[Pair]]:
-        """What to look at for near copies: pairs across, of the very photo as well, and pairs within."""
+    def pairs(self, who: WhoIsWho) -> Pairs:
+        """What to look at for near copies: the nearest of each original, and the released face of the very photo."""
         across = {pair for rows in (self.across.row, who.twin) for pair in enumerate(rows.tolist()) if pair[1] >= 0}
-        return sorted(across), [pair for pair in enumerate(self.within.row.tolist()) if pair[1] >= 0]
+        return Pairs(sorted(across), [pair for pair in enumerate(self.within.row.tolist()) if pair[1] >= 0])
 
 
 def _spread(mates: Mates, rows: np.ndarray, faces: np.ndarray, count: int) -> Mates:

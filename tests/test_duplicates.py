@@ -7,7 +7,7 @@ import numpy as np
 from sources import MemorySource, smooth_face
 
 from facemae_cli.data.images import encode_jpeg, encode_png
-from facemae_cli.duplicates import LISTED, Copy, Duplicates, digests, find_duplicates
+from facemae_cli.duplicates import LISTED, Copy, Duplicates, Pairs, digests, find_duplicates
 from facemae_cli.progress import SILENT
 
 FACES = [smooth_face(number) for number in range(6)]
@@ -20,7 +20,8 @@ def source(*images: bytes) -> MemorySource:
 
 def found(original: MemorySource, released: MemorySource, across=(), within=()) -> Duplicates:
     both = [digests(side, 2, SILENT, "digest") for side in (original, released)]
-    return find_duplicates(original, released, *both, [f"q{at}" for at in range(len(released))], across, within)
+    labels = [f"q{at}" for at in range(len(released))]
+    return find_duplicates(original, released, *both, labels, Pairs(across, within), 2)
 
 
 def test_a_planted_copy_is_found_whoever_it_is_said_to_be() -> None:

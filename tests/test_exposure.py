@@ -7,6 +7,7 @@ from audits import named, people_and_photos, seen
 from sources import MemorySource
 
 from facemae_cli.attack import Views
+from facemae_cli.duplicates import Pairs
 from facemae_cli.exposure import LISTED, Nearest, exposed, triplets
 from facemae_cli.whoiswho import WhoIsWho, join
 
@@ -60,7 +61,8 @@ def test_the_list_is_short() -> None:
 def test_pairs_to_look_at_are_those_of_one_person() -> None:
     case = Case()
     case.views = Views("x", seen(case.around(case.real) * (np.arange(7) != 3)[:, None]), case.views.released)
-    across, within = Nearest.of(case.views, case.who).pairs(case.who)
+    pairs = Nearest.of(case.views, case.who).pairs(case.who)
+    across, within = pairs.across, pairs.within
     assert set(enumerate(case.who.twin.tolist())) - set(across) == {(6, -1)}
     assert all(case.who.real[a] == case.who.released[b] for a, b in across)
     assert within == [(0, 1), (1, 0), (4, 5), (5, 4)]
@@ -80,4 +82,4 @@ def test_nobody_is_exposed_where_nobody_joins() -> None:
     views = Views("x", seen(np.eye(2)[:1]), seen(np.eye(2)[1:]))
     nearest = Nearest.of(views, who)
     assert exposed(views, who, nearest, released, 2) == []
-    assert nearest.pairs(who) == ([], [])
+    assert nearest.pairs(who) == Pairs([], [])

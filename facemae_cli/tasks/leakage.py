@@ -97,7 +97,7 @@ def leakage(
         data.digest(threads)
         seen = see_all(data, looking)
         measure_all(data, seen, plan)
-        expose(data, seen, plan, show_faces)
+        expose(data, seen, plan, threads, show_faces)
         result.attackers = who_attacked(data, seen, origin, min_attacker, allow_phi)
         limits = {"max_leakage": max_leakage, "max_tpr": max_tpr}
         result.verdict = judge(result.findings, result.memberships, result.attackers, **limits)
