@@ -19,7 +19,7 @@ from facemae_cli.card import Model
 from facemae_cli.data.faces import FaceSource, Name
 from facemae_cli.data.manifest import Manifest
 from facemae_cli.device import Precision
-from facemae_cli.embedding import Embeddings, normalised
+from facemae_cli.embedding import Embeddings, MirrorSum, evaluating, normalised
 from facemae_cli.engine import Runner, choose_batch_size, pipeline
 from facemae_cli.errors import FaceError, InputError
 from facemae_cli.inference import Recogniser
@@ -29,7 +29,7 @@ from facemae_cli.networks.loading import load_mae
 from facemae_cli.progress import SILENT, Progress
 from facemae_cli.reconstructor import MaskedFace, MaskedReader, Reconstructor, ReleasedFace, ReleasedWriter
 
-CHUNK = 4096  # faces held as encoded images at a time
+CHUNK = 1024  # faces held as encoded images at a time
 SIDE = 112  # faces whose sides the grid does not divide are resized to it, as `mask --size` does
 PROBED = 8
 MASKED_ONLY = "mask"  # what an imitation is called that only masks, of a release that was only masked
@@ -212,17 +212,25 @@ def imitate(
         raise InputError(f"{source.path} holds no faces to imitate the release with")
     sums = [np.zeros((len(source), attacker.embedder.dim), np.float32) for attacker in attackers]
     progress.start(f"imitate by {imitator.name}", times * len(source))
-    draw = imitator.drawer(threads)
+    draw, sizes = imitator.drawer(threads), [_batch_size(batch_size, attacker) for attacker in attackers]
     for number in range(times):
         for faces in imitator.faces(source, _mask_seed(seed, number), draw, progress):
             part = slice(faces.first, faces.first + len(faces))
-            for total, attacker in zip(sums, attackers, strict=True):
-                total[part] += attacker.embed(faces, workers=threads, batch_size=batch_size).features
+            for total, attacker, size in zip(sums, attackers, sizes, strict=True):
+                total[part] += attacker.embed(faces, workers=threads, batch_size=size).features
     made = [Embeddings(*normalised(total), refused=[]) for total in sums]
     for file, each in zip(files, made, strict=True):
         if file is not None and distributed.rank() == 0:
             feature_cache.save(file, each.features, each.valid, 0)
     return made
+
+
+def _batch_size(asked: str, attacker: Recogniser) -> str:
+    """What `asked` means for an attacker, found once and not for every chunk."""
+    side = attacker.embedder.spec.size
+    runner = Runner(MirrorSum(attacker.embedder), attacker.device, attacker.precision, 1)
+    with evaluating(attacker.embedder):
+        return str(choose_batch_size(asked, runner, [torch.zeros(1, side, side, 3, dtype=torch.uint8)]))
 
 
 def _mask_seed(seed: int, number: int) -> int:

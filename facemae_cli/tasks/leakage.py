@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 
 from facemae_cli import __version__, distributed
@@ -30,8 +28,6 @@ from facemae_cli.progress import SILENT, Progress
 from facemae_cli.retrieval import choose_backend, faiss_clash
 from facemae_cli.verdict import judge
 from facemae_cli.zoo import resolve
-
-PAGE = "facemae_cli.audit_page"
 
 
 def leakage(
@@ -134,8 +130,6 @@ def _check_places(
             require_outside(place, datasets, option)
     if report is None:
         return
-    if find_spec(PAGE) is None:
-        raise UsageError("--report is not in this version; --json holds all that it would show")
     if not report.parent.is_dir():
         raise UsageError(f"--report {report}: there is no folder {report.parent}; make it first")
     if report.is_file() and not overwrite:
@@ -166,6 +160,7 @@ def _settings(plan: Plan, looking: Looking, recipe: Recipe, min_attacker: str, a
 
 def _write_report(path: Path, result: LeakageResult) -> None:
     """The page for a person: it tells who is exposed, so it is its owner's alone (0600)."""
-    page = import_module(PAGE)  # brings matplotlib and jinja2
-    write_whole(path, page.audit_page(result), 0o600)
+    from facemae_cli.audit_page import audit_page  # brings matplotlib and jinja2
+
+    write_whole(path, audit_page(result), 0o600)
     result.report = path

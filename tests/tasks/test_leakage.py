@@ -158,10 +158,17 @@ def test_an_adapted_attacker_is_an_attacker_of_its_own(folder: Path) -> None:
         audit(adapt=folder / "own", imitations=0)
 
 
-def test_faces_to_show_are_those_of_the_most_exposed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("facemae_cli.tasks.leakage._write_report", lambda path, result: None)
-    monkeypatch.setattr("facemae_cli.tasks.leakage.find_spec", lambda name: True)
-    result = audit(report=folder / "audit.html", show_faces=True)
+def test_a_report_is_its_owner_s_names_nobody_and_shows_faces_only_where_asked(folder: Path) -> None:
+    report = folder / "audit.html"
+    assert audit(report=report).report == report
+    page = report.read_text()
+    assert report.stat().st_mode & 0o777 == 0o600
+    assert re.search(r"\bp\d\b", page) is None
+    assert "data:image" not in page
+    with pytest.raises(UsageError, match="--overwrite to replace it"):
+        audit(report=report)
+    result = audit(report=report, show_faces=True, overwrite=True)
+    assert "data:image" in report.read_text()
     assert len(result.triplets) == len(result.exposed) == PEOPLE
     first = result.triplets[0]
     assert all(decode(image).shape == (112, 112, 3) for image in (first.real, first.own or b"", first.nearest))
