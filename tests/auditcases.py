@@ -8,16 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from facemae_cli.audit import LeakageResult
-from facemae_cli.clusters import Paired
+from facemae_cli.audit.clusters import Paired
+from facemae_cli.audit.duplicates import Copy, Duplicates
+from facemae_cli.audit.findings import Attacker, Exposed, Finding, MembershipFinding
+from facemae_cli.audit.membership import membership
+from facemae_cli.audit.result import LeakageResult
+from facemae_cli.audit.risk import Risk
+from facemae_cli.audit.verdict import Gate, Verdict
+from facemae_cli.audit.whoiswho import Names
 from facemae_cli.data.faces import Refusal
 from facemae_cli.data.images import encode_png
-from facemae_cli.duplicates import Copy, Duplicates
-from facemae_cli.findings import Attacker, Exposed, Finding, MembershipFinding
-from facemae_cli.membership import membership
-from facemae_cli.risk import Risk
-from facemae_cli.verdict import Gate, Verdict
-from facemae_cli.whoiswho import Names
 
 EVIL = "<script>alert(1)</script>"
 SECRET = "Aung_San_Suu_Kyi"  # stands for a raw name: it must not get in

@@ -8,10 +8,10 @@ from itertools import combinations
 import numpy as np
 from sources import MemorySource
 
+from facemae_cli.audit.findings import Finding, MembershipFinding
+from facemae_cli.audit.membership import membership
+from facemae_cli.audit.risk import Risk
 from facemae_cli.embedding import Embeddings, normalised
-from facemae_cli.findings import Finding, MembershipFinding
-from facemae_cli.membership import membership
-from facemae_cli.risk import Risk
 
 TIE = 1e-6
 

@@ -9,7 +9,7 @@ import numpy as np
 from sources import smooth_face
 
 import facemae_cli
-from facemae_cli.audit import LeakageResult
+from facemae_cli.audit.result import LeakageResult
 from facemae_cli.data.images import encode_png
 from facemae_cli.inference import Recogniser
 from facemae_cli.tasks.leakage import leakage

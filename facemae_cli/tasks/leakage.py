@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from facemae_cli import __version__, distributed
-from facemae_cli.attack import Plan, parse_identities, parse_ks
-from facemae_cli.attackers import Origin, load_attackers, warnings
-from facemae_cli.audit import LeakageResult
-from facemae_cli.auditing import (
+from facemae_cli.audit.attack import Plan, parse_identities, parse_ks
+from facemae_cli.audit.attackers import Origin, load_attackers, warnings
+from facemae_cli.audit.imitation import Imitator, Recipe
+from facemae_cli.audit.result import LeakageResult
+from facemae_cli.audit.steps import (
     Datasets,
     Looking,
     expose,
@@ -19,14 +20,13 @@ from facemae_cli.auditing import (
     see_all,
     who_attacked,
 )
+from facemae_cli.audit.verdict import judge
 from facemae_cli.data.files import require_outside, write_whole
 from facemae_cli.data.threads import cores
 from facemae_cli.device import choose_device, choose_precision, keep_freed_memory
 from facemae_cli.errors import UsageError
-from facemae_cli.imitation import Imitator, Recipe
 from facemae_cli.progress import SILENT, Progress
 from facemae_cli.retrieval import choose_backend, faiss_clash
-from facemae_cli.verdict import judge
 from facemae_cli.zoo import resolve
 
 
@@ -160,7 +160,7 @@ def _settings(plan: Plan, looking: Looking, recipe: Recipe, min_attacker: str, a
 
 def _write_report(path: Path, result: LeakageResult) -> None:
     """The page for a person: it tells who is exposed, so it is its owner's alone (0600)."""
-    from facemae_cli.audit_page import audit_page  # brings matplotlib and jinja2
+    from facemae_cli.audit.page import audit_page  # brings matplotlib and jinja2
 
     write_whole(path, audit_page(result), 0o600)
     result.report = path

@@ -16,8 +16,8 @@ import time
 import faiss
 import numpy as np
 
-from facemae_cli.risk import risk
-from facemae_cli.standings import stand
+from facemae_cli.audit.risk import risk
+from facemae_cli.audit.standings import stand
 
 BLOCK = 8192  # rows drawn at a time, so that making the embeddings needs no memory beyond them
 
