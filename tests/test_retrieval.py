@@ -229,7 +229,7 @@ def test_the_cpu_path_loads_no_torch() -> None:
     script = (
         "import sys, numpy as np\n"
         "from facemae_cli.retrieval import top_k\n"
-        "from facemae_cli import risk, membership\n"
+        "from facemae_cli.audit import membership, risk\n"
         "top_k(np.eye(4, dtype=np.float32), np.eye(4, dtype=np.float32), 2)\n"
         "assert 'faiss' in sys.modules and 'torch' not in sys.modules"
     )
