@@ -38,3 +38,24 @@ Precision = Annotated[
 Workers = Annotated[
     int | None, typer.Option("--workers", help="Threads that read and write images.", show_default="one a CPU core")
 ]
+# Of the two commands that train.
+ModelFolder = Annotated[
+    Path | None, typer.Option("--out", help="The model folder to write.", show_default="runs/<model>")
+]
+Architecture = Annotated[
+    str, typer.Option("--model", help="The card that says what is built, and its recipe: a name or a folder.")
+]
+RecipeFile = Annotated[Path | None, typer.Option("--recipe", metavar="FILE", help="YAML with any fields of a recipe.")]
+Init = Annotated[
+    str | None,
+    typer.Option("--init", help="Start from the weights of this trained model.", show_default="fresh"),
+]
+Epochs = Annotated[int | None, typer.Option("--epochs", help="Passes over the faces.")]
+Warmup = Annotated[float | None, typer.Option("--warmup", help="Epochs of rising learning rate.")]
+StepSize = Annotated[int | None, typer.Option("--batch-size", help="Faces a step, over all processes.")]
+RunSeed = Annotated[int | None, typer.Option("--seed", help="Where all random choices come from.")]
+# Of the commands that embed faces.
+Cache = Annotated[
+    Path | None, typer.Option("--cache", metavar="DIR", help="Keep features here, for the next run to use again.")
+]
+BatchSize = Annotated[str, typer.Option("--batch-size", metavar="auto|N", help="Faces the device computes at a time.")]

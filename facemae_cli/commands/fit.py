@@ -7,7 +7,22 @@ from typing import Annotated
 
 import typer
 
-from facemae_cli.commands._options import Device, Json, Overwrite, Precision, RefusedFile, Resume
+from facemae_cli.commands._options import (
+    Architecture,
+    Device,
+    Epochs,
+    Init,
+    Json,
+    ModelFolder,
+    Overwrite,
+    Precision,
+    RecipeFile,
+    RefusedFile,
+    Resume,
+    RunSeed,
+    StepSize,
+    Warmup,
+)
 from facemae_cli.console import Console
 
 
@@ -17,22 +32,14 @@ def register(app: typer.Typer) -> None:
 
 def fit(
     data: Annotated[Path, typer.Option("--data", help="Faces of other people: a folder or a .rec.")] = Path("public"),
-    out: Annotated[
-        Path | None, typer.Option("--out", help="The model folder to write.", show_default="runs/<model>")
-    ] = None,
-    model: Annotated[
-        str, typer.Option("--model", help="The card that says what is built, and its recipe: a name or a folder.")
-    ] = "facemae-tiny",
+    out: ModelFolder = None,
+    model: Architecture = "facemae-tiny",
     embedder: Annotated[
         str | None,
         typer.Option("--embedder", help="The frozen embedder to match: a name, a folder, .onnx, .pth or hf-hub:ID."),
     ] = None,
-    recipe: Annotated[
-        Path | None, typer.Option("--recipe", metavar="FILE", help="YAML with any fields of a recipe.")
-    ] = None,
-    init: Annotated[
-        str | None, typer.Option("--init", help="Start from the weights of this fitted model.", show_default="fresh")
-    ] = None,
+    recipe: RecipeFile = None,
+    init: Init = None,
     loss: Annotated[
         str | None,
         typer.Option("--loss", metavar="irm|mse|mixed", help="Relation matching, pixels (a plain MAE), or both."),
@@ -48,11 +55,11 @@ def fit(
         float | None, typer.Option("--view-blur", help="Blur what the embedder sees by up to this sigma, in pixels.")
     ] = None,
     ratio: Annotated[float | None, typer.Option("--ratio", help="Share of the patches hidden.")] = None,
-    epochs: Annotated[int | None, typer.Option("--epochs", help="Passes over the faces.")] = None,
-    warmup: Annotated[float | None, typer.Option("--warmup", help="Epochs of rising learning rate.")] = None,
-    batch_size: Annotated[int | None, typer.Option("--batch-size", help="Faces a step, over all processes.")] = None,
+    epochs: Epochs = None,
+    warmup: Warmup = None,
+    batch_size: StepSize = None,
     lr: Annotated[float | None, typer.Option("--lr", help="Learning rate for 256 faces a step.")] = None,
-    seed: Annotated[int | None, typer.Option("--seed", help="Where all random choices come from.")] = None,
+    seed: RunSeed = None,
     precision: Precision = "auto",
     device: Device = "auto",
     overwrite: Overwrite = False,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from facemae_cli.commands._options import Device, Json, Overwrite, Precision, RefusedFile, Workers
+from facemae_cli.commands._options import BatchSize, Cache, Device, Json, Overwrite, Precision, RefusedFile, Workers
 from facemae_cli.console import Console
 
 
@@ -90,16 +90,12 @@ def leakage(
             "--key", metavar="FILE", help="The key that pseudonyms came from.", show_default="facemae.key, if there"
         ),
     ] = None,
-    cache: Annotated[
-        Path | None, typer.Option("--cache", metavar="DIR", help="Keep features here, for the next run to use again.")
-    ] = None,
+    cache: Cache = None,
     report: Annotated[
         Path | None, typer.Option("--report", metavar="FILE", help="Write an HTML page for people.")
     ] = None,
     show_faces: Annotated[bool, typer.Option("--show-faces", help="Show faces of exposed people in --report.")] = False,
-    batch_size: Annotated[
-        str, typer.Option("--batch-size", metavar="auto|N", help="Faces the device computes at a time.")
-    ] = "auto",
+    batch_size: BatchSize = "auto",
     precision: Precision = "auto",
     device: Device = "auto",
     overwrite: Overwrite = False,

@@ -7,7 +7,17 @@ from typing import Annotated
 
 import typer
 
-from facemae_cli.commands._options import Device, Json, MaskColor, Overwrite, Precision, RefusedFile, Resume, Workers
+from facemae_cli.commands._options import (
+    BatchSize,
+    Device,
+    Json,
+    MaskColor,
+    Overwrite,
+    Precision,
+    RefusedFile,
+    Resume,
+    Workers,
+)
 from facemae_cli.console import Console
 
 
@@ -23,9 +33,7 @@ def reconstruct(
     model: Annotated[
         str, typer.Option("--model", help="A fitted autoencoder: a bundled name, a folder, or hf-hub:owner/name.")
     ] = "facemae-v1",
-    batch_size: Annotated[
-        str, typer.Option("--batch-size", metavar="auto|N", help="Faces the device completes at a time.")
-    ] = "auto",
+    batch_size: BatchSize = "auto",
     precision: Precision = "auto",
     device: Device = "auto",
     format: Annotated[str, typer.Option("--format", metavar="jpg|png", help="What released faces are.")] = "jpg",

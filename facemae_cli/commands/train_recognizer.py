@@ -7,7 +7,22 @@ from typing import Annotated
 
 import typer
 
-from facemae_cli.commands._options import Device, Json, Overwrite, Precision, RefusedFile, Resume
+from facemae_cli.commands._options import (
+    Architecture,
+    Device,
+    Epochs,
+    Init,
+    Json,
+    ModelFolder,
+    Overwrite,
+    Precision,
+    RecipeFile,
+    RefusedFile,
+    Resume,
+    RunSeed,
+    StepSize,
+    Warmup,
+)
 from facemae_cli.console import Console
 
 
@@ -19,12 +34,8 @@ def train_recognizer(
     data: Annotated[
         Path, typer.Option("--data", help="Faces to learn: a folder of folders or a .rec; masked ones too.")
     ] = Path("released"),
-    out: Annotated[
-        Path | None, typer.Option("--out", help="The model folder to write.", show_default="runs/<model>")
-    ] = None,
-    model: Annotated[
-        str, typer.Option("--model", help="The card that says what is built, and its recipe: a name or a folder.")
-    ] = "r50",
+    out: ModelFolder = None,
+    model: Architecture = "r50",
     pairs: Annotated[
         list[Path] | None,
         typer.Option("--pairs", help="Verify on this pack after each epoch: a .bin, or a folder with pairs.txt."),
@@ -33,12 +44,8 @@ def train_recognizer(
         str | None,
         typer.Option("--teacher", help="Learn the features of this embedder too: a name, a folder, .onnx, .pth."),
     ] = None,
-    recipe: Annotated[
-        Path | None, typer.Option("--recipe", metavar="FILE", help="YAML with any fields of a recipe.")
-    ] = None,
-    init: Annotated[
-        str | None, typer.Option("--init", help="Start from the weights of this recogniser.", show_default="fresh")
-    ] = None,
+    recipe: RecipeFile = None,
+    init: Init = None,
     margin: Annotated[
         str | None,
         typer.Option("--margin", metavar="arcface|cosface|none", help="What labels teach; none: a teacher alone."),
@@ -54,14 +61,14 @@ def train_recognizer(
     schedule: Annotated[
         str | None, typer.Option("--schedule", metavar="steps|poly|cosine", help="How the learning rate falls.")
     ] = None,
-    epochs: Annotated[int | None, typer.Option("--epochs", help="Passes over the faces.")] = None,
-    warmup: Annotated[float | None, typer.Option("--warmup", help="Epochs of rising learning rate.")] = None,
-    batch_size: Annotated[int | None, typer.Option("--batch-size", help="Faces a step, over all processes.")] = None,
+    epochs: Epochs = None,
+    warmup: Warmup = None,
+    batch_size: StepSize = None,
     lr: Annotated[float | None, typer.Option("--lr", help="Learning rate for 512 faces a step.")] = None,
     validation: Annotated[
         int | None, typer.Option("--validation", help="Hold out people with about so many faces, and verify on them.")
     ] = None,
-    seed: Annotated[int | None, typer.Option("--seed", help="Where all random choices come from.")] = None,
+    seed: RunSeed = None,
     export: Annotated[
         list[str] | None, typer.Option("--export", metavar="onnx|pth", help="Write the recogniser in this form too.")
     ] = None,

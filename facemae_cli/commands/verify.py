@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from facemae_cli.commands._options import Device, Json, Overwrite, Precision, RefusedFile, Workers
+from facemae_cli.commands._options import BatchSize, Cache, Device, Json, Overwrite, Precision, RefusedFile, Workers
 from facemae_cli.console import Console
 
 
@@ -37,9 +37,7 @@ def verify(
     report: Annotated[
         Path | None, typer.Option("--report", metavar="FILE", help="Write an HTML page for people; it shows faces.")
     ] = None,
-    cache: Annotated[
-        Path | None, typer.Option("--cache", metavar="DIR", help="Keep features here, for the next run to use again.")
-    ] = None,
+    cache: Cache = None,
     write_pack: Annotated[
         Path | None,
         typer.Option("--write-pack", metavar="FILE", help="Write the folder of --pairs as a .bin; needs no --model."),
@@ -48,9 +46,7 @@ def verify(
         Path | None,
         typer.Option("--trained-on", metavar="DATA", help="The training faces, to count people who are in both."),
     ] = None,
-    batch_size: Annotated[
-        str, typer.Option("--batch-size", metavar="auto|N", help="Faces the device embeds at a time.")
-    ] = "auto",
+    batch_size: BatchSize = "auto",
     precision: Precision = "auto",
     device: Device = "auto",
     overwrite: Overwrite = False,
