@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 from typing import Literal
 
 import torch
@@ -13,16 +14,29 @@ Precision = Literal["bf16", "fp32"]
 
 
 def choose_device(name: str = "auto") -> torch.device:
-    """`auto` is the first CUDA device where there is one, else the CPU. Raises UsageError for one that is not there."""
+    """`auto` is CUDA where there is a device, else the CPU; a rank that torchrun started gets a device of its own.
+
+    Raises UsageError for one that is not there.
+    """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
     except RuntimeError:
         raise UsageError(f"--device {name!r} is no device; say auto, cpu, cuda or cuda:N") from None
     if device.type == "cuda" and not torch.cuda.is_available():
         raise UsageError(f"--device {name}: torch {torch.__version__} sees no CUDA device here; say --device cpu")
+    if device.type == "cuda" and device.index is None and "LOCAL_RANK" in os.environ:
+        return _own_device(int(os.environ["LOCAL_RANK"]), torch.cuda.device_count())
     return device
+
+
+def _own_device(rank: int, count: int) -> torch.device:
+    """The device of this machine's `rank`, which torch also takes where none is named."""
+    if rank >= count:
+        raise UsageError(f"rank {rank} of this machine has no GPU of its own; start torchrun --nproc-per-node {count}")
+    torch.cuda.set_device(rank)
+    return torch.device("cuda", rank)
 
 
 def choose_precision(name: str, device: torch.device) -> Precision:

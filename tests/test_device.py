@@ -28,6 +28,22 @@ def test_what_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
         choose_device("toaster")
 
 
+def test_each_rank_of_a_machine_has_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[int] = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "set_device", taken.append)
+    assert choose_device("auto") == torch.device("cuda")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert choose_device("auto") == torch.device("cuda:1")
+    assert choose_device("cuda:0") == torch.device("cuda:0")
+    assert choose_device("cpu") == CPU
+    assert taken == [1]
+    monkeypatch.setenv("LOCAL_RANK", "2")
+    with pytest.raises(UsageError, match="rank 2 of this machine has no GPU of its own; start .*-per-node 2"):
+        choose_device("cuda")
+
+
 def test_precision_follows_the_hardware(monkeypatch: pytest.MonkeyPatch) -> None:
     for fast, expected in ((True, "bf16"), (False, "fp32")):
         monkeypatch.setattr("facemae_cli.device.has_fast_bf16", lambda device, fast=fast: fast)
