@@ -11,7 +11,7 @@ import hashlib
 import math
 import os
 import reprlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
@@ -190,6 +190,11 @@ def ancestors(model: Model) -> set[str]:
     """The sha256 of a model's weights and of all they descend from: what a child's `lineage` must list."""
     own = {model.digest} if model.digest else set()
     return own | set(model.card.lineage)
+
+
+def lineage_of(parents: Iterable[Model | None]) -> tuple[str, ...]:
+    """The `lineage` of a child of `parents`, teachers and starting weights alike; None stands for one there was not."""
+    return tuple(sorted(set().union(*(ancestors(parent) for parent in parents if parent is not None))))
 
 
 def _known(mapping: Mapping[Any, Any], cls: type, prefix: str = "") -> None:

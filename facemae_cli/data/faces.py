@@ -38,6 +38,11 @@ def count_reasons(refused: Iterable[Refusal]) -> dict[str, int]:
     return dict(sorted(Counter(item.reason for item in refused).items()))
 
 
+def once(refused: Iterable[Refusal]) -> list[Refusal]:
+    """Each refused place once, though several readers or ranks may have met it; the last word on it stands."""
+    return [*{item.where: item for item in refused}.values()]
+
+
 class FaceSource(ABC):
     """A dataset opened for reading. Reading is safe from many threads and after a fork.
 

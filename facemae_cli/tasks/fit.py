@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,11 @@ import torch
 from torch import nn
 
 from facemae_cli import distributed
-from facemae_cli.card import CARD_NAME, WEIGHTS_NAME, Model, ancestors
+from facemae_cli.card import CARD_NAME, WEIGHTS_NAME, Model, lineage_of
 from facemae_cli.checkpoint import FILE as CHECKPOINT
 from facemae_cli.checkpoint import HISTORY
 from facemae_cli.data import open_source
-from facemae_cli.data.faces import FaceSource, Refusal, fingerprint
+from facemae_cli.data.faces import FaceSource, Refusal, fingerprint, once
 from facemae_cli.device import Precision, choose_device, choose_precision, keep_freed_memory
 from facemae_cli.errors import UsageError
 from facemae_cli.feed import FaceFeed, hold_out
@@ -133,7 +134,8 @@ class _Run:
         network = self._network(parent)
         trainer = self._trainer(network, phi, feeds, self._settings(source, phi_model, parent))
         history = trainer.run(resume)
-        refused = _merge(distributed.gather_objects([*source.refused, *feeds[0].refused, *feeds[1].refused]))
+        found = distributed.gather_objects([*source.refused, *feeds[0].refused, *feeds[1].refused])
+        refused = once(chain.from_iterable(found))
         result = FitResult(
             self.folder, self.recipe.epochs, trainer.step, len(train), len(held), _figures(history), refused
         )
@@ -203,7 +205,7 @@ class _Run:
             recipe=self.recipe.as_dict(),
             results={"held_out_faces": result.held_out, **result.figures},
             data={"kind": source.kind, "faces": result.faces, "fitted": date.today().isoformat()},
-            lineage=tuple(sorted(set().union(*map(ancestors, known)) if known else ())),
+            lineage=lineage_of(known),
             notes={"steps": result.steps, "teachers": [teacher.name for teacher in known]},
             source=None,
         )
@@ -212,8 +214,3 @@ class _Run:
 
 def _figures(history: list[dict[str, Any]]) -> dict[str, float]:
     return {name: value for name, value in history[-1].items() if name.startswith("val_")} if history else {}
-
-
-def _merge(lists: list[list[Refusal]]) -> list[Refusal]:
-    """Each refused face once, though several ranks may have met it."""
-    return [*{refusal.where: refusal for refused in lists for refusal in refused}.values()]

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from facemae_cli import distributed
-from facemae_cli.card import CARD_NAME, WEIGHTS_NAME, Model, ancestors
+from facemae_cli.card import CARD_NAME, WEIGHTS_NAME, Model, lineage_of
 from facemae_cli.checkpoint import FILE as CHECKPOINT
 from facemae_cli.checkpoint import HISTORY
 from facemae_cli.data import open_source
-from facemae_cli.data.faces import FaceSource, Refusal, fingerprint
+from facemae_cli.data.faces import FaceSource, Refusal, fingerprint, once
 from facemae_cli.data.images import decode_visible
 from facemae_cli.data.packs import open_packs
 from facemae_cli.data.people import names_in, shared_people
@@ -175,7 +176,7 @@ class _Run:
             held_out=len(enrolled.held),
             figures=_figures(history),
             exported=[EXPORTS[kind] for kind in EXPORTS if kind in export],
-            refused=list({refusal.where: refusal for one in refused for refusal in one}.values()),
+            refused=once(chain.from_iterable(refused)),
         )
         if distributed.rank() == 0:
             self._write(objective.embedder, source, result, [teacher, parent])
@@ -272,7 +273,7 @@ class _Run:
                 "people": result.classes,
                 "trained": date.today().isoformat(),
             },
-            lineage=tuple(sorted(set().union(*map(ancestors, known)) if known else ())),
+            lineage=lineage_of(known),
             notes={"steps": result.steps, "parents": [parent.name for parent in known]},
             source=None,
             license=None,
