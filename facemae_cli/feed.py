@@ -19,10 +19,12 @@ from facemae_cli.errors import FaceError, InputError, UsageError
 
 AHEAD = 4  # batches decoded before they are asked for
 
+_Face = tuple[int, NDArray[np.uint8]]  # its number in the source, and (S, S, 3) RGB
+
 
 @dataclass(frozen=True)
 class Batch:
-    """images: (n, 3, S, S) uint8 RGB; samples: (n,) int64, each face's number in its source."""
+    """images: (n, 3, S, S) uint8 RGB; samples: (n,) int64, the number in its source of each face that is shown."""
 
     images: Tensor
     samples: Tensor
@@ -74,41 +76,37 @@ class FaceFeed:
         order = np.random.default_rng([self.seed, epoch]).permutation(len(self.members))
         share = self.batch_size // distributed.world()
         offset = distributed.rank() * share
-        waiting: deque[tuple[NDArray[np.int64], list[Future[NDArray[np.uint8]]]]] = deque()
+        waiting: deque[list[Future[_Face]]] = deque()
         with ThreadPoolExecutor(self.threads, thread_name_prefix="decode") as pool:
             try:
                 for step in range(first_step, self.steps):
                     first = step * self.batch_size + offset
-                    positions = order[first : first + share]
-                    waiting.append((positions, [pool.submit(self._face, int(at)) for at in positions]))
+                    waiting.append([pool.submit(self._face, int(at)) for at in order[first : first + share]])
                     if len(waiting) > AHEAD:
-                        yield self._batch(*waiting.popleft())
+                        yield _batch([face.result() for face in waiting.popleft()])
                 while waiting:
-                    yield self._batch(*waiting.popleft())
+                    yield _batch([face.result() for face in waiting.popleft()])
             finally:
                 pool.shutdown(wait=False, cancel_futures=True)
 
     def load(self, positions: Sequence[int]) -> Batch:
         """The faces at `positions` of `members`, in that order."""
-        at = np.asarray(positions, dtype=np.int64)
-        return self._stack(at, [self._face(int(position)) for position in at])
+        return _batch([self._face(int(position)) for position in positions])
 
-    def _batch(self, positions: NDArray[np.int64], faces: list[Future[NDArray[np.uint8]]]) -> Batch:
-        return self._stack(positions, [face.result() for face in faces])
-
-    def _stack(self, positions: NDArray[np.int64], faces: list[NDArray[np.uint8]]) -> Batch:
-        stacked = torch.from_numpy(np.stack(faces)).permute(0, 3, 1, 2).contiguous()
-        return Batch(stacked, torch.from_numpy(self.members[positions]))
-
-    def _face(self, position: int) -> NDArray[np.uint8]:
+    def _face(self, position: int) -> _Face:
         for step in range(len(self.members)):
             index = int(self.members[(position + step) % len(self.members)])
             try:
-                return resize(self._decode(self.source.read(index)), self.size, self.size)
+                return index, resize(self._decode(self.source.read(index)), self.size, self.size)
             except FaceError as error:
                 where = self.source.where(index)
                 self._refused[where] = Refusal(where, error.reason, error.detail)
         raise InputError(f"{self.source.path}: none of its {len(self.members)} faces can be read")
+
+
+def _batch(faces: Sequence[_Face]) -> Batch:
+    stacked = torch.from_numpy(np.stack([image for _, image in faces])).permute(0, 3, 1, 2).contiguous()
+    return Batch(stacked, torch.tensor([index for index, _ in faces], dtype=torch.int64))
 
 
 def hold_out(source: FaceSource, about: int, seed: int) -> tuple[list[int], list[int]]:

@@ -180,6 +180,8 @@ class RecognizerRecipe(Recipe):
     """Largest norm of the network's gradient."""
     flip: bool = True
     """Half of the faces mirrored."""
+    augment: float = 0.0
+    """How far faces are moved, turned, zoomed, lit and hidden by squares, in [0, 1]; 0 leaves them as they are."""
     seed: int = 0
     validation: int = 0
     """About how many faces of held-out identities are verified after each epoch; 0 trains on everybody."""
@@ -191,7 +193,7 @@ class RecognizerRecipe(Recipe):
         "schedule": ("steps", "poly", "cosine"),
         "weights_dtype": ("float32", "float16"),
     }
-    _at_least_zero = ("margin_warmup", "teacher_weight", "warmup", "weight_decay", "validation")
+    _at_least_zero = ("augment", "margin_warmup", "teacher_weight", "warmup", "weight_decay", "validation")
     _above_zero = ("scale", "sample_rate", "power", "epochs", "batch_size", "lr", "clip")
     _below_one = ("momentum",)
 
@@ -199,6 +201,8 @@ class RecognizerRecipe(Recipe):
         super().__post_init__()
         if self.sample_rate > 1:
             raise UsageError(f"recipe sample_rate: {self.sample_rate} must be at most 1, all classes")
+        if self.augment > 1:
+            raise UsageError(f"recipe augment: {self.augment} must be in [0, 1]")
         if self.batch_size < 2:
             raise UsageError(f"recipe batch_size: {self.batch_size} must be 2 or more, batch norm needs company")
         if self.m is not None and not 0 <= self.m < 1.5:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from facemae_cli import sheets
+from facemae_cli.augmenting import augment
 from facemae_cli.card import Model
 from facemae_cli.data.faces import FaceSource, Refusal
 from facemae_cli.data.packs import PackSource
@@ -28,6 +29,7 @@ from facemae_cli.networks.loading import build_embedder, load_embedder
 from facemae_cli.networks.margin import ClassCentres, Margin
 from facemae_cli.networks.synced import synchronise
 from facemae_cli.recipe import RecognizerRecipe
+from facemae_cli.teaching import Teacher
 from facemae_cli.training import Objective
 
 HELD_OUT_PAIRS = 6000  # as LFW has
@@ -108,7 +110,7 @@ class Recognition(Objective):
         embedder: Embedder,
         centres: ClassCentres | None,
         labels: NDArray[np.int64],
-        teacher: Embedder | None,
+        teacher: Teacher | None,
         recipe: RecognizerRecipe,
         steps_per_epoch: int,
         packs: Mapping[str, Pack],
@@ -129,6 +131,8 @@ class Recognition(Objective):
         if self.recipe.flip:
             flips = self._flips(epoch)[batch.samples].to(self.device)
             images = torch.where(flips[:, None, None, None], images.flip(3), images)
+        if self.recipe.augment:
+            images = augment(images, batch.samples, self.recipe.augment, self.recipe.seed, epoch)
         with autocast(self.device, self.precision):
             features = forward(self.embedder.prepare(images))
         features = features.float()
@@ -140,8 +144,7 @@ class Recognition(Objective):
             terms = self.centres.loss(features, labels, step, strength)
             total = total + terms["margin"]
         if self.teacher is not None:
-            with torch.no_grad(), autocast(self.device, self.precision):
-                wanted = self.teacher(images).float()
+            wanted = self.teacher.features(batch.images, batch.samples).to(self.device)
             terms["teacher"] = (1 - F.cosine_similarity(features, wanted)).mean()
             total = total + self.recipe.teacher_weight * terms["teacher"]
         return {"loss": total, **terms}

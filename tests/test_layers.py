@@ -23,6 +23,7 @@ LAYERS = [
     {"tasks"},
     {
         "audit",
+        "augmenting",
         "checkpoint",
         "embedding",
         "engine",
@@ -41,6 +42,7 @@ LAYERS = [
         "retrieval",
         "runs",
         "sheets",
+        "teaching",
         "training",
         "verification",
     },

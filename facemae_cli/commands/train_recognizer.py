@@ -9,6 +9,7 @@ import typer
 
 from facemae_cli.commands._options import (
     Architecture,
+    Cache,
     Device,
     Epochs,
     Init,
@@ -72,6 +73,7 @@ def train_recognizer(
     export: Annotated[
         list[str] | None, typer.Option("--export", metavar="onnx|pth", help="Write the recogniser in this form too.")
     ] = None,
+    cache: Cache = None,
     precision: Precision = "auto",
     device: Device = "auto",
     overwrite: Overwrite = False,
@@ -108,6 +110,7 @@ def train_recognizer(
             validation=validation,
             seed=seed,
             export=export,
+            cache=cache,
             precision=precision,
             device=device,
             overwrite=overwrite,

@@ -25,15 +25,17 @@ from facemae_cli.enrolment import Enrolment
 from facemae_cli.errors import UsageError
 from facemae_cli.feed import FaceFeed
 from facemae_cli.footprint import Footprint
+from facemae_cli.inference import Recogniser
 from facemae_cli.networks.embedder import Embedder
 from facemae_cli.networks.export import require_onnx, save_onnx, save_pth
-from facemae_cli.networks.loading import load_embedder
+from facemae_cli.networks.onnx_session import load_for_inference
 from facemae_cli.progress import SILENT, Progress
 from facemae_cli.recipe import RecognizerRecipe
 from facemae_cli.recognising import Pack, Recognition, build_centres, trainable
 from facemae_cli.runs import claim_run, write_model
 from facemae_cli.safe_yaml import load_mapping
 from facemae_cli.schedule import Schedule
+from facemae_cli.teaching import Teacher
 from facemae_cli.training import Trainer
 from facemae_cli.zoo import resolve
 
@@ -97,6 +99,7 @@ def train_recognizer(
     validation: int | None = None,
     seed: int | None = None,
     export: Sequence[str] | None = None,
+    cache: Path | None = None,
     precision: str = "auto",
     device: str = "auto",
     resume: bool = False,
@@ -107,10 +110,10 @@ def train_recognizer(
 
     Settings come from the card's recipe, then the YAML file `recipe`, then the other arguments (None says nothing);
     `RecognizerRecipe` explains them. With a `teacher`, an embedder, the network learns its features too, or with
-    `margin="none"` these alone; it then takes the teacher's dimension. `pairs`, verification packs, are verified after
-    each epoch; nothing is chosen by them. `out` (default `runs/<model>`) becomes a model folder, with `model.onnx` and
-    `model.pth` where `export` names `onnx` and `pth`. Raises UsageError and InputError for what cannot be trained,
-    OutputError when the disk fails.
+    `margin="none"` these alone; it then takes the teacher's dimension. `cache` keeps these features for another run.
+    `pairs`, verification packs, are verified after each epoch; nothing is chosen by them. `out` (default
+    `runs/<model>`) becomes a model folder, with `model.onnx` and `model.pth` where `export` names `onnx` and `pth`.
+    Raises UsageError and InputError for what cannot be trained, OutputError when the disk fails.
     """
     keep_freed_memory()
     card_model = resolve(model, "embedder")
@@ -126,7 +129,7 @@ def train_recognizer(
         require_onnx()
     run = _Run(card_model, chosen, out or Path("runs") / card_model.name, choose_device(device), precision, progress)
     with distributed.process_group(run.device), claim_run(run.folder, _OWN_FILES, data, resume, overwrite):
-        return run.train(data, pairs or (), [teacher, init], export or (), resume)
+        return run.train(data, pairs or (), [teacher, init], export or (), cache, resume)
 
 
 class _Run:
@@ -150,6 +153,7 @@ class _Run:
         pairs: Sequence[Path],
         parents: Sequence[str | None],
         export: Sequence[str],
+        cache: Path | None,
         resume: bool,
     ) -> TrainRecognizerResult:
         teacher, parent = (self._resolved(name) for name in parents)
@@ -162,7 +166,8 @@ class _Run:
         feed = FaceFeed(
             source, enrolled.members, size=size, batch_size=self.recipe.batch_size, seed=seed, decode=decode_visible
         )
-        objective = self._objective(teacher, parent, enrolled, feed, packs)
+        taught = self._teacher(teacher, source, cache) if teacher else None
+        objective = self._objective(taught, parent, enrolled, feed, packs)
         trainer = self._trainer(objective, feed, self._settings(source, teacher, parent))
         history = trainer.run(resume)
         refused = distributed.gather_objects([*source.refused, *feed.refused, *objective.refused])
@@ -184,7 +189,7 @@ class _Run:
 
     def _objective(
         self,
-        teacher_model: Model | None,
+        teacher: Teacher | None,
         parent: Model | None,
         enrolled: Enrolment,
         feed: FaceFeed,
@@ -192,7 +197,6 @@ class _Run:
     ) -> Recognition:
         """The network with what teaches it, once memory was found to do."""
         recipe = self.recipe
-        teacher = load_embedder(teacher_model, self.device) if teacher_model else None
         embedder = trainable(self.model, teacher.dim if teacher else None, parent, recipe.seed, self.device)
         needs = Footprint.of(embedder, recipe.batch_size, enrolled.classes, self.precision)
         self.progress.notice(needs.require(self.device, recipe.sample_rate))
@@ -200,6 +204,11 @@ class _Run:
         return Recognition(
             embedder, centres, enrolled.labels, teacher, recipe, feed.steps, packs, self.device, self.precision
         )
+
+    def _teacher(self, model: Model, source: FaceSource, cache: Path | None) -> Teacher:
+        embedder = load_for_inference(model, self.device, self.precision)
+        recogniser = Recogniser(model, embedder, self.device, self.precision)
+        return Teacher(recogniser, source, cache=cache, progress=self.progress)
 
     def _resolved(self, name: str | None) -> Model | None:
         if name is None:

@@ -1,0 +1,69 @@
+"""Random views of faces for a recogniser: moved, turned, zoomed, in other light, with a square out of sight."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+# What strength 1 may do to a face, either way.
+SHIFT, TURN, ZOOM = 0.08, math.radians(15), 0.15  # of its width; radians; in the logarithm
+LIGHT, CONTRAST, COLOUR = 0.4, 0.4, 0.8  # relative
+ERASED, SIDE = 0.5, 0.4  # how often a square is hidden; its longest side, of the face's
+DRAWS = 10
+LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
+
+
+def augment(images: Tensor, samples: Tensor, strength: float, seed: int, epoch: int) -> Tensor:
+    """images: (n, 3, S, S) in [0, 1], faces `samples` (n,) of a source -> the same faces in other views, in [0, 1].
+
+    What happens to a face follows from (seed, epoch, sample) alone: the same on any rank, in any batch.
+    """
+    drawn = torch.from_numpy(_draw(samples.tolist(), seed, epoch)).to(images.device)
+    swing = strength * (2 * drawn - 1)
+    return _erased(_lit(_moved(images, swing), swing), drawn, strength).clamp(0, 1)
+
+
+def _draw(samples: list[int], seed: int, epoch: int) -> NDArray[np.float32]:
+    """(n, DRAWS) uniform in [0, 1)."""
+    drawn = np.empty((len(samples), DRAWS), dtype=np.float32)
+    for row, sample in enumerate(samples):
+        random = np.random.Generator(np.random.Philox(key=[seed, sample], counter=[0, 0, epoch, 0]))
+        drawn[row] = random.random(DRAWS, dtype=np.float32)
+    return drawn
+
+
+def _moved(images: Tensor, swing: Tensor) -> Tensor:
+    """Columns 0 to 3: a shift each way, a turn, a zoom; the edge is drawn out."""
+    angle, zoom = TURN * swing[:, 2], torch.exp(ZOOM * swing[:, 3])
+    cos, sin = zoom * torch.cos(angle), zoom * torch.sin(angle)
+    rows = [torch.stack([cos, -sin, 2 * SHIFT * swing[:, 0]], 1), torch.stack([sin, cos, 2 * SHIFT * swing[:, 1]], 1)]
+    grid = F.affine_grid(torch.stack(rows, 1), list(images.shape), align_corners=False)
+    return F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
+
+
+def _lit(images: Tensor, swing: Tensor) -> Tensor:
+    """Columns 4 to 6: light, contrast about the mean, and colour about the grey."""
+    light, contrast, colour = (
+        (1 + reach * swing[:, column])[:, None, None, None]
+        for column, reach in ((4, LIGHT), (5, CONTRAST), (6, COLOUR))
+    )
+    images = images * light
+    mean = images.mean(dim=(1, 2, 3), keepdim=True)
+    images = mean + contrast * (images - mean)
+    grey = (images * images.new_tensor(LUMA)[None, :, None, None]).sum(1, keepdim=True)
+    return grey + colour * (images - grey)
+
+
+def _erased(images: Tensor, drawn: Tensor, strength: float) -> Tensor:
+    """Columns 7 to 9: whether and how large a square becomes grey, and where; its corner may lie outside."""
+    size = images.shape[-1]
+    share = drawn[:, 7] / max(strength * ERASED, 1e-6)  # below 1 where one is hidden, and then uniform again
+    half = torch.where(share < 1, share * SIDE * size / 2, 0.0)
+    at = torch.arange(size, device=images.device) + 0.5
+    inside = [(at[None] - size * drawn[:, column, None]).abs() < half[:, None] for column in (8, 9)]
+    return torch.where((inside[0][:, None, :, None] & inside[1][:, None, None, :]), 0.5, images)
