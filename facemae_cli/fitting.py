@@ -63,6 +63,9 @@ class Reconstruction(Objective):
             terms["rm"] = losses.relation_matching(wanted, got)
             beta = self.recipe.beta * losses.relation_scale(len(wanted), self.recipe.relation_scale)
             total = total + self.recipe.instance_weight * terms["im"] + beta * terms["rm"]
+            if self.recipe.privacy_margin is not None:
+                terms["privacy"] = losses.privacy(wanted, got, self.recipe.privacy_margin)
+                total = total + self.recipe.privacy_weight * terms["privacy"]
         return {"loss": total, **terms}
 
     def _floats(self, images: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 EPSILON = 1e-12  # under the root, so that two equal rows have a gradient
@@ -27,6 +28,15 @@ def relation_matching(real: Tensor, made: Tensor) -> Tensor:
     with torch.autocast(real.device.type, enabled=False):
         real, made = _wide(real), _wide(made)
         return row_distance(real @ real.T, made @ made.T)
+
+
+def privacy(real: Tensor, made: Tensor, margin: float) -> Tensor:
+    """How far each face's own similarity, cos(real_i, made_i), lies above `margin`, on average. (N, D) to a scalar.
+
+    Not of the paper: relations can be matched without matching instances, so a face may be told to stay away from
+    its own person, as far as phi sees it. Lengths do not count.
+    """
+    return (F.cosine_similarity(_wide(real), _wide(made), dim=1) - margin).clamp_min(0).mean()
 
 
 def relation_scale(rows: int, mode: str = "balanced") -> float:

@@ -80,6 +80,10 @@ class FitRecipe(Recipe):
     """Weight of instance matching."""
     pixel_weight: float = 10.0
     """Weight of the mean squared pixel error, pixels in [0, 1]; only `mixed` uses it."""
+    privacy_margin: float | None = None
+    """Each drawn face's cosine to its own original, as phi sees it, is pushed below this; None leaves it alone."""
+    privacy_weight: float = 1.0
+    """Weight of that push."""
     normalize: bool = True
     """Whether phi's features are L2-normalised before they are compared."""
     relation_scale: str = "balanced"
@@ -118,7 +122,10 @@ class FitRecipe(Recipe):
         "relation_scale": ("balanced", "paper"),
         "weights_dtype": ("float32", "float16"),
     }
-    _at_least_zero = ("beta", "instance_weight", "pixel_weight", "view_shift", "view_blur", "warmup", "weight_decay")
+    _at_least_zero = (
+        "beta", "instance_weight", "pixel_weight", "privacy_weight", "view_shift", "view_blur", "warmup",
+        "weight_decay",
+    )  # fmt: skip
     _above_zero = ("epochs", "batch_size", "lr", "clip", "validation")
     _below_one = ("beta1", "beta2")
 
@@ -126,6 +133,11 @@ class FitRecipe(Recipe):
         super().__post_init__()
         if self.loss != "mse" and not (self.instance_weight or self.beta):
             raise UsageError("recipe: instance_weight and beta are both 0, so phi teaches nothing; say loss: mse")
+        if self.privacy_margin is not None:
+            if self.loss == "mse":
+                raise UsageError("recipe: privacy_margin is judged by phi, which loss: mse does not use")
+            if not -1 <= self.privacy_margin < 1:
+                raise UsageError(f"recipe privacy_margin: {self.privacy_margin} is a cosine, in [-1, 1)")
         count_to_hide(self.strategy, self.ratio)
 
     @property

@@ -87,6 +87,14 @@ def test_loss_is_the_weighted_sum_over_the_batch() -> None:
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in fit.network.parameters())
 
 
+def test_a_privacy_margin_adds_its_push() -> None:
+    plain, pushed = objective(Phi()), objective(Phi(), privacy_margin=-0.5, privacy_weight=3.0)
+    without, terms = (fit.loss(plain.network, batch(), 0, 0) for fit in (plain, pushed))
+    assert "privacy" not in without
+    assert terms["privacy"] > 0
+    assert terms["loss"].item() == pytest.approx((without["loss"] + 3 * terms["privacy"]).item(), rel=1e-5)
+
+
 def test_mse_needs_no_embedder_and_irm_counts_no_pixel() -> None:
     mse = objective(None, loss="mse").loss(objective().network, batch(), 0, 0)
     assert set(mse) == {"loss", "pixel"}

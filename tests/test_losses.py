@@ -54,6 +54,19 @@ def test_gradient_equals_finite_differences_of_the_loop() -> None:
         assert float(g.grad[i, k]) == pytest.approx(slope, rel=1e-6)  # type: ignore[index]
 
 
+def test_privacy_counts_what_lies_above_the_margin_by_hand() -> None:
+    f = torch.tensor([[3.0, 4.0], [0.0, 2.0], [1.0, 0.0]])
+    g = torch.tensor([[30.0, 40.0], [1.0, 1.0], [-5.0, 0.0]], requires_grad=True)
+    # cosines 1, 1 / sqrt(2) and -1, of which 0.8, 1 / sqrt(2) - 0.2 and nothing lie above 0.2
+    found = losses.privacy(f, g, 0.2)
+    assert found.item() == pytest.approx((0.8 + math.sqrt(0.5) - 0.2) / 3, abs=1e-6)
+    found.backward()
+    assert g.grad is not None
+    assert g.grad[1].abs().sum() > 0
+    assert g.grad[2].abs().sum() == 0
+    assert float(losses.privacy(f, g.detach(), 1.0)) == 0
+
+
 def test_by_hand() -> None:
     f = torch.tensor([[3.0, 4.0], [0.0, 1.0]])
     g = torch.tensor([[0.0, 0.0], [0.0, 1.0]])

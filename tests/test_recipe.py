@@ -50,6 +50,15 @@ def test_a_loss_of_nothing_is_refused() -> None:
         FitRecipe.of({"instance_weight": 0, "beta": 0})
 
 
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [({"loss": "mse", "privacy_margin": 0.1}, "judged by phi"), ({"privacy_margin": 1.0}, "1.0 is a cosine")],
+)
+def test_a_privacy_margin_that_means_nothing_is_refused(fields: dict[str, object], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        FitRecipe.of(fields)
+
+
 def test_what_the_pixel_error_counts_for() -> None:
     weights = {loss: FitRecipe(loss=loss, pixel_weight=7).effective_pixel_weight for loss in ("irm", "mse", "mixed")}
     assert weights == {"irm": 0, "mse": 1, "mixed": 7}

@@ -48,6 +48,12 @@ def fit(
     pixel_weight: Annotated[
         float | None, typer.Option("--pixel-weight", help="Weight of the pixel error under --loss mixed.")
     ] = None,
+    privacy_margin: Annotated[
+        float | None,
+        typer.Option(
+            "--privacy-margin", help="Push each face's cosine to its own original, as phi sees it, below this."
+        ),
+    ] = None,
     view_shift: Annotated[
         int | None, typer.Option("--view-shift", help="Shift what the embedder sees by up to so many pixels of 112.")
     ] = None,
@@ -84,6 +90,7 @@ def fit(
             loss=loss,
             beta=beta,
             pixel_weight=pixel_weight,
+            privacy_margin=privacy_margin,
             view_shift=view_shift,
             view_blur=view_blur,
             ratio=ratio,

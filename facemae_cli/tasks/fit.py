@@ -78,6 +78,7 @@ def fit(
     loss: str | None = None,
     beta: float | None = None,
     pixel_weight: float | None = None,
+    privacy_margin: float | None = None,
     view_shift: int | None = None,
     view_blur: float | None = None,
     ratio: float | None = None,
@@ -102,7 +103,8 @@ def fit(
     keep_freed_memory()
     card_model = resolve(model, "mae")
     flags = {
-        "loss": loss, "beta": beta, "pixel_weight": pixel_weight, "view_shift": view_shift, "view_blur": view_blur,
+        "loss": loss, "beta": beta, "pixel_weight": pixel_weight,
+        "privacy_margin": privacy_margin, "view_shift": view_shift, "view_blur": view_blur,
         "ratio": ratio, "epochs": epochs, "warmup": warmup, "batch_size": batch_size, "lr": lr, "seed": seed,
     }  # fmt: skip
     chosen = FitRecipe.of(card_model.card.recipe, load_mapping(recipe) if recipe else None, flags)
