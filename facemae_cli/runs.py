@@ -14,7 +14,7 @@ from torch import nn
 
 from facemae_cli import distributed
 from facemae_cli.card import CARD_NAME, WEIGHTS_NAME, Card, card_text
-from facemae_cli.data.files import write_whole
+from facemae_cli.data.files import is_aside, write_whole
 from facemae_cli.errors import OutputError, UsageError
 
 LOCK = ".lock"
@@ -71,6 +71,9 @@ def _lock(lock: int, folder: Path) -> None:
 
 
 def _make_room(folder: Path, own: Sequence[str], resume: bool, overwrite: bool) -> None:
+    for path in folder.iterdir():
+        if is_aside(path.name):
+            path.unlink()  # what a killed run left half written
     present = sorted(path.name for path in folder.iterdir() if path.name != LOCK)
     strange = [name for name in present if name.removesuffix(".part") not in own]
     if strange:

@@ -52,6 +52,14 @@ def test_two_processes_do_not_share_a_folder_and_the_dead_hold_nothing(tmp_path:
     claim(folder)
 
 
+def test_what_a_killed_run_left_half_written_is_removed(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    claim(folder)
+    (folder / ".facemae-0123456789abcdef.part").write_text("half a mod")
+    claim(folder, resume=True)
+    assert [path.name for path in folder.iterdir()] == ["checkpoint.safetensors"]
+
+
 def test_inside_the_data_or_on_a_file_is_refused(tmp_path: Path) -> None:
     data = tmp_path / "d"
     with pytest.raises(UsageError, match="lies inside --data"), claim_run(data / "o", OWN, data, False, False):

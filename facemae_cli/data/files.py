@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import fcntl
+import hashlib
 import json
 import os
 import secrets
@@ -17,6 +19,7 @@ from facemae_cli.errors import OutputError, UsageError
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
 _GONE = {errno.ENOENT, errno.ESTALE}
+_ASIDE = ".facemae-", ".part"
 _TAKEN = {errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENOTEMPTY}
 
 
@@ -56,18 +59,64 @@ def write_whole(path: Path, data: bytes | str, mode: int = 0o644) -> None:
         if path.exists() and not path.is_file():
             path.write_bytes(content)
             return
-        aside = path.parent / f".facemae-{secrets.token_hex(8)}.part"
+        descriptor, aside = _open_aside(path, mode)
         try:
-            with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
+            with os.fdopen(descriptor, "wb") as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(aside, path)
+                os.replace(aside, path)
         except BaseException:
             with suppress(OSError):
                 aside.unlink()
             raise
         sync_folder(path.parent)
+
+
+def is_aside(name: str) -> bool:
+    """Whether `name` is that of a file which `write_whole` left where it was killed."""
+    return name.startswith(_ASIDE[0]) and name.endswith(_ASIDE[1])
+
+
+def _open_aside(path: Path, mode: int) -> tuple[int, Path]:
+    """A new file beside `path`, and its descriptor, which is locked while it is written.
+
+    Its name follows from that of `path`: what a killed process left there gives way to the next who writes `path`.
+    Who writes it while another does takes a random name.
+    """
+    fixed = hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]
+    _remove_abandoned(path.parent / fixed.join(_ASIDE))
+    for middle in (fixed, secrets.token_hex(8)):
+        aside = path.parent / middle.join(_ASIDE)
+        with suppress(FileExistsError):
+            descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+            if _is_ours(descriptor, aside, otherwise=True):
+                return descriptor, aside
+            os.close(descriptor)  # another took it for abandoned before it was locked
+    raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(aside))
+
+
+def _remove_abandoned(aside: Path) -> None:
+    with suppress(OSError):
+        descriptor = os.open(aside, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        try:
+            if _is_ours(descriptor, aside, otherwise=False):
+                aside.unlink()
+        finally:
+            os.close(descriptor)
+
+
+def _is_ours(descriptor: int, aside: Path, otherwise: bool) -> bool:
+    """Whether the open file is locked by us and still has its name; `otherwise` where the file system has no locks."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return otherwise
+    with suppress(FileNotFoundError):
+        return os.path.samestat(os.fstat(descriptor), aside.stat())
+    return False
 
 
 def sync_folder(path: Path | str) -> None:

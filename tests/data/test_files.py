@@ -1,14 +1,25 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
+import signal
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from facemae_cli.data.faces import Refusal
-from facemae_cli.data.files import disk_errors, is_inside, remove_tree, require_outside, write_refused, write_whole
+from facemae_cli.data.files import (
+    disk_errors,
+    is_aside,
+    is_inside,
+    remove_tree,
+    require_outside,
+    write_refused,
+    write_whole,
+)
 from facemae_cli.errors import OutputError, UsageError
 
 
@@ -32,6 +43,65 @@ def test_a_failed_write_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(OutputError, match=r"a: disk quota exceeded: free some space, then run again$"):
         write_whole(tmp_path / "a", "new")
     assert (tmp_path / "a").read_text() == "old"
+    assert os.listdir(tmp_path) == ["a"]
+
+
+def write_and_die(path: Path) -> None:
+    """`write_whole` in a process that is killed when half the bytes are on their way."""
+    pid = os.fork()
+    if pid == 0:
+        os.fsync = lambda descriptor: os.kill(os.getpid(), signal.SIGKILL)
+        write_whole(path, "new", 0o600)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
+
+
+def test_what_a_killed_process_left_aside_gives_way_to_the_next(tmp_path: Path) -> None:
+    write_whole(tmp_path / "a", "old")
+    for _ in range(2):
+        write_and_die(tmp_path / "a")
+        (aside,) = [name for name in os.listdir(tmp_path) if name != "a"]
+        assert is_aside(aside)
+        assert (tmp_path / "a").read_text() == "old"
+    write_whole(tmp_path / "b", "another file")
+    assert aside in os.listdir(tmp_path)
+    write_whole(tmp_path / "a", "newer", 0o644)
+    assert sorted(os.listdir(tmp_path)) == ["a", "b"]
+    assert (tmp_path / "a").read_text() == "newer"
+    assert (tmp_path / "a").stat().st_mode & 0o777 == 0o644
+
+
+@pytest.mark.parametrize("locks", [True, False])
+def test_what_a_living_process_writes_aside_is_left_to_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, locks: bool
+) -> None:
+    """Also where a file system has no locks, so that the living and the dead cannot be told apart."""
+    real = os.fsync
+
+    def meanwhile(descriptor: int) -> None:
+        monkeypatch.setattr(os, "fsync", real)
+        write_whole(tmp_path / "a", "second")
+        real(descriptor)
+
+    def no_locks(descriptor: int, operation: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(os, "fsync", meanwhile)
+    if not locks:
+        monkeypatch.setattr(fcntl, "flock", no_locks)
+    write_whole(tmp_path / "a", "first")
+    assert (tmp_path / "a").read_text() == "first"
+    assert os.listdir(tmp_path) == ["a"]
+
+
+def test_writers_of_one_file_at_once_each_write_it_whole(tmp_path: Path) -> None:
+    texts = [str(number) * 1000 for number in range(8)]
+    seen = set()
+    with ThreadPoolExecutor(8) as pool:
+        for _ in range(20):
+            list(pool.map(lambda text: write_whole(tmp_path / "a", text), texts))
+            seen.add((tmp_path / "a").read_text())
+    assert seen <= set(texts)
     assert os.listdir(tmp_path) == ["a"]
 
 
