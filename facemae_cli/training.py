@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from facemae_cli import distributed
+from facemae_cli.checkpoint import FILE as CHECKPOINT
 from facemae_cli.checkpoint import Checkpoint
 from facemae_cli.errors import UsageError
 from facemae_cli.feed import Batch, FaceFeed
@@ -96,12 +97,15 @@ class Trainer:
     def run(self, resume: bool = False) -> list[dict[str, Any]]:
         """Train to the end of the schedule; returns the history, one dict an epoch.
 
+        With `resume` a run that was killed before its first checkpoint begins again.
         Raises UsageError where the loss stops being a number, or where the checkpoint is of another run.
         """
         if resume:
             self._restore()
         forward = self._forward()
         total, faces = self.schedule.steps, self.feed.batch_size
+        if self.step == total:
+            self._picture()  # the run may have been killed on it
         if distributed.rank() == 0:
             self.progress.start(self.label, total * faces, done=self.step * faces)
         with postponed_signals() as stopping:
@@ -176,10 +180,14 @@ class Trainer:
         self.history.append(line)
         self._sums, self._counted = {}, 0
         self.save()
-        overdue = time.monotonic() - self._pictured > PICTURE_SECONDS
-        if distributed.rank() == 0 and (overdue or self.step == self.schedule.steps):
+        if self.step == self.schedule.steps or time.monotonic() - self._pictured > PICTURE_SECONDS:
+            self._picture()
+
+    def _picture(self) -> None:
+        if distributed.rank() == 0:
+            self.objective.network.eval()
             self.objective.picture(self.folder, self.history)
-            self._pictured = time.monotonic()
+        self._pictured = time.monotonic()
 
     def save(self) -> None:
         """Write checkpoint and history; on a kill at any moment the older pair or the newer one is there."""
@@ -190,6 +198,9 @@ class Trainer:
         Checkpoint(self.settings, state, learnt).save(self.folder, self.objective.network, self.optimizer)
 
     def _restore(self) -> None:
+        if not (self.folder / CHECKPOINT).is_file():
+            self.progress.notice(f"{self.folder} holds no {CHECKPOINT}: there is nothing to go on from, so this begins")
+            return
         checkpoint = Checkpoint.load(self.folder, self.settings, self.objective.network, self.optimizer)
         self.objective.restore(checkpoint.learnt)
         state = checkpoint.state

@@ -111,9 +111,22 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_checkpoint(tmp_pat
     assert [line["epoch"] for line in history] == [1, 2, 3]
 
 
-def test_resume_without_a_checkpoint_with_another_run_s_and_with_a_damaged_one(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"holds no checkpoint\.safetensors"):
-        trainer(tmp_path, Mean()).run(resume=True)
+def test_a_run_killed_before_its_first_checkpoint_begins_again(tmp_path: Path) -> None:
+    history = trainer(tmp_path / "unbroken", Mean()).run()
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / f"{FILE}.part").write_bytes(b"half a checkp")
+    assert trainer(tmp_path / "broken", Mean()).run(resume=True) == history
+    assert sorted(os.listdir(tmp_path / "broken")) == sorted(os.listdir(tmp_path / "unbroken"))
+
+
+def test_a_run_killed_on_its_last_picture_draws_it(tmp_path: Path) -> None:
+    trainer(tmp_path, Mean()).run()
+    (tmp_path / "pictured").write_text("an older one")
+    trainer(tmp_path, Mean()).run(resume=True)
+    assert (tmp_path / "pictured").read_text() == "3"
+
+
+def test_resume_with_another_run_s_checkpoint_and_with_a_damaged_one(tmp_path: Path) -> None:
     trainer(tmp_path, Mean()).run()
     with pytest.raises(UsageError, match="made with seed 0, this run says 1"):
         trainer(tmp_path, Mean(), seed=1).run(resume=True)

@@ -158,7 +158,6 @@ def test_what_cannot_be_fitted_is_one_clear_error(tmp_path: Path, data: Path, mo
         ({"init": model}, "an architecture without weights"),
         ({"out": data / "run"}, "lies inside --data"),
         ({"data": tmp_path / "nowhere"}, "does not exist"),
-        ({"resume": True}, "nothing to resume"),
         ({"lr": 1e30}, "the loss became"),
     ]
     for number, (options, message) in enumerate(cases):
