@@ -213,8 +213,8 @@ def _read_split(table: _Table, row: int, descriptor: int) -> None:
     payload = read_payload(descriptor, *where)
     if len(payload) < HEADER_BYTES:
         return
-    flag, _, low, high = struct.unpack_from("<IfII", payload)
-    table.flag[row], table.own[row] = flag, low | high << 32
+    flag, _, own = struct.unpack_from("<IfQ", payload)
+    table.flag[row], table.own[row] = flag, min(own, _LARGEST_KEY + 1)  # a column holds no 64 bits without a sign
     if len(payload) >= HEADER_BYTES + 4 * flag:
         labels = unpack_header(payload)[0].label
         first, second, *_ = (labels, 0.0, 0.0) if isinstance(labels, float) else (*labels, 0.0, 0.0)

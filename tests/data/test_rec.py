@@ -129,6 +129,14 @@ def test_a_magic_in_header_label_and_image(tmp_path):
     assert [source.name(index) for index in (1, 2)] == [Name("7", "1"), Name("1", str(MAGIC))]
 
 
+def test_a_split_record_whose_number_has_64_bits(tmp_path):
+    (tmp_path / "a.rec").write_bytes(
+        frame(pack_header(0, 1.0, 2**64 - 1) + MAGIC_BYTES) + frame(pack_header(0, 2.0, 7))
+    )
+    source = RecSource(tmp_path / "a.rec")
+    assert [source.name(index) for index in range(2)] == [Name("2", "7"), Name("1", "8")]
+
+
 def test_an_image_without_bytes_is_refused_on_reading(tmp_path):
     records = insightface()
     records[1] = (2, [0.0, 1.0], 2, b"")
