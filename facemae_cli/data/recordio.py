@@ -101,7 +101,8 @@ def read_payload(descriptor: int, offset: int, length: int, parts: int) -> bytes
     """
     if parts == 1:
         return os.pread(descriptor, length, offset + 8)
-    framed = os.pread(descriptor, length + 4 * parts + 4, offset)  # each dropped magic comes back as one 8-byte header
+    # Each dropped magic comes back as one 8-byte header; other writers may split, and pad, where no word ends.
+    framed = os.pread(descriptor, length + 7 * parts + 4, offset)
     pieces = []
     at = 0
     for _ in range(parts):

@@ -289,3 +289,8 @@ def test_reads_beyond_two_gigabytes(tmp_path):
     assert read_payload(descriptor, far, 12, 2) == b"ABCD" + MAGIC_BYTES + b"last"
     assert read_payload(descriptor, far, 4, 1) == b"ABCD"
     os.close(descriptor)
+
+
+def test_parts_of_other_writers_end_where_no_word_does(tmp_path):
+    (tmp_path / "a.rec").write_bytes(struct.pack("<II3sxII2s2x", MAGIC, 1 << 29 | 3, b"abc", MAGIC, 3 << 29 | 2, b"de"))
+    assert payloads(tmp_path / "a.rec", scan(tmp_path / "a.rec")) == [b"abc" + MAGIC_BYTES + b"de"]
