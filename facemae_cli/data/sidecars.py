@@ -13,6 +13,7 @@ from facemae_cli.data.names import one_line
 from facemae_cli.errors import InputError
 
 _LINE = re.compile(rb"(\d{1,18})\s*\t\s*(\d{1,18})\s*")
+_LARGEST = 10**18
 _PLAIN = frozenset(b"0123456789\t\n\r")
 
 
@@ -66,7 +67,8 @@ def parse_index(text: bytes) -> Index:
     lines = text.count(b"\n") + (not text.endswith(b"\n") and bool(text))
     if fields == 2 and _PLAIN.issuperset(text[:1]) and not text.translate(None, bytes(_PLAIN)):
         numbers = np.fromstring(text.decode("ascii"), dtype=np.int64, sep=" ")
-        if len(numbers) == 2 * lines == 2 * text.count(b"\t"):
+        # What is larger than any number of `_LINE` is cut to the largest that 64 bits hold.
+        if len(numbers) == 2 * lines == 2 * text.count(b"\t") and numbers.max(initial=0) < _LARGEST:
             return Index(numbers[0::2].copy(), numbers[1::2].copy())
     return _parse_lines(text)
 

@@ -44,6 +44,12 @@ def test_index_with_broken_lines():
     assert text[24:28] == b"5\t-6"
 
 
+def test_numbers_that_64_bits_do_not_hold_are_no_keys():
+    index = parse_index(b"99999999999999999999\t0\n1\t40\n")
+    assert (index.keys.tolist(), index.offsets.tolist()) == ([1], [40])
+    assert index.bad_lines == [(0, "99999999999999999999\t0")]
+
+
 def test_numbers_that_fall_on_other_lines_are_not_paired():
     index = parse_index(b"1\n2\t3\t4\n")
     assert (len(index.keys), [at for at, _ in index.bad_lines]) == (0, [0, 2])
