@@ -37,6 +37,12 @@ def test_a_line_of_another_label_names_nobody(tmp_path):
     assert opened(tmp_path, b"1\t2\tann/1.jpg\n").name(1, 3.0) is None
 
 
+def test_a_label_that_no_float32_holds_names_nobody(tmp_path, recwarn):
+    names = opened(tmp_path, b"1\t" + b"9" * 40 + b"\tann/1.jpg\n2\t0\tann/2.jpg\n")
+    assert (names.name(1, 0.0), names.name(2, 0.0)) == (None, Name("ann", "2.jpg"))
+    assert not recwarn.list
+
+
 def test_insightface_lines_are_counted_from_one(tmp_path):
     boxes = b"0\tann/2.jpg\t0" + 4 * b"\t9" + b"\n"
     landmarks = b"0\tann/3.jpg\t0" + 14 * b"\t9" + b"\n"
