@@ -18,6 +18,7 @@ import shlex
 import stat
 import unicodedata
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -178,19 +179,42 @@ def _read(path: Path) -> Key:
 def _make(path: Path, progress: Progress) -> Key:
     key = Key(secrets.token_bytes(KEY_BYTES))
     try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        _write_new(path, f"{key.secret.hex()}\n".encode("ascii"))
+        sync_folder(path.parent)  # a release whose key is lost can never be audited by name
     except (FileNotFoundError, NotADirectoryError):
         raise UsageError(f"the key {path} cannot be made: there is no folder {path.parent}") from None
+    except FileExistsError:
+        return _read(path)  # another process made it meanwhile
     except OSError as error:
         raise OutputError(f"the key {path} cannot be made: {error.strerror}") from error
-    try:
-        with os.fdopen(handle, "w", encoding="ascii") as file:
-            file.write(key.secret.hex() + "\n")
-            file.flush()
-            os.fsync(handle)
-        sync_folder(path.parent)  # a release whose key is lost can never be audited by name
-    except OSError as error:
-        path.unlink(missing_ok=True)
-        raise OutputError(f"the key {path} cannot be written: {error.strerror}") from error
     progress.notice(f"made the key {path} (key_id {key.key_id}): keep it, and keep it secret; only it tells who is who")
     return key
+
+
+def _write_new(path: Path, content: bytes) -> None:
+    """Writes a file that was not there, mode 0600: whole or not at all, and without a copy of the secret beside it
+    at any time, where the system has files without a name. Raises OSError."""
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        handle, named = _open_new(path)
+        try:
+            os.write(handle, content)
+            os.fsync(handle)
+            if not named:
+                os.link(f"/proc/self/fd/{handle}", path.name, dst_dir_fd=folder, follow_symlinks=True)
+        except OSError:
+            if named:
+                path.unlink(missing_ok=True)
+            raise
+        finally:
+            os.close(handle)
+    finally:
+        os.close(folder)
+
+
+def _open_new(path: Path) -> tuple[int, bool]:
+    """A new file, open for writing, and whether it stands at `path` already."""
+    if hasattr(os, "O_TMPFILE") and os.path.isdir("/proc/self/fd"):
+        with suppress(OSError):  # a file system that has none
+            return os.open(path.parent, os.O_WRONLY | os.O_TMPFILE | os.O_CLOEXEC, 0o600), False
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), True

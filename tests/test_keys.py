@@ -4,6 +4,7 @@ import base64
 import hashlib
 import hmac
 import os
+import signal
 import stat
 
 import pytest
@@ -198,7 +199,15 @@ def test_a_key_in_no_folder(tmp_path):
         Key.load(tmp_path / "file" / "key", create=True)
 
 
-def test_a_key_that_can_not_be_written_leaves_nothing(tmp_path, monkeypatch):
+@pytest.fixture(params=["nameless", "named"])
+def way(request, monkeypatch):
+    """Both ways a key is made: as a file without a name, and where the system has none."""
+    if request.param == "named":
+        monkeypatch.delattr(os, "O_TMPFILE", raising=False)
+    return request.param
+
+
+def test_a_key_that_can_not_be_written_leaves_nothing(tmp_path, monkeypatch, way):
     def full(handle):
         raise OSError(28, "No space left on device")
 
@@ -206,6 +215,40 @@ def test_a_key_that_can_not_be_written_leaves_nothing(tmp_path, monkeypatch):
     with pytest.raises(OutputError, match="No space left on device"):
         Key.load(tmp_path / "key", create=True)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_key_is_made_whole_for_its_owner_alone(tmp_path, way):
+    before = os.umask(0)
+    try:
+        key = Key.load(tmp_path / "key", create=True)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "key").stat().st_mode) == 0o600
+    assert os.listdir(tmp_path) == ["key"]
+    assert Key.load(tmp_path / "key") == key
+
+
+def test_a_process_killed_while_it_makes_a_key_leaves_none(tmp_path):
+    pid = os.fork()
+    if pid == 0:
+        os.fsync = lambda handle: os.kill(os.getpid(), signal.SIGKILL)
+        Key.load(tmp_path / "key", create=True)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
+    assert not list(tmp_path.iterdir())
+
+
+def test_of_two_processes_that_make_a_key_at_once_both_have_the_first(tmp_path, monkeypatch, way):
+    listener, real = Listener(), os.open
+
+    def late(path, flags, *mode, **more):
+        if flags & (os.O_CREAT | getattr(os, "O_TMPFILE", 0)) and not (tmp_path / "key").exists():
+            written(tmp_path / "key", SECRET.hex())
+        return real(path, flags, *mode, **more)
+
+    monkeypatch.setattr(os, "open", late)
+    assert Key.load(tmp_path / "key", create=True, progress=listener) == KEY
+    assert listener.lines == []
 
 
 @pytest.mark.parametrize(
