@@ -23,8 +23,8 @@ from facemae_cli.errors import FaceError, GateFailed, InputError, OutputError, U
 
 COMMANDS = typer.main.get_command(module.app).commands  # type: ignore[attr-defined]
 TASKS = [name for name in facemae_cli.__all__ if name != "__version__"]
-# Options of the console, which a task knows nothing of, and the task's way to talk to it.
-OF_THE_COMMAND, OF_THE_TASK = {"json", "refused"}, {"progress"}
+# Options of the console and of the process, which a task knows nothing of, and the task's way to talk to a person.
+OF_THE_COMMAND, OF_THE_TASK = {"json", "refused", "max_pixels"}, {"progress"}
 
 
 class Toy:

@@ -7,6 +7,14 @@ from typing import Annotated
 
 import typer
 
+from facemae_cli.data.headers import allow_pixels
+
+
+def _allow(pixels: int) -> int:
+    allow_pixels(pixels)
+    return pixels
+
+
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout, and nothing else there.")]
 RefusedFile = Annotated[
     Path | None,
@@ -37,6 +45,16 @@ Precision = Annotated[
 ]
 Workers = Annotated[
     int | None, typer.Option("--workers", help="Threads that read and write images.", show_default="one a CPU core")
+]
+# Of all that decode images, and of no task in particular: it holds for the process.
+MaxPixels = Annotated[
+    int,
+    typer.Option(
+        "--max-pixels",
+        min=1,
+        callback=_allow,
+        help="Refuse larger images before they are decoded, and files of over 4 bytes a pixel (64 MiB at least).",
+    ),
 ]
 # Of the two commands that train.
 ModelFolder = Annotated[

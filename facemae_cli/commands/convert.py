@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from facemae_cli.commands._options import Json, Overwrite, RefusedFile, Resume, Workers
+from facemae_cli.commands._options import Json, MaxPixels, Overwrite, RefusedFile, Resume, Workers
 from facemae_cli.console import Console
+from facemae_cli.data.headers import MAX_PIXELS
 
 
 def register(app: typer.Typer) -> None:
@@ -28,6 +29,7 @@ def convert(
     overwrite: Overwrite = False,
     resume: Resume = False,
     workers: Workers = None,
+    max_pixels: MaxPixels = MAX_PIXELS,
     json: Json = False,
     refused: RefusedFile = None,
 ) -> int:

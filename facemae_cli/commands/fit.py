@@ -13,6 +13,7 @@ from facemae_cli.commands._options import (
     Epochs,
     Init,
     Json,
+    MaxPixels,
     ModelFolder,
     Overwrite,
     Precision,
@@ -24,6 +25,7 @@ from facemae_cli.commands._options import (
     Warmup,
 )
 from facemae_cli.console import Console
+from facemae_cli.data.headers import MAX_PIXELS
 
 
 def register(app: typer.Typer) -> None:
@@ -70,6 +72,7 @@ def fit(
     device: Device = "auto",
     overwrite: Overwrite = False,
     resume: Resume = False,
+    max_pixels: MaxPixels = MAX_PIXELS,
     json: Json = False,
     refused: RefusedFile = None,
 ) -> int:

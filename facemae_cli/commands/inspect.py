@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from facemae_cli.commands._options import Json, RefusedFile, Workers
+from facemae_cli.commands._options import Json, MaxPixels, RefusedFile, Workers
 from facemae_cli.console import Console
+from facemae_cli.data.headers import MAX_PIXELS
 
 
 def register(app: typer.Typer) -> None:
@@ -18,6 +19,7 @@ def register(app: typer.Typer) -> None:
 def inspect(
     path: Annotated[Path, typer.Argument(metavar="PATH", help="A folder of images, a .rec, a .bin or a pairs.txt.")],
     workers: Workers = None,
+    max_pixels: MaxPixels = MAX_PIXELS,
     json: Json = False,
     refused: RefusedFile = None,
 ) -> int:

@@ -7,8 +7,19 @@ from typing import Annotated
 
 import typer
 
-from facemae_cli.commands._options import BatchSize, Cache, Device, Json, Overwrite, Precision, RefusedFile, Workers
+from facemae_cli.commands._options import (
+    BatchSize,
+    Cache,
+    Device,
+    Json,
+    MaxPixels,
+    Overwrite,
+    Precision,
+    RefusedFile,
+    Workers,
+)
 from facemae_cli.console import Console
+from facemae_cli.data.headers import MAX_PIXELS
 
 
 def register(app: typer.Typer) -> None:
@@ -100,6 +111,7 @@ def leakage(
     device: Device = "auto",
     overwrite: Overwrite = False,
     workers: Workers = None,
+    max_pixels: MaxPixels = MAX_PIXELS,
     json: Json = False,
     refused: RefusedFile = None,
 ) -> int:

@@ -8,8 +8,18 @@ from typing import Annotated
 
 import typer
 
-from facemae_cli.commands._options import Json, KeyFile, Overwrite, RefusedFile, Resume, Seed, Workers
+from facemae_cli.commands._options import (
+    Json,
+    KeyFile,
+    MaxPixels,
+    Overwrite,
+    RefusedFile,
+    Resume,
+    Seed,
+    Workers,
+)
 from facemae_cli.console import Console
+from facemae_cli.data.headers import MAX_PIXELS
 
 
 class Strategy(StrEnum):
@@ -48,6 +58,7 @@ def mask(
     overwrite: Overwrite = False,
     resume: Resume = False,
     refused: RefusedFile = None,
+    max_pixels: MaxPixels = MAX_PIXELS,
     json: Json = False,
 ) -> int:
     """Remove most of each face for good: raw faces in, masked faces (RGBA PNG) out."""

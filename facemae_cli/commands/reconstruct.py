@@ -12,6 +12,7 @@ from facemae_cli.commands._options import (
     Device,
     Json,
     MaskColor,
+    MaxPixels,
     Overwrite,
     Precision,
     RefusedFile,
@@ -19,6 +20,7 @@ from facemae_cli.commands._options import (
     Workers,
 )
 from facemae_cli.console import Console
+from facemae_cli.data.headers import MAX_PIXELS
 
 
 def register(app: typer.Typer) -> None:
@@ -48,6 +50,7 @@ def reconstruct(
     overwrite: Overwrite = False,
     resume: Resume = False,
     workers: Workers = None,
+    max_pixels: MaxPixels = MAX_PIXELS,
     json: Json = False,
     refused: RefusedFile = None,
 ) -> int:

@@ -14,6 +14,7 @@ from facemae_cli.commands._options import (
     Epochs,
     Init,
     Json,
+    MaxPixels,
     ModelFolder,
     Overwrite,
     Precision,
@@ -25,6 +26,7 @@ from facemae_cli.commands._options import (
     Warmup,
 )
 from facemae_cli.console import Console
+from facemae_cli.data.headers import MAX_PIXELS
 
 
 def register(app: typer.Typer) -> None:
@@ -78,6 +80,7 @@ def train_recognizer(
     device: Device = "auto",
     overwrite: Overwrite = False,
     resume: Resume = False,
+    max_pixels: MaxPixels = MAX_PIXELS,
     json: Json = False,
     refused: RefusedFile = None,
 ) -> int:

@@ -41,6 +41,19 @@ class Limits:
 
 
 DEFAULT_LIMITS = Limits()
+_in_use = DEFAULT_LIMITS
+
+
+def limits_in_use() -> Limits:
+    """What readers and decoders hold to where they are given no limits of their own."""
+    return _in_use
+
+
+def allow_pixels(count: int) -> None:
+    """From now on this process decodes images of up to `count` pixels, and reads 4 bytes for each of them, 64 MiB at
+    least."""
+    global _in_use
+    _in_use = Limits(count, max(MAX_BYTES, 4 * count))
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +105,10 @@ def check_size(kind: str, width: int, height: int, limits: Limits) -> None:
     if width < 1 or height < 1:
         corrupt(kind, f"its size is {width}x{height}")
     if width * height > limits.max_pixels:
-        raise FaceError("too-large", f"{width}x{height} is over the limit of {limits.max_pixels} pixels: resize it")
+        raise FaceError(
+            "too-large",
+            f"{width}x{height} is over the limit of {limits.max_pixels} pixels: resize it, or allow it by --max-pixels",
+        )
 
 
 def make_info(

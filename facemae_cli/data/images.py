@@ -17,7 +17,16 @@ import numpy as np
 from PIL import Image
 
 from facemae_cli.data import bmp, jpeg, png, webp
-from facemae_cli.data.headers import DEFAULT_LIMITS, MAX_BYTES, MAX_PIXELS, Format, ImageInfo, Limits, sniff
+from facemae_cli.data.headers import (
+    DEFAULT_LIMITS,
+    MAX_BYTES,
+    MAX_PIXELS,
+    Format,
+    ImageInfo,
+    Limits,
+    limits_in_use,
+    sniff,
+)
 from facemae_cli.errors import FaceError
 
 __all__ = [
@@ -40,7 +49,7 @@ _SUFFIXES: dict[Format, str] = {"jpeg": ".jpg", "png": ".png", "webp": ".webp", 
 _OPAQUE = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
 
 
-def probe(data: bytes, limits: Limits = DEFAULT_LIMITS) -> ImageInfo:
+def probe(data: bytes, limits: Limits | None = None) -> ImageInfo:
     """What `data` holds, by its header and framing alone; nothing is decoded.
 
     Raises FaceError: `empty`, `not-an-image`, `unsupported-format`, `too-large`, `truncated`, `corrupt`.
@@ -48,7 +57,7 @@ def probe(data: bytes, limits: Limits = DEFAULT_LIMITS) -> ImageInfo:
     return _parse(data, limits)[0]
 
 
-def decode(data: bytes, limits: Limits = DEFAULT_LIMITS) -> np.ndarray:
+def decode(data: bytes, limits: Limits | None = None) -> np.ndarray:
     """The face in `data`: (H, W, 3) uint8 RGB, contiguous. An alpha channel that hides nothing is dropped.
 
     Raises FaceError: `has-alpha` where a pixel is not opaque (a masked face, which must not pass as a bare one),
@@ -63,7 +72,7 @@ def decode(data: bytes, limits: Limits = DEFAULT_LIMITS) -> np.ndarray:
     return image
 
 
-def decode_masked(data: bytes, limits: Limits = DEFAULT_LIMITS) -> np.ndarray:
+def decode_masked(data: bytes, limits: Limits | None = None) -> np.ndarray:
     """The masked face in `data`: (H, W, 4) uint8 RGBA as stored, colours under alpha 0 untouched.
 
     Raises FaceError: `no-mask` where the image has no alpha channel, `corrupt`, and all that `probe` raises.
@@ -74,7 +83,7 @@ def decode_masked(data: bytes, limits: Limits = DEFAULT_LIMITS) -> np.ndarray:
     return _pixels(info, body)
 
 
-def decode_visible(data: bytes, limits: Limits = DEFAULT_LIMITS) -> np.ndarray:
+def decode_visible(data: bytes, limits: Limits | None = None) -> np.ndarray:
     """What a face shows, (H, W, 3) uint8 RGB: as `decode`, and of a masked face its visible patches on black.
 
     Raises FaceError as `decode` does, but for `has-alpha`; `half-transparent` where alpha is neither 0 nor 255.
@@ -116,9 +125,10 @@ def suffix_of(data: bytes) -> str:
     return _SUFFIXES[sniff(data)]
 
 
-def _parse(data: bytes, limits: Limits) -> tuple[ImageInfo, bytes]:
+def _parse(data: bytes, limits: Limits | None) -> tuple[ImageInfo, bytes]:
     """As `probe`, and with it the bytes to decode: the same image without what only makes a codec warn."""
     kind = sniff(data)
+    limits = limits or limits_in_use()
     if len(data) > limits.max_bytes:
         raise FaceError("too-large", f"{len(data)} bytes are over the limit of {limits.max_bytes}: make it smaller")
     if kind == "jpeg":

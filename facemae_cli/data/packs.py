@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from facemae_cli.data import unpickle
 from facemae_cli.data.faces import FaceSource, Name, Refusal
-from facemae_cli.data.headers import DEFAULT_LIMITS, Limits
+from facemae_cli.data.headers import Limits, limits_in_use
 from facemae_cli.data.names import one_line
 from facemae_cli.data.pairs import Pair, Photo, parse_pairs
 from facemae_cli.data.scan import IMAGE_SUFFIXES, read_file
@@ -44,10 +44,10 @@ class PackSource(FaceSource):
 class BinPack(PackSource):
     """A `.bin`. Its people have no names: those joined by pairs of one person are numbered, and so are their photos."""
 
-    def __init__(self, path: Path, limits: Limits = DEFAULT_LIMITS) -> None:
+    def __init__(self, path: Path, limits: Limits | None = None) -> None:
         """Raises InputError where the file cannot be read, is no pack, or asks for more than data."""
         self.path = Path(path)
-        self.limits = limits
+        self.limits = limits or limits_in_use()
         self.refused: Sequence[Refusal] = ()
         images, self.same = _pack_of(self.path, _read_whole(self.path))
         self._faces: list[bytes] = []
@@ -90,10 +90,10 @@ class BinPack(PackSource):
 class PairsPack(PackSource):
     """A `pairs.txt` in the folder whose images it pairs. Pairs with a missing photo are refused, the others stand."""
 
-    def __init__(self, path: Path, limits: Limits = DEFAULT_LIMITS) -> None:
+    def __init__(self, path: Path, limits: Limits | None = None) -> None:
         """Raises InputError where the file cannot be read, a line is no pair, or no pair has its photos."""
         self.path = Path(path)
-        self.limits = limits
+        self.limits = limits or limits_in_use()
         shown = one_line(str(self.path))
         try:
             pairs = parse_pairs(_read_whole(self.path).decode("utf-8", "surrogateescape"))
@@ -143,13 +143,13 @@ class PairsPack(PackSource):
         return read_file(os.path.realpath(self._faces[index][1]), self.limits.max_bytes)
 
 
-def open_pack(path: Path, limits: Limits = DEFAULT_LIMITS) -> PackSource:
+def open_pack(path: Path, limits: Limits | None = None) -> PackSource:
     """The pack at `path`: `X.bin`, or a `pairs.txt` in its folder of images. Raises InputError."""
     path = Path(path)
     return BinPack(path, limits) if path.suffix.lower() == ".bin" else PairsPack(path, limits)
 
 
-def open_packs(paths: Iterable[Path], limits: Limits = DEFAULT_LIMITS) -> dict[str, PackSource]:
+def open_packs(paths: Iterable[Path], limits: Limits | None = None) -> dict[str, PackSource]:
     """The packs at `paths`, each a `.bin`, a `pairs.txt` or the folder that holds one, by name: file or folder.
 
     Raises InputError for what is no pack, UsageError for two of one name and where there are none.

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from facemae_cli.data import sidecars
 from facemae_cli.data.faces import FaceSource, Name, Refusal
-from facemae_cli.data.headers import DEFAULT_LIMITS, Limits
+from facemae_cli.data.headers import Limits, limits_in_use
 from facemae_cli.data.lst import Lst
 from facemae_cli.data.names import one_line
 from facemae_cli.data.reckeys import assign_keys
@@ -63,10 +63,10 @@ class RecSource(FaceSource):
     refused: list[Refusal]
     ignored = 0
 
-    def __init__(self, path: Path, limits: Limits = DEFAULT_LIMITS) -> None:
+    def __init__(self, path: Path, limits: Limits | None = None) -> None:
         """Raises InputError where the file is missing, cannot be read, or holds no record."""
         self.path = Path(path)
-        self.limits = limits
+        self.limits = limits or limits_in_use()
         self.rec = sidecars.rec_file(self.path)
         self._shown = one_line(str(self.rec))
         with mapped(self.rec) as (words, size):
