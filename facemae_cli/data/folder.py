@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from facemae_cli.data.faces import FaceSource, Name, Refusal
-from facemae_cli.data.headers import DEFAULT_LIMITS, Limits
+from facemae_cli.data.headers import Limits, limits_in_use
 from facemae_cli.data.names import in_order, one_line
 from facemae_cli.data.scan import Scan, read_file
+from facemae_cli.errors import FaceError, OutputError
 
 
 class FolderSource(FaceSource):
@@ -27,9 +28,9 @@ class FolderSource(FaceSource):
 
     kind = "folder"
 
-    def __init__(self, path: Path, limits: Limits = DEFAULT_LIMITS) -> None:
+    def __init__(self, path: Path, limits: Limits | None = None) -> None:
         self.path = Path(path)
-        self.limits = limits
+        self.limits = limits or limits_in_use()
         scan = Scan(self.path)
         self.refused: Sequence[Refusal] = tuple(scan.refused)
         self.ignored = scan.ignored
@@ -60,11 +61,19 @@ class FolderSource(FaceSource):
         """The bytes of photo `index`.
 
         Raises FaceError: `vanished`, `unreadable`, `not-a-file`, `too-large`; OutputError where the disk or the
-        process itself fails (an I/O error, no more file handles), which is no fault of one face.
+        process itself fails (an I/O error, no more file handles) or the whole folder is gone, which is no fault of
+        one face.
         """
         relative = self._relative(index)
         path = self._links.get(relative) or os.path.join(self.path, relative)
-        return read_file(path, self.limits.max_bytes)
+        try:
+            return read_file(path, self.limits.max_bytes)
+        except FaceError as error:
+            if error.reason == "vanished" and not os.path.isdir(self.path):
+                raise OutputError(
+                    f"{one_line(str(self.path))} is gone, all of it: bring it back, then go on"
+                ) from error
+            raise
 
     def _relative(self, index: int) -> str:
         identity, photo = self.name(index)

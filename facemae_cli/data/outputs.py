@@ -18,8 +18,9 @@ from typing import Any
 
 from facemae_cli import __version__
 from facemae_cli.data.faces import Name, Refusal
-from facemae_cli.data.files import disk_errors, is_inside, remove_tree, sync_folder
+from facemae_cli.data.files import disk_errors, is_inside, remove_tree, sync_folder, write_whole
 from facemae_cli.data.foldersink import FolderSink
+from facemae_cli.data.headers import limits_in_use
 from facemae_cli.data.manifest import Manifest
 from facemae_cli.data.recsink import RecSink
 from facemae_cli.data.staging import SUFFIX, Staging
@@ -93,9 +94,10 @@ class Output:
         self._pending = False
         self._count(entry)
 
-    def finish(self, manifest: Manifest) -> None:
+    def finish(self, manifest: Manifest, pairs: str | None = None) -> None:
         """Completes the output with its sidecars and `facemae.json` and moves it into place, the old one aside first.
 
+        `pairs`: the text of a `pairs.txt`, which makes a folder a verification pack.
         What was written after the last commit is committed first. After a resume from within `finish` the output is
         complete already, with the manifest it was given then. Raises OutputError, and UsageError where something came
         to stand in the output's place meanwhile.
@@ -107,6 +109,8 @@ class Output:
                 if self._pending:
                     self.commit()
                 _check_free(self._sink, self._replaces)
+                if pairs is not None:
+                    write_whole(self._sink.moves[-1][0] / "pairs.txt", pairs, 0o666)
                 self._sink.seal(manifest)
                 self._staging.append({"sealed": True})
             _put_in_place(self._staging, self._sink, self._replaces)
@@ -160,7 +164,8 @@ def open_output(
     _check_apart(path, target, inputs)
     folder = target.with_name(target.name + SUFFIX)
     sink = (RecSink if target.suffix.lower() == ".rec" else FolderSink)(folder, target)
-    fixed: dict[str, Any] = json.loads(json.dumps({"journal": JOURNAL, "facemae": __version__, **plan}))
+    ours = {"journal": JOURNAL, "facemae": __version__, "max_pixels": limits_in_use().max_pixels}
+    fixed: dict[str, Any] = json.loads(json.dumps({**ours, **plan}))
     with disk_errors(path):
         if not folder.exists():
             _check_fresh(sink, overwrite, resume)

@@ -90,10 +90,10 @@ def write_bin(
                 images[index] = face
             progress.advance()
     left = whole_pairs(source.path, pairs, set(wanted) - set(images))
-    write_whole(out, pack_bytes((images[index] for index in pairs[left].ravel().tolist()), same[left].tolist()), 0o666)
     kept = np.unique(pairs[left]).tolist()
     manifest = copied_manifest(source, command, len(kept), [*source.refused, *refused])
-    write_manifest(manifest_path(out), manifest)
+    write_manifest(manifest_path(out), manifest)  # first: where there is a pack, all of it is there
+    write_whole(out, pack_bytes((images[index] for index in pairs[left].ravel().tolist()), same[left].tolist()), 0o666)
     other_size = sum((size.height, size.width) != (SIDE, SIDE) for size in (probe(images[index]) for index in kept))
     return Packed(len(kept), len(left), len(pairs) - len(left), other_size, refused)
 

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from facemae_cli import __version__
 from facemae_cli.data import kind_of, open_source
 from facemae_cli.data.faces import FaceSource, Name, Refusal, count_reasons, fingerprint
-from facemae_cli.data.files import write_whole
 from facemae_cli.data.manifest import Manifest
 from facemae_cli.data.outputs import Output, open_output
 from facemae_cli.data.packing import check_free, copied_manifest, whole_face, whole_pairs, write_bin
@@ -186,15 +185,24 @@ class _Job:
         self.result.count_pairs(made.pairs, made.left_out)
 
     def write_folder(self, folder: Path, pairs: _Pairs, overwrite: bool, resume: bool) -> None:
-        """A folder of images as LFW calls them; its `pairs.txt` comes last, and makes it a pack."""
-        lost = self.copy(folder, lambda index: _photo_name(pairs.photos[index]), overwrite, resume)
-        left = pairs.without(lost, self.result)
-        rows = zip(left.faces.tolist(), left.same.tolist(), strict=True)
-        lines = [(left.photos[first], left.photos[second], one) for (first, second), one in rows]
-        write_whole(folder / "pairs.txt", format_pairs(lines), 0o666)
+        """A folder of images as LFW calls them, with the `pairs.txt` that makes it a pack."""
 
-    def copy(self, out: Path, name: Callable[[int], Name], overwrite: bool, resume: bool) -> set[int]:
-        """Every face into a folder or `.rec` under `name`; returns those that are not in it."""
+        def text() -> str:
+            left = pairs.without(self._lost(), self.result)
+            rows = zip(left.faces.tolist(), left.same.tolist(), strict=True)
+            return format_pairs([(left.photos[first], left.photos[second], one) for (first, second), one in rows])
+
+        self.copy(folder, lambda index: _photo_name(pairs.photos[index]), overwrite, resume, text)
+
+    def copy(
+        self,
+        out: Path,
+        name: Callable[[int], Name],
+        overwrite: bool,
+        resume: bool,
+        pairs: Callable[[], str | None] = lambda: None,
+    ) -> None:
+        """Every face into a folder or `.rec` under `name`; `pairs`, asked last, gives the text of a `pairs.txt`."""
         source = self.source
         inputs = (source.path.parent if source.path.name == "pairs.txt" else source.path,)
         with open_output(out, plan=self.plan(), overwrite=overwrite, resume=resume, inputs=inputs) as output:
@@ -204,8 +212,11 @@ class _Job:
                 self._write(output, enumerate(faces, start), name)
             self.result.faces = output.tally["faces"]
             self.result.refused += output.refused
-            output.finish(self.manifest())
-        refused = {item.where for item in self.result.refused}
+            output.finish(self.manifest(), pairs())
+
+    def _lost(self) -> set[int]:
+        """The faces that are refused."""
+        source, refused = self.source, {item.where for item in self.result.refused}
         return {index for index in range(len(source)) if source.where(index) in refused} if refused else set()
 
     def _write(

@@ -233,6 +233,15 @@ def test_files_over_the_limit_are_not_read(tmp_path: Path) -> None:
     assert reason(FolderSource(tmp_path, Limits(max_bytes=4))) == "too-large"
 
 
+def test_a_folder_that_is_gone_is_no_fault_of_its_faces(tmp_path: Path) -> None:
+    source = FolderSource(fill(tmp_path / "mounted", "a/1.jpg", "a/2.jpg"))
+    (tmp_path / "mounted" / "a" / "1.jpg").unlink()
+    assert reason(source, 0) == "vanished"
+    (tmp_path / "mounted").rename(tmp_path / "elsewhere")
+    with pytest.raises(OutputError, match=r"^\S+/mounted is gone, all of it: bring it back, then go on$"):
+        source.read(1)
+
+
 @pytest.mark.parametrize("number", [errno.EIO, errno.EMFILE])
 def test_a_failing_disk_is_no_fault_of_one_face(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     source = FolderSource(fill(tmp_path, "a.jpg"))

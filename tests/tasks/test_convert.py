@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from facemae_cli.data import open_source
+from facemae_cli.data import open_source, outputs
 from facemae_cli.data.images import encode_jpeg, encode_png, suffix_of
 from facemae_cli.data.packs import open_pack
 from facemae_cli.data.recordio import frame, pack_header
@@ -238,6 +239,35 @@ class Stopping:
 
     def notice(self, line: str) -> None:
         return None
+
+
+def test_a_pack_stands_there_with_its_pairs_or_not_at_all(tmp_path, monkeypatch):
+    """Stopped where it is put in place, it is whole after --resume; before, its pairs.txt was written after that."""
+    convert(pack(tmp_path), tmp_path / "whole")
+
+    def stop(*paths):
+        raise Stop
+
+    with monkeypatch.context() as patch:
+        patch.setattr(outputs, "_put_in_place", stop)
+        with pytest.raises(Stop):
+            convert(tmp_path / "x.bin", tmp_path / "part")
+    assert not (tmp_path / "part").exists()
+    convert(tmp_path / "x.bin", tmp_path / "part", resume=True)
+    assert (tmp_path / "part" / "pairs.txt").read_bytes() == (tmp_path / "whole" / "pairs.txt").read_bytes()
+    assert tree(tmp_path / "part") == tree(tmp_path / "whole")
+
+
+def test_a_bin_never_stands_there_without_its_manifest(tmp_path, monkeypatch):
+    real, order = os.replace, []
+
+    def noting(source, target):
+        order.append(Path(target).name)
+        real(source, target)
+
+    monkeypatch.setattr(os, "replace", noting)
+    convert(pack(tmp_path), tmp_path / "y.bin")
+    assert order == ["y.bin.facemae.json", "y.bin"]
 
 
 @pytest.mark.parametrize("out", ["x.rec", "x", "x/pairs.txt"])
