@@ -143,3 +143,21 @@ def gather_objects(value: Any) -> list[Any]:
     values: list[Any] = [None] * world()
     dist.all_gather_object(values, value)
     return values
+
+
+def to_first(value: Any) -> list[Any]:
+    """What each rank holds, in rank order, on rank 0; nothing on the others."""
+    if world() == 1:
+        return [value]
+    values: list[Any] | None = [None] * world() if rank() == 0 else None
+    dist.gather_object(value, values)
+    return values or []
+
+
+def from_first(value: Any) -> Any:
+    """What rank 0 holds, on every rank."""
+    if world() == 1:
+        return value
+    values = [value]
+    dist.broadcast_object_list(values)
+    return values[0]

@@ -49,3 +49,6 @@ class FaceError(FacemaeError):
         super().__init__(detail)
         self.reason = reason
         self.detail = detail
+
+    def __reduce__(self) -> tuple[type[FaceError], tuple[str, str]]:
+        return type(self), (self.reason, self.detail)  # ranks hand each other what they refuse

@@ -48,7 +48,7 @@ LAYERS = [
     },
     {"data", "footprint", "keys", "losses", "masking", "networks", "recipe", "schedule", "zoo"},
     {"card"},
-    {"__init__", "device", "distributed", "errors", "progress", "safe_yaml", "wording"},
+    {"__init__", "device", "distributed", "errors", "progress", "safe_yaml", "sharing", "wording"},
 ]
 RANKS = {part: rank for rank, layer in enumerate(LAYERS) for part in layer}
 # The side that talks to a person. console.py stands beside the layers: only this side may import it.

@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-from collections import Counter
 from collections.abc import Sequence
-from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from facemae_cli import __version__, masking
+from facemae_cli import masking, sharing
 from facemae_cli.data import open_source
-from facemae_cli.data.faces import FaceSource, Name, Refusal, count_reasons
+from facemae_cli.data.faces import FaceSource, Refusal, count_reasons
 from facemae_cli.data.images import decode
 from facemae_cli.data.manifest import Manifest, read_manifest
 from facemae_cli.data.outputs import Output, open_output
-from facemae_cli.data.threads import cores, ordered_map
+from facemae_cli.data.threads import cores
 from facemae_cli.errors import FaceError, InputError, UsageError
-from facemae_cli.keys import DEFAULT_KEY_FILE, Key, kept_order, keyed_order
-from facemae_cli.masker import MaskedFace, Masker
+from facemae_cli.keys import DEFAULT_KEY_FILE, Key
+from facemae_cli.masker import Masker, MaskJob
 from facemae_cli.progress import SILENT, Progress
 
-UNIT = 512  # faces made durable together; a killed run repeats at most so many
 PROBED = 8  # faces looked at to tell a masked dataset from a raw one
 
 
@@ -122,64 +119,27 @@ def mask(
     Masker(strategy, ratio, None, seed or 0, size)  # so that a wrong option makes no key
     source = open_source(Path(input))
     _refuse_masked(source, progress)
-    # Neither names nor masks need a key where both are given otherwise.
-    keyed = not (keep_names and (seed is not None or strategy == "parts"))
-    secret = Key.load(Path(key), create=True, outside=(Path(input), Path(out)), progress=progress) if keyed else None
-    job = _job(source, Masker(strategy, ratio, secret, seed, size), None if keep_names else secret)
-    _warn(job, Path(out), progress)
-    inputs = (Path(input),)
-    with open_output(Path(out), plan=job.plan(), overwrite=overwrite, resume=resume, inputs=inputs) as output:
-        _run(job, output, workers or cores(), progress)
-        result = _result(job, output, Path(out))
-        output.finish(_manifest(result))
+    with sharing.joined("cpu"):
+        # Neither names nor masks need a key where both are given otherwise.
+        keyed = not (keep_names and (seed is not None or strategy == "parts"))
+        secret = _key(Path(key), (Path(input), Path(out)), progress) if keyed else None
+        job = MaskJob.of(source, Masker(strategy, ratio, secret, seed, size), None if keep_names else secret)
+        _warn(job, Path(out), progress)
+        placed: dict[str, Any] = {"overwrite": overwrite, "resume": resume, "inputs": (Path(input),)}
+        with sharing.on_first(lambda: open_output(Path(out), plan=job.plan(), **placed)) as output:
+            job.run(output, workers or cores(), progress)
+            result = sharing.told(_result(job, output, Path(out)) if output else None)
+            assert result is not None
+            if output:
+                output.finish(_manifest(result))
+        sharing.told(None)  # the dataset is whole before any rank says so
     return result
 
 
-@dataclass(frozen=True)
-class _Job:
-    """What is done to each face, and in which order; safe to use from many threads.
-
-    `names`: of the source's faces; `order`: their numbers as they are written; `repeated`: those refused for their
-    name; `key`: what new names come from, None where they are kept.
-    """
-
-    source: FaceSource
-    names: Sequence[Name]
-    order: Sequence[int]
-    repeated: frozenset[int]
-    masker: Masker
-    key: Key | None
-
-    def plan(self) -> dict[str, Any]:
-        """All that decides on the output's bytes: what a resumed run must have in common with the stopped one."""
-        names = hashlib.sha256()
-        for name in self.names:
-            names.update(repr(name).encode("utf-8", "surrogatepass") + b"\n")
-        masker, path = self.masker, self.source.path
-        return {
-            "command": "mask",
-            "version": __version__,
-            "strategy": masker.strategy,
-            "hidden": masking.count_to_hide(masker.strategy, masker.ratio),
-            "key_id": _key_id(masker),
-            "seed": masker.seed,
-            "keep_names": self.key is None,
-            "size": masker.size,
-            "unit": UNIT,
-            "faces": len(self.order),
-            "input_names": names.hexdigest(),
-            "input_bytes": path.stat().st_size if path.is_file() else None,
-        }
-
-    def face(self, index: int) -> tuple[Name, MaskedFace] | FaceError:
-        """Face `index` masked, with its name in the output; or why it was not."""
-        try:
-            if index in self.repeated:
-                raise FaceError("same-name", "another face of this person has this name; rename one of the two")
-            name = self.names[index]
-            return self.key.name(name) if self.key else name, self.masker.face(self.source.read(index), name)
-        except FaceError as error:
-            return error
+def _key(path: Path, outside: Sequence[Path], progress: Progress) -> Key:
+    """The key at `path`, made by one rank where there is none, and read by the others."""
+    load = partial(Key.load, path, create=True, outside=outside, progress=progress)
+    return sharing.first_alone(load) or load()
 
 
 def _refuse_masked(source: FaceSource, progress: Progress) -> None:
@@ -204,13 +164,7 @@ def _is_masked(source: FaceSource, index: int) -> bool | None:
     return False
 
 
-def _job(source: FaceSource, masker: Masker, key: Key | None) -> _Job:
-    names = [source.name(index) for index in range(len(source))]
-    order, repeated = keyed_order(names, key) if key else kept_order(names)
-    return _Job(source, names, order, frozenset(repeated), masker, key)
-
-
-def _warn(job: _Job, out: Path, progress: Progress) -> None:
+def _warn(job: MaskJob, out: Path, progress: Progress) -> None:
     """Says where this release and another one of the same photos show more of a face together than either alone."""
     if job.masker.strategy != "random":
         progress.notice(
@@ -225,7 +179,7 @@ def _warn(job: _Job, out: Path, progress: Progress) -> None:
     before = read_manifest(out) if os.path.lexists(out) else None
     if before is None or before.command != "mask":
         return
-    if before.key_id != _key_id(job.masker):
+    if before.key_id != job.masker.key_id:
         progress.notice(
             f"{out} was made with another key (key_id {before.key_id}): where both were released, their masks add up "
             "and names differ; --key FILE takes the earlier key"
@@ -236,34 +190,7 @@ def _warn(job: _Job, out: Path, progress: Progress) -> None:
         )
 
 
-def _run(job: _Job, output: Output, workers: int, progress: Progress) -> None:
-    """Masks, in order, what an interrupted run has not: decoded, masked and encoded by threads, written by this one."""
-    start = min(output.units_done * UNIT, len(job.order))
-    progress.start("mask", len(job.order), done=start)
-    refused: list[Refusal] = []
-    counts = Counter[str]()
-    todo = job.order[start:]
-    with closing(ordered_map(job.face, todo, workers)) as faces:
-        for position, (index, face) in enumerate(zip(todo, faces, strict=True), start + 1):
-            try:
-                if isinstance(face, FaceError):
-                    raise face
-                name, masked = face
-                output.write(name, masked.image)
-                counts.update(out=1, hidden=masked.hidden, resized=int(masked.resized))
-            except FaceError as error:
-                refused.append(Refusal(job.source.where(index), error.reason, error.detail))
-            if position % UNIT == 0 or position == len(job.order):
-                output.commit(refused, counts)
-                refused, counts = [], Counter()
-            progress.advance()
-
-
-def _key_id(masker: Masker) -> str | None:
-    return masker.key.key_id if masker.key else None
-
-
-def _result(job: _Job, output: Output, out: Path) -> MaskResult:
+def _result(job: MaskJob, output: Output, out: Path) -> MaskResult:
     refused = [*job.source.refused, *output.refused]
     places = {item.where for item in output.refused}
     masked = (name for index, name in enumerate(job.names) if not places or job.source.where(index) not in places)
@@ -278,7 +205,7 @@ def _result(job: _Job, output: Output, out: Path) -> MaskResult:
         strategy=job.masker.strategy,
         ratio=hidden / (masking.TOKENS * faces) if faces else None,
         names="keyed" if job.key else "kept",
-        key_id=_key_id(job.masker),
+        key_id=job.masker.key_id,
         seed=job.masker.seed,
         size=job.masker.size,
         resized=output.tally.get("resized", 0),

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from facemae_cli import __version__, masking, sheets
+from facemae_cli import __version__, masking, sharing, sheets
 from facemae_cli.card import Model
 from facemae_cli.data import open_source
 from facemae_cli.data.faces import FaceSource, Refusal, count_reasons, fingerprint
@@ -31,6 +32,7 @@ from facemae_cli.zoo import resolve
 WINDOW = 4  # batches made durable together, and within which faces are sorted by their number of visible patches
 PROBED = 8  # faces looked at to tell a raw dataset from a masked one
 SHOWN = 12  # faces on a preview
+PREVIEWED = 16 * SHOWN  # the first faces, whose pictures are kept until enough of them were released
 
 
 @dataclass(frozen=True)
@@ -117,12 +119,17 @@ def reconstruct(
     reader = MaskedReader(source, network.patch, color)
     _refuse_raw(source, reader)
     runner = Runner(network, chosen, choose_precision(precision, chosen), 1)
-    runner.batch_size = choose_batch_size(batch_size, runner, network.example())
-    job = _Job(source, found, reader, network, runner, writer, _plan(source, found, runner, writer, color))
-    with open_output(Path(out), plan=job.plan, overwrite=overwrite, resume=resume, inputs=(Path(input),)) as output:
-        job.run(output, workers or cores(), progress)
-        result = job.result(output, Path(out))
-        output.finish(_manifest(result, read_manifest(source.path)))
+    with sharing.joined(chosen.type):
+        runner.batch_size = sharing.told(choose_batch_size(batch_size, runner, network.example()))
+        job = _Job(source, found, reader, network, runner, writer, _plan(source, found, runner, writer, color))
+        placed: dict[str, Any] = {"overwrite": overwrite, "resume": resume, "inputs": (Path(input),)}
+        with sharing.on_first(lambda: open_output(Path(out), plan=job.plan, **placed)) as output:
+            job.run(output, workers or cores(), progress)
+            result = sharing.told(job.result(output, Path(out)) if output else None)
+            assert result is not None
+            if output:
+                output.finish(_manifest(result, read_manifest(source.path)))
+        sharing.told(None)  # the release is whole before any rank says so
     if preview is not None and job.shown:
         write_whole(preview, encode_png(sheets.contact_sheet(job.shown, ["masked", "released"])))
     return result
@@ -141,32 +148,42 @@ class _Job:
     plan: dict[str, Any]
     shown: list[list[Any]] = field(default_factory=list)
 
-    def run(self, output: Output, workers: int, progress: Progress) -> None:
-        """Release, unit by unit, what an interrupted run has not."""
+    def run(self, output: Output | None, workers: int, progress: Progress) -> None:
+        """Release, unit by unit, what an interrupted run has not. The first rank has the output."""
         unit = int(self.plan["unit"])
-        start = min(output.units_done * unit, len(self.source))
+        start = min(sharing.told(output.units_done if output else 0) * unit, len(self.source))
         progress.start("reconstruct", len(self.source), done=start)
         units = [range(at, min(at + unit, len(self.source))) for at in range(start, len(self.source), unit)]
-        stages = pipeline(units, self.reader.read, self._compute, self.writer.encode, threads=workers)
-        with closing(stages) as released:
-            for faces in released:
-                self._write(output, faces)
+        with closing(sharing.shared(units, partial(self._released, workers))) as released:
+            for faces, halvings in released:
+                assert output is not None
+                self._write(output, faces, halvings)
                 progress.advance(len(faces))
+
+    def _released(self, workers: int, units: Sequence[range]) -> Generator[tuple[list[ReleasedFace], int], None, None]:
+        """The faces of each unit, and how often the batch was halved for it."""
+        with closing(pipeline(units, self.reader.read, self._compute, self._encoded, threads=workers)) as stages:
+            for faces in stages:
+                halvings, self.runner.halvings = self.runner.halvings, 0
+                yield faces, halvings
 
     def _compute(self, faces: list[Any]) -> list[ReleasedFace]:
         return self.network.release(faces, self.runner)
 
-    def _write(self, output: Output, faces: Sequence[ReleasedFace]) -> None:
+    def _encoded(self, face: ReleasedFace) -> ReleasedFace:
+        encoded = self.writer.encode(face)
+        return encoded if face.index < PREVIEWED else replace(encoded, masked=None, image=None)
+
+    def _write(self, output: Output, faces: Sequence[ReleasedFace], halvings: int) -> None:
         refused: list[Refusal] = []
-        counts: Counter[str] = Counter(halvings=self.runner.halvings)
-        self.runner.halvings = 0
+        counts: Counter[str] = Counter(halvings=halvings)
         for face in faces:
             try:
                 if face.error is not None:
                     raise face.error
                 output.write(self.source.name(face.index), face.encoded)
                 counts.update(out=1, hidden=face.hidden)
-                if len(self.shown) < SHOWN:
+                if face.image is not None and len(self.shown) < SHOWN:
                     self.shown.append([face.masked, face.image])
             except FaceError as error:
                 refused.append(Refusal(self.source.where(face.index), error.reason, error.detail))

@@ -28,12 +28,12 @@ from maskcases import (
     tree,
 )
 
+from facemae_cli import masker
 from facemae_cli.data import open_source
 from facemae_cli.data.faces import Name
 from facemae_cli.data.images import decode
 from facemae_cli.errors import UsageError
 from facemae_cli.keys import Key, recover_names, without_suffix
-from facemae_cli.tasks import mask as task
 from facemae_cli.tasks.mask import mask
 
 
@@ -187,7 +187,7 @@ def test_faces_without_identity_stay_without(tmp_path, key):
 @pytest.mark.parametrize("stop_at", [1, 4, 8])
 def test_a_stopped_run_resumes_to_the_same_bytes(raw, key, tmp_path, monkeypatch, suffix, stop_at):
     put(raw / "Ottoline-Vavasour" / "cut.jpg", encoded(pixels(9))[:-300])
-    monkeypatch.setattr(task, "UNIT", 2)
+    monkeypatch.setattr(masker, "UNIT", 2)
     unbroken = mask(raw, tmp_path / f"whole{suffix}", key=key)
     begun = 0
 
