@@ -1,0 +1,191 @@
+"""The paper's tables and figures from any faces: one command runs, resumes and prints each.
+
+    python tests/benchmarks/paper.py table1 --public public --private private --pairs lfw.bin \
+        --phi mobilefacenet.onnx --attacker attacker/ --scale tests/benchmarks/scales/cpu.yaml [--seeds 3] [--forecast]
+
+Tables 1 to 8, `margins` (the privacy margin beside the paper's loss) and `curves` (figures 3 and 5: leakage against
+people). Every step is a facemae command, printed as it starts; a stopped run goes on where it was. `--forecast` prints
+the commands that are left and how long they take by the rates of like steps, in this or another `--rates` folder.
+Utility is the share of the originals' accuracy above chance that is kept, paired over seeds; the error ratio is the
+paper's, that to the originals'. Leakage is that of other photos of a person, K = 2, under the strongest attacker.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+from steps import Lab, Step
+from tables import FACEMAE, MSE, TABLES, Faces, Paper, Row, Scale
+
+from facemae_cli.data import open_source
+from facemae_cli.data.manifest import Manifest
+from facemae_cli.data.outputs import open_output
+
+
+def subset(path: Path, out: Path, wanted: Callable[[int], bool], most: int | None = None) -> Faces:
+    """The faces of the people whose number, in the order of the source, is wanted; whole people, about `most` faces."""
+    source = open_source(path)
+    numbers: dict[str | None, int] = {}
+    if not out.exists():
+        written = 0
+        with open_output(out, plan={}, overwrite=True) as output:
+            for index in range(len(source)):
+                name = source.name(index)
+                known = name.identity in numbers
+                number = numbers.setdefault(name.identity, len(numbers))
+                if wanted(number) and (most is None or written < most or known):
+                    output.write(name, source.read(index))
+                    written += 1
+            output.commit()
+            output.finish(Manifest(command="convert", names="copied"))
+    return Faces(out.stem, out, len(open_source(out)))
+
+
+def accuracies(lab: Lab, row: Row, pack: str) -> list[float]:
+    """In percent, one a seed."""
+    return [100 * lab.run(step)["packs"][pack]["accuracy"] for step in row.utility]
+
+
+def spread(values: Sequence[float]) -> str:
+    """Mean and standard deviation."""
+    return f"{mean(values):.2f}" + (f" +- {stdev(values):.2f}" if len(values) > 1 else "")
+
+
+def risk(found: dict[str, Any], attack: str, k: int = 2) -> dict[str, Any] | None:
+    """The highest risk of an attack with other photos and all people, over the attackers."""
+    told = [
+        result
+        for result in found["results"]
+        if (result["attack"], result["photo"], result["k"]) == (attack, "other", k) and result["all_identities"]
+    ]
+    return max(told, key=lambda result: result["risk"], default=None)
+
+
+def percent(found: dict[str, Any] | None) -> str:
+    """A risk with its interval."""
+    if found is None:
+        return "-"
+    low, high = found["interval"]
+    return f"{100 * found['risk']:.1f} % ({100 * low:.1f} to {100 * high:.1f})"
+
+
+def table(paper: Paper, name: str) -> Iterator[str]:
+    """Runs what is left of a table, then gives it as Markdown, row by row."""
+    lab, rows, packs = paper.lab, paper.rows(name), [pack.stem for pack in paper.packs]
+    columns = [column for pack in packs for column in (pack, "kept", "error ratio")]
+    yield "| trained on | " + " | ".join([*columns, "leakage", "of the originals"]) + " |"
+    yield "|---" * (len(columns) + 3) + "|"
+    originals = {pack: accuracies(lab, rows[0], pack) for pack in packs}
+    for row in rows:
+        cells = [row.title]
+        for pack in packs:
+            found, best = accuracies(lab, row, pack), originals[pack]
+            kept = [100 * (one - 50) / (other - 50) for one, other in zip(found, best, strict=True)]
+            ratio = [(100 - one) / max(100 - other, 1e-9) for one, other in zip(found, best, strict=True)]
+            cells += [spread(found), f"{spread(kept)} %", spread(ratio)]
+        audit = lab.run(row.leakage) if row.leakage else None
+        cells += [percent(audit and risk(audit, attack)) for attack in ("real_to_released", "real_to_real")]
+        yield "| " + " | ".join(cells) + " |"
+
+
+def curve_audits(paper: Paper, people: str) -> dict[str, Step]:
+    """Figures 3 and 5: the audits of both releases over numbers of people, each imitated by both models."""
+    models = {"MAE": paper.mae(paper.public, 0, **MSE), "FaceMAE": paper.mae(paper.public, 0, **FACEMAE)}
+    places = [model if isinstance(model, str) else paper.lab.place(model) for model in models.values()]
+    imitating = [text for place in places for text in ("--imitation-model", place)]
+    masked = paper.masked(paper.private)
+    return {
+        title: paper.audited(
+            paper.private, paper.released(model, masked), "--identities", people, "--trials", "3", *imitating
+        )
+        for title, model in models.items()
+    }
+
+
+def curves(paper: Paper, people: str) -> Iterator[str]:
+    """Each figure's points as a Markdown table: the mean over draws of people."""
+    yield "| release | attack | attacker | K | people | risk | chance |"
+    yield "|---|---|---|---|---|---|---|"
+    for title, step in curve_audits(paper, people).items():
+        for result in paper.lab.run(step)["results"]:
+            if result["photo"] == "other":
+                attack = result["attack"].replace("_to_", " -> ").replace("_", " ")
+                by = f" by {result['model']}" if result["model"] else ""
+                yield (
+                    f"| {title} | {attack}{by} | {result['attacker']} | {result['k']} | {result['identities']} "
+                    f"| {percent(result)} | {100 * result['chance']:.2f} % |"
+                )
+
+
+def forecast(paper: Paper, steps: Sequence[Step]) -> Iterator[str]:
+    """The commands that are left, each with its time."""
+    total = 0.0
+    for step, seconds in paper.lab.forecast(steps):
+        total += seconds or 0.0
+        time = "unknown" if seconds is None else f"{seconds / 60:.1f} min"
+        yield f"{time:>10}  facemae {shlex.join(paper.lab.command(step))}"
+    yield f"{total / 3600:.1f} h in all"
+
+
+def parsed(arguments: Sequence[str]) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=[*TABLES, "curves"])
+    parser.add_argument("--public", type=Path, required=True, help="people to fit on")
+    parser.add_argument("--private", type=Path, required=True, help="people to release")
+    parser.add_argument("--pairs", type=Path, action="append", required=True)
+    parser.add_argument("--phi", required=True, help="the embedder that teaches FaceMAE")
+    parser.add_argument("--attacker", action="append", required=True)
+    parser.add_argument("--scale", type=Path, required=True)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--faces", type=int, help="of --private, whole people from its start")
+    parser.add_argument("--people", default="100,300,1000,3000,all", help="of the curves")
+    parser.add_argument("--work", type=Path, default=Path("runs/paper"))
+    parser.add_argument("--rates", type=Path)
+    parser.add_argument("--forecast", action="store_true")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Runs, or forecasts."""
+    given = parsed(arguments)
+    given.work.mkdir(parents=True, exist_ok=True)
+    datasets = given.work / "data"
+    datasets.mkdir(exist_ok=True)
+    private = Faces("private", given.private, len(open_source(given.private)))
+    if given.faces:
+        private = subset(given.private, datasets / f"private{given.faces}.rec", lambda number: True, given.faces)
+    halves = [
+        subset(private.place, datasets / f"{private.name}-half{rest}.rec", lambda number, rest=rest: number % 2 == rest)
+        for rest in (0, 1)
+    ]
+    paper = Paper(
+        lab=Lab(given.work, given.rates),
+        scale=Scale.load(given.scale),
+        public=Faces("public", given.public, len(open_source(given.public))),
+        private=private,
+        halves=(halves[0], halves[1]),
+        packs=given.pairs,
+        phi=given.phi,
+        attackers=given.attacker,
+        seeds=range(given.seeds),
+    )
+    if given.forecast:
+        audits = list(curve_audits(paper, given.people).values())
+        rows = [] if given.what == "curves" else paper.rows(given.what)
+        steps = [step for row in rows for step in (*row.utility, *([row.leakage] if row.leakage else []))]
+        lines = forecast(paper, steps or audits)
+    else:
+        lines = curves(paper, given.people) if given.what == "curves" else table(paper, given.what)
+    for line in list(lines):
+        print(line)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

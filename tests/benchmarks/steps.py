@@ -1,0 +1,133 @@
+"""Long experiments as steps: each one facemae command, run once, resumed after a stop, its result and log kept.
+
+A step's place in the work folder tells whether it is done: `NAME.json` is written last, `NAME.log` while it runs.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+RATE = re.compile(r"([0-9.]+) faces/s")
+SELF_RESUMING = {"mask", "reconstruct"}  # --resume begins anew where nothing was begun
+
+
+@dataclass(frozen=True)
+class Step:
+    """`facemae *arguments`, whose output is `name` in the work folder; `after` are the steps it needs.
+
+    `faces` go through `network` at a rate that other steps of the same command and network have too.
+    """
+
+    name: str
+    arguments: tuple[str, ...]
+    after: tuple[Step, ...] = ()
+    faces: int = 0
+    network: str = ""
+    output: bool = True
+
+    @property
+    def rate_key(self) -> str:
+        """Whom it shares its rate with."""
+        return f"{self.arguments[0]} {self.network}"
+
+
+class Lab:
+    """The work folder, and what was done in it."""
+
+    def __init__(self, work: Path, rates: Path | None = None) -> None:
+        self.work = work
+        self._rates = [folder for folder in (work, rates) if folder is not None]
+
+    def place(self, step: Step) -> str:
+        """Where a step's output lies."""
+        return str(self.work / step.name)
+
+    def command(self, step: Step) -> list[str]:
+        """The arguments of facemae, output included."""
+        return [*step.arguments, *(["--out", self.place(step)] if step.output else [])]
+
+    def known(self, step: Step) -> dict[str, Any] | None:
+        """The result of a step that is done."""
+        path = self._kept(step)
+        return json.loads(path.read_text())["result"] if path.is_file() else None
+
+    def run(self, step: Step) -> dict[str, Any]:
+        """The result of a step, which is run, after those it needs, unless it is done. Raises CalledProcessError."""
+        for earlier in step.after:
+            self.run(earlier)
+        done = self.known(step)
+        if done is not None:
+            return done
+        command = [*self.command(step), *self._again(step), "--json"]
+        print("facemae", shlex.join(command), flush=True)
+        log = self._kept(step).with_suffix(".log")
+        log.parent.mkdir(parents=True, exist_ok=True)
+        start = time.monotonic()
+        with open(log, "a") as errors:
+            ran = subprocess.run(
+                [sys.executable, "-m", "facemae_cli", *command], stdout=subprocess.PIPE, stderr=errors, text=True
+            )
+        if ran.returncode not in (0, 3):  # 3: done, but faces were refused
+            print(log.read_text()[-2000:], file=sys.stderr)
+            raise subprocess.CalledProcessError(ran.returncode, command)
+        kept = {"seconds": round(time.monotonic() - start, 1), "key": step.rate_key, "result": json.loads(ran.stdout)}
+        kept["rate"] = self._measured(log, step, kept["seconds"])
+        self._kept(step).write_text(json.dumps(kept, indent=1))
+        return dict(kept["result"])
+
+    def _again(self, step: Step) -> list[str]:
+        """How to go on with what an earlier call left."""
+        place = Path(self.place(step))
+        if not step.output:
+            return []
+        if step.arguments[0] in SELF_RESUMING:
+            return ["--overwrite" if place.exists() else "--resume"]
+        if (place / "checkpoint.safetensors").exists():
+            return ["--resume"]
+        return ["--overwrite"] if place.exists() else []
+
+    def _kept(self, step: Step) -> Path:
+        return self.work / f"{step.name}.json"
+
+    @staticmethod
+    def _measured(log: Path, step: Step, seconds: float) -> float:
+        """Faces a second: the last that the command told, or over all of it where it has several stages."""
+        told = RATE.findall(log.read_text())
+        return float(told[-1]) if told and step.output else step.faces / seconds
+
+    def forecast(self, steps: Iterable[Step]) -> Iterator[tuple[Step, float | None]]:
+        """Each step that is not done, in order, and its seconds by the rates of like ones, if known."""
+        rates: dict[str, float] = {}
+        for folder in self._rates:
+            for path in folder.rglob("*.json"):
+                kept = json.loads(path.read_text())
+                if isinstance(kept, dict) and kept.get("rate"):
+                    rates.setdefault(kept["key"], kept["rate"])
+        for step in _in_order(steps):
+            if self.known(step) is None:
+                rate = rates.get(step.rate_key)
+                yield step, None if rate is None else step.faces / rate
+
+
+def _in_order(steps: Iterable[Step]) -> Iterator[Step]:
+    """Every step after those it needs, each once."""
+    seen: set[str] = set()
+
+    def walk(step: Step) -> Iterator[Step]:
+        if step.name not in seen:
+            seen.add(step.name)
+            for earlier in step.after:
+                yield from walk(earlier)
+            yield step
+
+    for step in steps:
+        yield from walk(step)

@@ -1,0 +1,242 @@
+"""The paper's tables and figures (arXiv 2205.11090, section 4) as steps over any faces, and the curve beyond it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from steps import Lab, Step
+
+from facemae_cli.safe_yaml import load_mapping
+
+RATIOS = (0.30, 0.50, 0.75, 0.85, 0.90)
+BETAS = (0.1, 0.5, 1.0, 10.0)
+MARGINS = (0.3, 0.2, 0.1, 0.0)
+LOSSES: dict[str, dict[str, Any]] = {
+    "MSE": {"loss": "mse"},
+    "IM": {"loss": "irm", "beta": 0.0},
+    "RM": {"loss": "irm", "instance_weight": 0.0},
+    "IM + RM": {"loss": "irm"},
+    "all": {"loss": "mixed"},
+}
+FACEMAE: dict[str, Any] = {"loss": "mixed"}
+MSE = LOSSES["MSE"]
+
+
+@dataclass(frozen=True)
+class Faces:
+    """A dataset that is given: its name in the work folder, its place and how many faces it has."""
+
+    name: str
+    place: Path
+    count: int
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of a table: verified recognisers, one a seed, and an audit of what they learnt from."""
+
+    title: str
+    utility: tuple[Step, ...]
+    leakage: Step | None = None
+
+
+@dataclass(frozen=True)
+class Scale:
+    """What is fitted and trained, and for how long: a YAML file of `scales/`. Recipes override the cards'.
+
+    `init`: whether FaceMAE starts from the plain MAE of the same seed. `given`: models that stand for fitted ones.
+    """
+
+    mae: str
+    recognizer: str
+    fit_mse: Mapping[str, Any] = field(default_factory=dict)
+    fit: Mapping[str, Any] = field(default_factory=dict)
+    train: Mapping[str, Any] = field(default_factory=dict)
+    networks: Sequence[str] = ()
+    init: bool = False
+    given: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, path: Path) -> Scale:
+        """Raises TypeError for a key that is not known."""
+        return cls(**load_mapping(path))
+
+
+@dataclass(frozen=True)
+class Paper:
+    """What the tables are made from. `phi` teaches FaceMAE; `attackers`, other embedders, audit."""
+
+    lab: Lab
+    scale: Scale
+    public: Faces
+    private: Faces
+    halves: tuple[Faces, Faces]
+    packs: Sequence[Path]
+    phi: str
+    attackers: Sequence[str]
+    seeds: Sequence[int]
+
+    def recipe(self, name: str, fields: Mapping[str, Any]) -> str:
+        """A recipe file in the work folder."""
+        path = self.lab.work / "recipes" / f"{name}.yaml"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(yaml.safe_dump(dict(fields)))
+        return str(path)
+
+    def mae(self, faces: Faces, seed: int, **fields: Any) -> Step | str:
+        """An autoencoder fitted on `faces`, or the name of the given one."""
+        plain = fields["loss"] == "mse"
+        if given := self.scale.given.get("mse" if plain else "facemae"):
+            return given
+        name = f"fit/{faces.name}-{_slug(fields)}-s{seed}"
+        after: tuple[Step, ...] = ()
+        base = self.scale.fit_mse if plain else self.scale.fit
+        command = ["fit", "--data", str(faces.place), "--model", self.scale.mae, "--seed", str(seed)]
+        command += ["--recipe", self.recipe(name.replace("/", "-"), {**base, **fields})]
+        if not plain:
+            command += ["--embedder", self.phi]
+            if self.scale.init:
+                shared = {key: value for key, value in fields.items() if key in ("ratio", "strategy")}
+                first = self.mae(faces, seed, **MSE, **shared)
+                assert isinstance(first, Step)
+                command += ["--init", self.lab.place(first)]
+                after = (first,)
+        return Step(name, tuple(command), after, faces.count * base.get("epochs", 1), f"{self.scale.mae} {plain}")
+
+    def masked(self, faces: Faces, ratio: float | None = 0.75, strategy: str = "random", seed: int = 0) -> Step:
+        """Faces masked by a number, under their names, as the paper's experiments are."""
+        share = "" if ratio is None else f"-{100 * ratio:.0f}"
+        command = ["mask", "--in", str(faces.place), "--strategy", strategy, "--seed", str(seed), "--keep-names"]
+        command += [] if ratio is None else ["--ratio", str(ratio)]
+        return Step(f"masked/{faces.name}-{strategy}{share}-s{seed}.rec", tuple(command), (), faces.count)
+
+    def released(self, mae: Step | str, masked: Step) -> Step:
+        """Faces drawn anew."""
+        model = mae if isinstance(mae, str) else self.lab.place(mae)
+        name = (mae if isinstance(mae, str) else mae.name).replace("/", "-")
+        command = ("reconstruct", "--in", self.lab.place(masked), "--model", model)
+        after = (masked,) if isinstance(mae, str) else (masked, mae)
+        folder = f"released/{name}--{Path(masked.name).stem}.rec"
+        return Step(folder, command, after, masked.faces, self.scale.mae)
+
+    def taught(self, data: Step | Faces, seed: int, network: str | None = None) -> Step:
+        """The verification of a recogniser trained on `data`."""
+        network = network or self.scale.recognizer
+        place = self.lab.place(data) if isinstance(data, Step) else str(data.place)
+        count = data.faces if isinstance(data, Step) else data.count
+        slug = f"{network}-{data.name.replace('/', '-').removesuffix('.rec')}-s{seed}"
+        recipe = self.recipe(f"train-{network}", self.scale.train)
+        command = ("train-recognizer", "--data", place, "--model", network, "--recipe", recipe, "--seed", str(seed))
+        after = (data,) if isinstance(data, Step) else ()
+        trained = Step(f"train/{slug}", command, after, count * self.scale.train.get("epochs", 34), network)
+        packs = [text for pack in self.packs for text in ("--pairs", str(pack))]
+        verify = ("verify", "--model", self.lab.place(trained), *packs)
+        return Step(f"verify/{slug}", verify, (trained,), 7701 * len(self.packs), network, output=False)
+
+    def audited(self, original: Faces, data: Step | Faces, *more: str) -> Step:
+        """The leakage of a release of `original`."""
+        place = self.lab.place(data) if isinstance(data, Step) else str(data.place)
+        command = ["leakage", "--original", str(original.place), "--released", place, "--k", "1,2,3,4"]
+        command += [text for attacker in self.attackers for text in ("--attacker", attacker)]
+        command += ["--cache", str(self.lab.work / "cache"), "--allow-phi", *more]
+        name = f"leakage/{data.name.replace('/', '-').removesuffix('.rec')}{'-'.join(more).replace('/', '-')}"
+        after = (data,) if isinstance(data, Step) else ()
+        return Step(name, tuple(command), after, original.count * len(self.attackers), "audit", output=False)
+
+    def row(self, title: str, data: Step | Faces, network: str | None = None, audit: bool = True) -> Row:
+        """Utility over all seeds, and leakage."""
+        utility = tuple(self.taught(data, seed, network) for seed in self.seeds)
+        plain = ("--imitations", "0")
+        return Row(title, utility, self.audited(self.private, data, *plain) if audit else None)
+
+    def facemae(self, title: str, ratio: float = 0.75, fit_ratio: float | None = None, **fields: Any) -> Row:
+        """A release by an autoencoder fitted on `public` with `fields` (FaceMAE's unless they say otherwise)."""
+        fields = {**FACEMAE, **fields}
+        if fit_ratio is not None and fit_ratio != 0.75:
+            fields["ratio"] = fit_ratio
+        return self.row(title, self.released(self.mae(self.public, 0, **fields), self.masked(self.private, ratio)))
+
+    def rows(self, table: str) -> list[Row]:
+        """The lines of a table, the originals always first. Raises KeyError for a table that is not known."""
+        return [self.row("originals", self.private, audit=False), *TABLES[table](self)]
+
+
+def _slug(fields: Mapping[Any, Any]) -> str:
+    return "-".join(f"{key}={value}" for key, value in fields.items()).replace("/", "-").replace("--", "")
+
+
+def _table1(paper: Paper) -> list[Row]:
+    return [
+        paper.row("masked, 75 %", paper.masked(paper.private)),
+        paper.row("parts (FaceCrowd)", paper.masked(paper.private, None, "parts")),
+        paper.facemae("MAE", **MSE),
+        paper.facemae("FaceMAE"),
+    ]
+
+
+def _table2(paper: Paper) -> list[Row]:
+    return [paper.facemae(title, **fields) for title, fields in LOSSES.items()]
+
+
+def _table3(paper: Paper) -> list[Row]:
+    return [paper.facemae(f"{100 * ratio:.0f} %", ratio, ratio) for ratio in RATIOS]
+
+
+def _table8(paper: Paper) -> list[Row]:
+    return [paper.facemae(f"{100 * ratio:.0f} %, fitted at 75 %", ratio) for ratio in RATIOS]
+
+
+def _table4(paper: Paper) -> list[Row]:
+    """Which people fit the model and which are released: two datasets, and two halves of one, each way."""
+    given = (paper.public, paper.private)
+    ways = [given, given[::-1], paper.halves, paper.halves[::-1]]
+    return [
+        paper.row(
+            f"{fitted.name} -> {faces.name}",
+            paper.released(paper.mae(fitted, 0, **FACEMAE), paper.masked(faces)),
+            audit=False,
+        )
+        for fitted, faces in ways
+    ]
+
+
+def _table5(paper: Paper) -> list[Row]:
+    release = paper.released(paper.mae(paper.public, 0, **FACEMAE), paper.masked(paper.private))
+    both = [("originals", paper.private), ("FaceMAE", release)]
+    return [paper.row(f"{net}, {title}", data, net, False) for net in paper.scale.networks for title, data in both]
+
+
+def _table6(paper: Paper) -> list[Row]:
+    return [paper.facemae(f"beta {beta:g}", beta=beta) for beta in BETAS]
+
+
+def _table7(paper: Paper) -> list[Row]:
+    """Other masks: of two seeds, and of eyes or mouth, which the model was fitted with or not."""
+    rows = []
+    plain = paper.mae(paper.public, 0, **FACEMAE)
+    for title, strategy, seed in (("seed 1", "random", 1), ("seed 2", "random", 2)):
+        rows.append(paper.row(title, paper.released(plain, paper.masked(paper.private, 0.75, strategy, seed))))
+    for part in ("eyes", "mouth"):
+        masked = paper.masked(paper.private, 0.75, part)
+        fitted = paper.mae(paper.public, 0, **FACEMAE, strategy=part)
+        rows.append(paper.row(f"{part} hidden at fit and release", paper.released(fitted, masked)))
+        rows.append(paper.row(f"{part} hidden at release only", paper.released(plain, masked)))
+    return rows
+
+
+def _margins(paper: Paper) -> list[Row]:
+    rows = [paper.facemae("MAE", **MSE), paper.facemae("no margin")]
+    return rows + [
+        paper.facemae(f"margin {margin:g}", privacy_margin=margin, instance_weight=0.0, privacy_weight=10.0)
+        for margin in MARGINS
+    ]
+
+
+TABLES = {
+    "table1": _table1, "table2": _table2, "table3": _table3, "table4": _table4, "table5": _table5,
+    "table6": _table6, "table7": _table7, "table8": _table8, "margins": _margins,
+}  # fmt: skip
