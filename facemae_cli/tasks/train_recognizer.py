@@ -17,6 +17,7 @@ from facemae_cli.checkpoint import FILE as CHECKPOINT
 from facemae_cli.checkpoint import HISTORY
 from facemae_cli.data import open_source
 from facemae_cli.data.faces import FaceSource, Refusal, fingerprint, once
+from facemae_cli.data.files import require_outside
 from facemae_cli.data.images import decode_visible
 from facemae_cli.data.packs import open_packs
 from facemae_cli.data.people import names_in, shared_people
@@ -127,6 +128,8 @@ def train_recognizer(
         raise UsageError(f"--export {min(unknown)!r} is not known; say {' or '.join(EXPORTS)}")
     if "onnx" in (export or ()):
         require_onnx()
+    if cache is not None:
+        require_outside(cache, [data], "--cache")
     run = _Run(card_model, chosen, out or Path("runs") / card_model.name, choose_device(device), precision, progress)
     with distributed.process_group(run.device), claim_run(run.folder, _OWN_FILES, data, resume, overwrite):
         return run.train(data, pairs or (), [teacher, init], export or (), cache, resume)

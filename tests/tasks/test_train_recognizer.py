@@ -250,6 +250,7 @@ def test_what_cannot_be_trained_is_one_clear_error(tmp_path: Path, data: Path, m
         (data, {"resume": True}, UsageError, "holds no checkpoint"),
         (data, {"pairs": [data]}, InputError, "holds no pairs.txt"),
         (data, {"validation": 2}, InputError, "too few to draw pairs"),
+        (data, {"cache": data / "cache"}, UsageError, "--cache .*cache is inside the dataset"),
     ]
     for source, options, kind, message in cases:
         with pytest.raises(kind, match=message):
