@@ -210,8 +210,10 @@ def _pack_of(path: Path, data: bytes) -> tuple[list[bytes], NDArray[np.bool_]]:
         if not isinstance(value, list | tuple) or len(value) != 2:
             raise unpickle.Refused(f"it holds a {type(value).__name__}, not (images, issame)")
         images, same = value
-        same = same.tolist() if isinstance(same, np.ndarray) else same
-        if not isinstance(images, list | tuple | np.ndarray) or not isinstance(same, list | tuple):
+        # Of several dimensions, an array of nothing can have any length.
+        same = same.tolist() if isinstance(same, np.ndarray) and same.ndim == 1 else same
+        rows = isinstance(images, np.ndarray) and images.ndim > 0
+        if not (rows or isinstance(images, list | tuple)) or not isinstance(same, list | tuple):
             raise unpickle.Refused("it holds no list of images and list of truth values")
         if not same or len(images) != 2 * len(same):
             raise unpickle.Refused(f"it holds {len(images)} images for {len(same)} pairs")
@@ -231,7 +233,9 @@ def _image_of(value: Any) -> bytes:
 def _truth_of(value: Any) -> bool:
     if isinstance(value, bool | np.bool_ | int | np.integer) and value in (0, 1):
         return bool(value)
-    raise unpickle.Refused(f"a truth value in it is {str(value)[:40]!r}")
+    # Other values may be larger to write than to read.
+    said = repr(value[:40]) if isinstance(value, str | bytes) else f"a {type(value).__name__} other than 0 and 1"
+    raise unpickle.Refused(f"a truth value in it is {said}")
 
 
 def _missing(shown: str, pair: Pair, faces: Sequence[int]) -> Refusal:

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import io
 import pickle
+import re
 import struct
 from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
 
+from facemae_cli.data.names import one_line
+
 _SAFE_KINDS = "biu"  # truth values and whole numbers
+_PLAIN_KIND = re.compile(r"[<>=|]?[A-Za-z?][0-9]{0,4}")
 _CORES = ("numpy.core", "numpy._core")
 
 
@@ -43,12 +47,33 @@ def _load_bytearray(reader: Any) -> None:
     reader.append(reader.read(size))
 
 
+def _text_keys(code: bytes, first: int) -> Callable[[Any], None]:
+    """The opcode `code`, whose keys stand on the stack from `first` on, for keys that are text: to hash a tuple of
+    tuples that are one and the same takes as long as the file likes."""
+    plain: Callable[[Any], None] = pickle._Unpickler.dispatch[code[0]]
+
+    def load_items(reader: Any) -> None:
+        if not all(isinstance(key, str | bytes) for key in reader.stack[first::2]):
+            raise Refused("it holds a dict whose keys are no text")
+        plain(reader)
+
+    return load_items
+
+
+def _refuse_set(reader: Any) -> None:
+    raise Refused("it holds a set, which no pack needs")
+
+
 class _Unpickler(pickle._Unpickler):
     """Python's own reader in Python: the one in C takes as much memory as a file tells it to."""
 
     dispatch: ClassVar[dict[int, Callable[[Any], None]]] = {
         **pickle._Unpickler.dispatch,
         pickle.BYTEARRAY8[0]: _load_bytearray,
+        pickle.SETITEM[0]: _text_keys(pickle.SETITEM, -2),
+        pickle.SETITEMS[0]: _text_keys(pickle.SETITEMS, 0),
+        pickle.DICT[0]: _text_keys(pickle.DICT, 0),
+        **dict.fromkeys(b"".join((pickle.EMPTY_SET, pickle.ADDITEMS, pickle.FROZENSET)), _refuse_set),
     }
 
     def find_class(self, module: str, name: str) -> Any:
@@ -56,8 +81,12 @@ class _Unpickler(pickle._Unpickler):
             if module.startswith(f"{core}."):
                 module = f"numpy.core.{module.removeprefix(core + '.')}"
         if (module, name) not in _KNOWN:
-            raise Refused(f"it asks for {module}.{name}, which no pack needs")
+            raise Refused(f"it asks for {one_line(f'{module}.{name}'[:120])}, which no pack needs")
         return _KNOWN[module, name]
+
+    def get_extension(self, code: int) -> None:
+        """A number in place of a name: what it stands for is looked up in tables of the process."""
+        raise Refused(f"it asks for extension {code}, which no pack needs")
 
     def persistent_load(self, pid: Any) -> Any:
         raise Refused("it refers to objects outside the file")
@@ -84,7 +113,12 @@ class _Kind:
     __slots__ = ("dtype",)
 
     def __init__(self, code: str | bytes, *_: Any) -> None:
-        self.dtype = np.dtype(code.decode("ascii") if isinstance(code, bytes) else code)
+        if not isinstance(code, str | bytes):
+            raise Refused("it holds an array of no plain kind")
+        text = code.decode("ascii") if isinstance(code, bytes) else code
+        if not _PLAIN_KIND.fullmatch(text):  # numpy parses more, and with Python's own compiler
+            raise Refused(f"it holds an array of {one_line(text[:40])}, not of whole numbers")
+        self.dtype = np.dtype(text)
         if self.dtype.kind not in _SAFE_KINDS:
             raise Refused(f"it holds an array of {self.dtype}, not of whole numbers")
 
@@ -126,8 +160,9 @@ def _finished_item(value: Any) -> Any:
 
 def _encode(text: str, encoding: str | bytes = "latin1") -> bytes:
     """How Python 3 writes bytes in the protocols of Python 2."""
-    if encoding not in ("latin1", b"latin1"):
-        raise Refused(f"it asks for the codec {str(encoding)[:40]!r}, which no pack needs")
+    if not isinstance(encoding, str | bytes) or encoding not in ("latin1", b"latin1"):
+        said = repr(str(encoding)[:40]) if isinstance(encoding, str | bytes) else f"in a {type(encoding).__name__}"
+        raise Refused(f"it asks for the codec {said}, which no pack needs")
     return text.encode("latin1")
 
 

@@ -73,7 +73,11 @@ def test_broken_images_are_refused_on_reading(tmp_path):
         (([np.zeros((2, 2), "u1"), B], [True]), "an image in it is a ndarray"),
         (([A, B], ["yes"]), "truth value"),
         (([A, B], [2]), "truth value"),
+        (([A, B], [16**4000]), "truth value in it is a int other than"),
+        (([A, B], [[]]), "truth value in it is a list"),
         (([A, B], 1), "no list"),
+        (([A, B], np.zeros((10**9, 0), "?")), "no list"),
+        ((np.array(7, "u1"), [True]), "no list"),
         ((os.system, [True]), "system"),
     ],
 )
@@ -81,6 +85,14 @@ def test_what_is_no_pack(tmp_path, value, text):
     with pytest.raises(InputError, match=text) as caught:
         open_pack(bin_file(tmp_path, value))
     assert str(tmp_path / "pack.bin") in str(caught.value)
+
+
+def test_a_small_value_that_is_long_to_write_down_is_refused_at_once(tmp_path):
+    doubled: list = []
+    for _ in range(60):
+        doubled = [doubled, doubled]
+    with pytest.raises(InputError, match="truth value in it is a list"):
+        open_pack(bin_file(tmp_path, ([A, B], [doubled])))
 
 
 def test_no_file(tmp_path):

@@ -93,6 +93,24 @@ def test_arrays_of_objects():
         load(pickle.dumps(([np.array([b"x", None], object)], [True])))
 
 
+@pytest.mark.parametrize("use", [b"}h\x09K\x01s", b"}(h\x09K\x01u", b"(h\x09K\x01d", b"\x8f(h\x09\x90", b"(h\x09\x91"])
+def test_keys_that_take_for_ever_to_hash(use: bytes):
+    """A tuple that holds one twice which holds one twice...: 250 bytes, and 2^60 steps to hash it."""
+    tuples = b")q\x09" + b"h\x09h\x09\x86q\x09" * 60
+    with pytest.raises(Refused, match=r"dict whose keys are no text|set"):
+        load(b"\x80\x04" + tuples + use + b".")
+
+
+def test_names_and_kinds_that_are_no_plain_text():
+    with pytest.raises(Refused, match=r"asks for a\\nb\.c, which") as caught:
+        load(b"\x80\x04\x8c\x03a\nb\x8c\x01c\x93.")
+    assert "\n" not in str(caught.value)
+    with pytest.raises(Refused, match="no plain kind"):
+        load(b"cnumpy\ndtype\n(]K\x00K\x01tR.")
+    with pytest.raises(Refused, match="codec in a list"):
+        load(b"c_codecs\nencode\n(Vx\n]tR.")
+
+
 def test_numbers_in_the_file_take_no_memory():
     """A memo slot of 2^32 and byte strings of 2^40: the reader in C would set memory aside for them."""
     assert load(b"\x80\x04Nr\xff\xff\xff\xff.") is None
