@@ -12,6 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from facemae_cli.data.names import one_line
 from facemae_cli.errors import InputError
 
 # Where trainers put a network's state in a checkpoint, and what they wrap around its names.
@@ -28,8 +29,8 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
     """The tensors of a safetensors file. Raises InputError for anything else."""
     try:
         return load_file(path)
-    except (SafetensorError, OSError, ValueError, KeyError) as error:
-        raise InputError(f"{path}: not a safetensors file: {first_line(error)}") from error
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        raise InputError(f"{path}: not a safetensors file: {one_line(first_line(error))}") from error
 
 
 def read_pickled(path: Path) -> dict[str, Tensor]:
@@ -61,7 +62,8 @@ def check_state(network: nn.Module, state: Mapping[str, Tensor], path: Path) -> 
     needed = {key for key in wanted if not key.endswith("num_batches_tracked")}
     for what, keys in (("lacks", needed - state.keys()), ("has unknown", state.keys() - wanted.keys())):
         if keys:
-            raise InputError(f"{path}: {what} {len(keys)} tensors, such as {min(keys)}; is it of this architecture?")
+            said = f"{what} {len(keys)} tensors, such as {one_line(min(keys))}"
+            raise InputError(f"{path}: {said}; is it of this architecture?")
     for key in wanted.keys() & state.keys():
         if wanted[key].shape != state[key].shape:
             given, right = tuple(state[key].shape), tuple(wanted[key].shape)

@@ -132,3 +132,15 @@ def test_any_other_name_shape_or_type_is_refused(change: dict[str, Tensor | None
     state = {key: value for key, value in (given() | change).items() if value is not None}
     with pytest.raises(InputError, match=named):
         check_state(network(), state, Path("w"))
+
+
+def test_a_header_that_torch_cannot_follow(tmp_path: Path) -> None:
+    header = b'{"a": {"dtype": "F32", "shape": [0, 18446744073709551612], "data_offsets": [0, 0]}}'
+    (tmp_path / "w.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
+    assert "not a safetensors file" in refusal(tmp_path / "w.safetensors")
+
+
+def test_a_tensor_whose_name_has_two_lines(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"has unknown 1 tensors, such as a\\nb; ") as caught:
+        check_state(nn.Identity(), {"a\nb": torch.zeros(1)}, tmp_path)
+    assert len(str(caught.value).splitlines()) == 1
