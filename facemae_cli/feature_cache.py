@@ -72,8 +72,9 @@ def load(path: Path, shape: tuple[int, int], progress: Progress) -> Kept | None:
         found = unpack(path.read_bytes())
         features, valid, resized = found["features"], found["valid"], found["resized"]
         whole = found["sha256"].tobytes() == _checksum(features, valid, resized)
-        if whole and (features.shape, features.dtype, valid.shape) == (shape, np.float32, shape[:1]):
-            return features, valid.astype(np.bool_), int(resized[0])
+        forms = [(array.shape, array.dtype) for array in (features, valid, resized)]
+        if whole and forms == [(shape, np.float32), (shape[:1], np.bool_), ((1,), np.int64)]:
+            return features, valid, int(resized[0])
     except (OSError, SafetensorError, KeyError, ValueError, TypeError, IndexError):
         pass
     progress.notice(f"{path} is damaged or cannot be read: the faces are embedded anew")

@@ -87,3 +87,22 @@ def test_a_cache_where_no_folder_can_be(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="file"):
         run(memory_source(1, 1, 16), small(), cache=tmp_path / "file" / "cache", model_digest="m")
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"resized": np.array([1j], np.complex64)},
+        {"resized": np.zeros((1, 1), np.int64)},
+        {"valid": np.array([1.0, 0.5], np.float32)},
+    ],
+)
+def test_numbers_of_another_kind_are_not_taken(tmp_path: Path, odd: dict[str, Any], recwarn: Any) -> None:
+    tensors = {"features": np.zeros((2, 3), np.float32), "valid": np.ones(2, bool), "resized": np.zeros(1, np.int64)}
+    tensors |= odd
+    tensors["sha256"] = np.frombuffer(feature_cache._checksum(*tensors.values()), np.uint8)
+    (tmp_path / "a.safetensors").write_bytes(feature_cache.pack(tensors))
+    notices = Notices()
+    assert feature_cache.load(tmp_path / "a.safetensors", (2, 3), notices) is None
+    assert ["is damaged" in line for line in notices.lines] == [True]
+    assert not recwarn.list
