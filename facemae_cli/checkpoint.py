@@ -16,10 +16,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from facemae_cli.data.names import one_line
 from facemae_cli.errors import InputError, OutputError, UsageError
+from facemae_cli.networks.weights import first_line
 
 FILE = "checkpoint.safetensors"
 HISTORY = "history.jsonl"
+# What a damaged file may raise on its way into a network and an optimizer.
+_DAMAGE = (KeyError, ValueError, TypeError, IndexError, AttributeError, RuntimeError, RecursionError, OverflowError)
 
 
 @dataclass(frozen=True)
@@ -65,11 +69,18 @@ class Checkpoint:
                 metadata = file.metadata() or {}
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             found, state = json.loads(metadata["settings"]), json.loads(metadata["state"])
-        except (SafetensorError, OSError, KeyError, ValueError) as error:
-            raise InputError(f"{path}: not a checkpoint of a run ({error}); start again with --overwrite") from None
+            if not isinstance(found, dict) or not isinstance(state, dict) or not _are_lines(state.get("history", [])):
+                raise ValueError("its settings, counters or history are of another form")
+        except (SafetensorError, OSError, *_DAMAGE) as error:
+            raise InputError(
+                f"{path}: not a checkpoint of a run ({_shown(error)}); start again with --overwrite"
+            ) from None
         _compare(path, found, settings)
-        network.load_state_dict(_part(tensors, "network."), strict=True)
-        _put_moments(optimizer, tensors)
+        try:
+            network.load_state_dict(_part(tensors, "network."), strict=True)
+            _put_moments(optimizer, tensors)
+        except _DAMAGE as error:
+            raise InputError(f"{path}: not of this network ({_shown(error)}); start again with --overwrite") from None
         write_history(folder / HISTORY, state.get("history", []))
         return cls(found, state, _part(tensors, "objective."))
 
@@ -81,12 +92,21 @@ def write_history(path: Path, history: list[dict[str, Any]]) -> None:
     temporary.replace(path)
 
 
+def _are_lines(history: Any) -> bool:
+    return isinstance(history, list) and all(isinstance(line, dict) for line in history)
+
+
+def _shown(error: BaseException) -> str:
+    """What a library says of a file, which may quote it, on one line."""
+    return one_line(first_line(error))
+
+
 def _compare(path: Path, found: dict[str, Any], wanted: dict[str, Any]) -> None:
     wanted = json.loads(json.dumps(wanted))  # tuples and the like as JSON has them
     for name in sorted(found.keys() | wanted.keys()):
         if found.get(name) != wanted.get(name):
             raise UsageError(
-                f"{path}: made with {name} {found.get(name)!r}, this run says {wanted.get(name)!r}; "
+                f"{path}: made with {one_line(name)} {found.get(name)!r}, this run says {wanted.get(name)!r}; "
                 "say the same to --resume, or start again with --overwrite"
             )
 
@@ -102,8 +122,14 @@ def _moments(optimizer: torch.optim.Optimizer) -> dict[int, dict[str, Tensor]]:
 def _put_moments(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
     state: dict[int, dict[str, Tensor]] = {}
     for name, value in _part(tensors, "optimizer.").items():
-        number, moment = name.split(".", 1)
-        state.setdefault(int(number), {})[moment] = value
+        place, moment = name.split(".", 1)
+        state.setdefault(int(place), {})[moment] = value
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    for number, moments in state.items():
+        if any(value.dim() and value.shape != parameters[number].shape for value in moments.values()):
+            raise ValueError(f"moments of another shape than parameter {number}")
+    if len({frozenset(moments) for moments in state.values()}) > 1:
+        raise ValueError("moments of some parameters are missing")
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
 
 
