@@ -121,23 +121,24 @@ def reconstruct(
     runner = Runner(network, chosen, choose_precision(precision, chosen), 1)
     with sharing.joined(chosen.type):
         runner.batch_size = sharing.told(choose_batch_size(batch_size, runner, network.example()))
-        job = _Job(source, found, reader, network, runner, writer, _plan(source, found, runner, writer, color))
+        plan = _plan(source, found, runner, writer, color)
+        job = _Job(source, found, reader, network, runner, writer, plan, PREVIEWED if preview is not None else 0)
         placed: dict[str, Any] = {"overwrite": overwrite, "resume": resume, "inputs": (Path(input),)}
         with sharing.on_first(lambda: open_output(Path(out), plan=job.plan, **placed)) as output:
             job.run(output, workers or cores(), progress)
             result = sharing.told(job.result(output, Path(out)) if output else None)
             assert result is not None
+            if preview is not None and job.shown:
+                write_whole(preview, encode_png(sheets.contact_sheet(job.shown, ["masked", "released"])))
             if output:
                 output.finish(_manifest(result, read_manifest(source.path)))
         sharing.told(None)  # the release is whole before any rank says so
-    if preview is not None and job.shown:
-        write_whole(preview, encode_png(sheets.contact_sheet(job.shown, ["masked", "released"])))
     return result
 
 
 @dataclass
 class _Job:
-    """One run: what reads, computes and writes, and the faces kept for the preview."""
+    """One run: what reads, computes and writes; and what the preview shows, of the first `previewed` faces."""
 
     source: FaceSource
     model: Model
@@ -146,6 +147,7 @@ class _Job:
     runner: Runner
     writer: ReleasedWriter
     plan: dict[str, Any]
+    previewed: int
     shown: list[list[Any]] = field(default_factory=list)
 
     def run(self, output: Output | None, workers: int, progress: Progress) -> None:
@@ -153,12 +155,17 @@ class _Job:
         unit = int(self.plan["unit"])
         start = min(sharing.told(output.units_done if output else 0) * unit, len(self.source))
         progress.start("reconstruct", len(self.source), done=start)
-        units = [range(at, min(at + unit, len(self.source))) for at in range(start, len(self.source), unit)]
+        # What an interrupted run has done is done again where the preview shows it.
+        begins = [*range(0, min(start, self.previewed), unit), *range(start, len(self.source), unit)]
+        units = [range(at, min(at + unit, len(self.source))) for at in begins]
         with closing(sharing.shared(units, partial(self._released, workers))) as released:
             for faces, halvings in released:
                 assert output is not None
-                self._write(output, faces, halvings)
-                progress.advance(len(faces))
+                pictures = [[face.masked, face.image] for face in faces if face.image is not None]
+                self.shown += pictures[: SHOWN - len(self.shown)]
+                if faces[0].index >= start:
+                    self._write(output, faces, halvings)
+                    progress.advance(len(faces))
 
     def _released(self, workers: int, units: Sequence[range]) -> Generator[tuple[list[ReleasedFace], int], None, None]:
         """The faces of each unit, and how often the batch was halved for it."""
@@ -172,7 +179,7 @@ class _Job:
 
     def _encoded(self, face: ReleasedFace) -> ReleasedFace:
         encoded = self.writer.encode(face)
-        return encoded if face.index < PREVIEWED else replace(encoded, masked=None, image=None)
+        return encoded if face.index < self.previewed else replace(encoded, masked=None, image=None)
 
     def _write(self, output: Output, faces: Sequence[ReleasedFace], halvings: int) -> None:
         refused: list[Refusal] = []
@@ -183,8 +190,6 @@ class _Job:
                     raise face.error
                 output.write(self.source.name(face.index), face.encoded)
                 counts.update(out=1, hidden=face.hidden)
-                if face.image is not None and len(self.shown) < SHOWN:
-                    self.shown.append([face.masked, face.image])
             except FaceError as error:
                 refused.append(Refusal(self.source.where(face.index), error.reason, error.detail))
         output.commit(refused, counts)

@@ -172,6 +172,38 @@ def test_the_preview_shows_masked_and_released_faces(tmp_path: Path, masked: Pat
     assert sheet.shape[1] > 256
 
 
+def test_the_preview_of_a_resumed_run_is_that_of_an_unbroken_one(
+    tmp_path: Path, masked: Path, model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped in its second unit, then again when all but the last step was done."""
+    from facemae_cli.data import outputs
+
+    options = {"batch_size": "1", "preview": tmp_path / "sheet.png"}
+    release(masked, tmp_path / "whole", model, **options)
+    sheet = (tmp_path / "sheet.png").read_bytes()
+    real, written = outputs.Output.write, []
+
+    def fail(*arguments: object) -> None:
+        written.append(arguments)
+        if len(written) == 6:
+            raise KeyboardInterrupt
+        real(*arguments)  # type: ignore[arg-type]
+
+    def fail_at_once(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    for place, name, how in ((outputs.Output, "write", fail), (outputs, "_put_in_place", fail_at_once)):
+        (tmp_path / "sheet.png").unlink(missing_ok=True)
+        with monkeypatch.context() as patch:
+            patch.setattr(place, name, how)
+            with pytest.raises(KeyboardInterrupt):
+                release(masked, tmp_path / "out", model, resume=True, **options)
+    (tmp_path / "sheet.png").unlink()
+    assert release(masked, tmp_path / "out", model, resume=True, **options).faces == 10
+    assert (tmp_path / "sheet.png").read_bytes() == sheet
+    assert files(tmp_path / "out") == files(tmp_path / "whole")
+
+
 def test_a_killed_run_goes_on_to_the_same_bytes(tmp_path: Path, masked: Path, model: str) -> None:
     """Killed as by `kill -9` in the middle of the second unit, twice, then resumed."""
     script = (
