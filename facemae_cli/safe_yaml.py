@@ -12,18 +12,39 @@ import yaml
 from facemae_cli.errors import InputError
 
 MAX_BYTES = 2**16
+MAX_NODES = 4096
+MAX_DEPTH = 32  # of lists and mappings in each other
+MAX_DIGITS = 80  # of a whole number; a sha256 that somebody forgot to quote may look like one
 _TAG = "tag:yaml.org,2002:"
 _PLAIN = [_TAG + kind for kind in ("null", "bool", "int", "float", "str", "seq", "map")]
 
 
 class _Loader(yaml.SafeLoader):
-    """SafeLoader without aliases, whose expansion can outgrow memory, and without repeated keys."""
+    """SafeLoader without aliases, whose expansion can outgrow memory, without tags, which name kinds that a value may
+    not be of, without repeated keys, and for no more values than are read in a moment."""
+
+    nodes = depth = 0
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):
-            event = self.peek_event()
+        event = self.peek_event()
+        if isinstance(event, yaml.AliasEvent):
             raise yaml.MarkedYAMLError(None, None, "aliases are not taken here", event.start_mark)
-        return super().compose_node(parent, index)
+        if getattr(event, "tag", None) is not None:
+            raise yaml.MarkedYAMLError(None, None, f"the tag {event.tag!r} is not taken here", event.start_mark)
+        self.nodes += 1
+        if self.nodes > MAX_NODES:
+            raise yaml.MarkedYAMLError(None, None, f"more than {MAX_NODES} keys and values", event.start_mark)
+        self.depth += 1
+        if self.depth > MAX_DEPTH:
+            raise yaml.MarkedYAMLError(None, None, f"lists and mappings over {MAX_DEPTH} deep", event.start_mark)
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
+
+    def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
+        if len(node.value) > MAX_DIGITS:
+            raise yaml.MarkedYAMLError(None, None, f"a number of over {MAX_DIGITS} digits", node.start_mark)
+        return super().construct_yaml_int(node)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[str] = set()
@@ -37,7 +58,8 @@ class _Loader(yaml.SafeLoader):
 
 
 _Loader.yaml_constructors = {tag: _Loader.yaml_constructors[tag] for tag in _PLAIN} | {
-    None: _Loader.yaml_constructors[None]  # says which tag is not taken
+    f"{_TAG}int": _Loader.construct_yaml_int,
+    None: _Loader.yaml_constructors[None],  # says which tag is not taken
 }
 _Loader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in resolvers if tag in _PLAIN]  # a date stays text
