@@ -12,6 +12,7 @@ from facemae_cli.data.scan import FOREIGN_SUFFIXES, IMAGE_SUFFIXES, PASSED_OVER
 from facemae_cli.errors import FaceError
 
 MAX_NAME_BYTES = 255  # of one folder's or file's name, on all file systems in use
+MAX_DEPTH = 32  # folders in one another; what copies and removes trees gives up at a thousand or fewer
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _SEPARATORS = {os.sep, os.altsep or os.sep}
 
@@ -44,10 +45,12 @@ def check_file_name(name: Name) -> None:
     """What holds beyond `check_face_name` for a face that becomes a file, so that FolderSource reads it back.
 
     Raises FaceError `bad-name` for control characters (a newline and a tab are let through), hidden names, names of
-    our own files, a folder that looks like an image, and a component of more than 255 bytes.
+    our own files, a folder that looks like an image, a component of more than 255 bytes, and more than 32 folders in one another.
     """
     check_face_name(name)
     parts = _parts(name)
+    if len(parts) - 1 > MAX_DEPTH:
+        _refuse("/".join(parts), f"{len(parts) - 1} folders in one another, at most {MAX_DEPTH}")
     for part in parts:
         if _CONTROL.search(part):
             _refuse(part, "it holds a control character")

@@ -67,9 +67,8 @@ class TrainRecognizerResult:
 
     def summary(self) -> list[tuple[str, str]]:
         """The result for a person."""
-        rows = [
-            ("trained on", f"{self.faces} faces of {self.classes} people, {self.epochs} epochs, {self.steps} steps")
-        ]
+        people = f" of {self.classes} people" if self.classes else ""
+        rows = [("trained on", f"{self.faces} faces{people}, {self.epochs} epochs, {self.steps} steps")]
         if self.unlabelled:
             rows.append(("unlabelled", f"{self.unlabelled} faces, which taught no class"))
         if self.held_out:

@@ -25,6 +25,7 @@ GOOD = [
     Name("a", "tab\t.jpg"),
     Name("-rf", "--out.jpg"),
     Name("a", "x" * 255),
+    Name("/".join("a" * 32), "1"),
 ]
 NOWHERE = [
     Name("..", "1"),
@@ -55,6 +56,7 @@ NO_FILE = [
     Name("x.GIF", "1"),
     Name("a", "x" * 256),
     Name("é" * 128, "1"),
+    Name("/".join("a" * 33), "1"),
 ]
 
 

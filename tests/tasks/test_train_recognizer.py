@@ -154,6 +154,7 @@ def test_a_teacher_is_followed_with_and_without_labels_and_is_an_ancestor(
         if folder.is_dir():
             folder.rmdir()
     result = run(data, tmp_path / "alone", model, teacher=teacher, margin="none", epochs=8)
+    assert result.summary()[0] == ("trained on", f"{result.faces} faces, 8 epochs, {result.steps} steps")
     lines = history(tmp_path / "alone")
     assert lines[-1]["teacher"] < lines[0]["teacher"] - 0.05
     assert "margin" not in lines[0]
