@@ -159,10 +159,12 @@ def operations(work: Work) -> float:
     return float(counter.get_total_flops())
 
 
-def work_floor(work: Work, rounds: int, device: str, precision: str) -> Floor:
-    """The floor of `rounds` times the operations of `work`."""
+def work_floor(work: Work, times: int, device: str, precision: str, what: str = "step") -> Floor:
+    """The floor of a round that does `work`, one `what`, so many times."""
     count, rate = operations(work), product_rate(device, precision)
-    return Floor(rounds * count / rate, f"{count / 1e9:.1f} G operations a batch at {rate / 1e9:.0f} G/s ({precision})")
+    return Floor(
+        times * count / rate, f"{count / 1e9:.2f} G operations a {what} at {rate / 1e9:,.0f} G/s ({precision})"
+    )
 
 
 def as_the_system_does() -> None:
