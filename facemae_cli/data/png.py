@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from facemae_cli.data.headers import (
     PNG_MAGIC,
@@ -22,6 +22,8 @@ GREY, RGB, PALETTE, GREY_ALPHA, RGBA = 0, 2, 3, 4, 6  # colour types
 
 _CHANNELS = {GREY: 1, RGB: 3, PALETTE: 3, GREY_ALPHA: 2, RGBA: 4}
 _DEPTHS = {GREY: (1, 2, 4, 8, 16), RGB: (8, 16), PALETTE: (1, 2, 4, 8), GREY_ALPHA: (8, 16), RGBA: (8, 16)}
+_BITS = {**_CHANNELS, PALETTE: 1}  # times the depth: bits a pixel
+_UNSEEN = 2**18  # bytes of packed pixels not looked into: they unpack to 258 MiB at most, in less than a second
 _ONCE = {b"IHDR", b"PLTE", b"tRNS", b"IEND"}
 
 
@@ -51,6 +53,7 @@ def parse(data: bytes, limits: Limits) -> tuple[ImageInfo, bytes]:
     if keyed and color != PALETTE and depth != 8:
         kind_text = f"a {depth}-bit PNG with a transparent colour"
         raise FaceError("unsupported-format", f"{kind_text} is not read: save it as RGBA")
+    _check_unpacked(kept, height * (width * _BITS[color] * depth // 8 + 2))
     has_alpha = keyed or color in (GREY_ALPHA, RGBA)
     info = make_info("png", (width, height), _CHANNELS[color] + keyed, has_alpha, depth, orientation)
     return info, data if sum(map(len, kept)) == len(data) else b"".join(kept)
@@ -86,6 +89,25 @@ def _header(kind: bytes, body: bytes, limits: Limits) -> tuple[int, int, int, in
         corrupt("PNG", f"its header is {body[8:].hex(' ')}")
     check_size("PNG", width, height, limits)
     return width, height, depth, color
+
+
+def _check_unpacked(chunks: Sequence[bytes], size: int) -> None:
+    """Raises FaceError `corrupt` where the picture unpacks to over twice the `size` of its lines: a decoder would
+    unpack all of it, of a few megabytes minutes long. Twice, since interlaced lines are more and shorter."""
+    packed = [memoryview(chunk)[8:-4] for chunk in chunks if chunk[4:8] == b"IDAT"]
+    if sum(map(len, packed)) <= _UNSEEN:
+        return
+    reader, left = zlib.decompressobj(), 2 * size + 2**16
+    for part in packed:
+        rest: bytes | memoryview = part
+        while rest and not reader.eof:
+            try:
+                left -= len(reader.decompress(rest, 2**20))
+            except zlib.error:
+                return  # the decoder will say so
+            if left < 0:
+                corrupt("PNG", "it unpacks to more than its pixels")
+            rest = reader.unconsumed_tail
 
 
 def _holds_pixels(kind: bytes, color: int) -> bool:

@@ -63,6 +63,7 @@ def reason(data: bytes, read: Callable[[bytes], object] = probe) -> str:
     return caught.value.reason
 
 
+ADAM7 = [(0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1)]
 SMALL = raw_png(samples(3, 8), 8, 2)
 
 
@@ -151,10 +152,31 @@ def test_a_stray_palette_or_transparency_is_ignored_where_it_does_not_count() ->
 
 def test_interlaced() -> None:
     color = samples(3, 8, 8, 8)
-    passes = [(0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1)]
-    parts = [color[top::down, left::right] for top, left, down, right in passes]
+    parts = [color[top::down, left::right] for top, left, down, right in ADAM7]
     rows = b"".join(packed(part.reshape(part.shape[0], -1), 8) for part in parts)
     assert np.array_equal(decode(png(header(8, 8, 8, 2, 1), (b"IDAT", zlib.compress(rows)))), color)
+
+
+def test_a_picture_that_unpacks_to_more_than_its_pixels_is_corrupt() -> None:
+    """A megabyte that unpacks to a gigabyte takes a decoder seconds, and 64 of them minutes; its header is innocent."""
+    zeros = zlib.compressobj(9)
+    first, again = (zeros.compress(bytes(2**20)) + zeros.flush(zlib.Z_FULL_FLUSH) for _ in range(2))
+    bomb, head = first + 300 * again, header(28, 28, 8, 2)
+    pieces = [(b"IDAT", bomb[at : at + 5000]) for at in range(0, len(bomb), 5000)]
+    for chunks in ([(b"IDAT", bomb)], pieces):
+        with pytest.raises(FaceError, match="broken PNG: it unpacks to more than its pixels"):
+            probe(png(head, *chunks))
+    assert reason(png(head, (b"IDAT", bytes(2**19))), decode) == "corrupt"  # does not unpack at all
+
+
+@pytest.mark.parametrize("interlace", [0, 1])
+def test_a_large_picture_that_hardly_packs_is_as_good_as_a_small_one(interlace: int) -> None:
+    noise = samples(3, 8, 331, 417)
+    parts = [noise[top::down, left::right] for top, left, down, right in ADAM7] if interlace else [noise]
+    rows = b"".join(packed(part.reshape(part.shape[0], -1), 8) for part in parts)
+    data = png(header(417, 331, 8, 2, interlace), (b"IDAT", zlib.compress(rows)))
+    assert len(data) > 2**18
+    assert np.array_equal(decode(data), noise)
 
 
 def test_metadata_never_reaches_the_codec(capfd: pytest.CaptureFixture[str]) -> None:
