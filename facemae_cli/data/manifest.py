@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
+import stat
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -132,7 +134,10 @@ def read_manifest(dataset: Path) -> Manifest | None:
         beside = path.with_name("train.facemae.json")
         path = beside if beside.is_file() else path
     try:
-        with path.open("rb") as file:
+        # Non-blocking, so that a named pipe cannot hang the program.
+        with open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise InputError(f"{path}: a pipe or a device, so not ours; remove it to read the dataset without it")
             text = file.read(MAX_BYTES + 1)
     except (FileNotFoundError, NotADirectoryError):
         return None

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -110,6 +111,15 @@ def test_a_broken_one_is_one_line(tmp_path: Path, text: bytes, said: str) -> Non
     (tmp_path / "facemae.json").write_bytes(text)
     with pytest.raises(InputError, match=rf"^[^\n]*facemae\.json: [^\n]*{said}[^\n]*$"):
         read_manifest(tmp_path)
+
+
+def test_what_is_no_file_is_told_and_does_not_hang(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "facemae.json")
+    with pytest.raises(InputError, match=r"facemae\.json: a pipe or a device, so not ours"):
+        read_manifest(tmp_path)
+    (tmp_path / "x.facemae.json").mkdir()
+    with pytest.raises(InputError, match=r"x\.facemae\.json: "):
+        read_manifest(tmp_path / "x.rec")
 
 
 @given(
