@@ -100,15 +100,17 @@ def corrupt(kind: str, problem: str) -> NoReturn:
     raise FaceError("corrupt", f"broken {kind}: {problem}")
 
 
-def check_size(kind: str, width: int, height: int, limits: Limits) -> None:
-    """Raises FaceError `corrupt` for a size without pixels, `too-large` for one over the limit."""
+def check_size(kind: str, width: int, height: int, limits: Limits, cost: int = 1) -> None:
+    """Raises FaceError `corrupt` for a size without pixels, `too-large` for one over the limit.
+
+    `cost`: how many times the memory and time of a plain picture of 8 bits it takes to decode.
+    """
     if width < 1 or height < 1:
         corrupt(kind, f"its size is {width}x{height}")
-    if width * height > limits.max_pixels:
-        raise FaceError(
-            "too-large",
-            f"{width}x{height} is over the limit of {limits.max_pixels} pixels: resize it, or allow it by --max-pixels",
-        )
+    if width * height * cost > limits.max_pixels:
+        times = f", counted {cost} times for what it takes to decode" if cost > 1 else ""
+        limit = f"over the limit of {limits.max_pixels} pixels{times}"
+        raise FaceError("too-large", f"{width}x{height} is {limit}: resize it, or allow it by --max-pixels")
 
 
 def make_info(

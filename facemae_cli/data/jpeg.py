@@ -9,6 +9,7 @@ from facemae_cli.data.headers import ImageInfo, Limits, check_size, corrupt, exi
 from facemae_cli.errors import FaceError
 
 MAX_SCANS = 500  # of a progressive JPEG: real ones have about ten, and each one costs a pass over the image
+MAX_PASSES = 16  # over the largest image that is read; a smaller one may take more of them
 
 _MARKER = re.compile(rb"\xff[^\x00\xff]")  # a marker where one is due: 00 is no marker, FF is padding
 _SCAN_END = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # inside a scan, FF00 is data and D0 to D7 only restart it
@@ -19,7 +20,8 @@ _BARE = {0x01, *range(0xD0, 0xD8)}  # markers without a length
 
 
 def parse(data: bytes, limits: Limits) -> tuple[ImageInfo, bytes]:
-    """Header of the JPEG, and its bytes without those between segments, of which libjpeg would print a warning.
+    """Header of the JPEG, and its bytes without those between segments, of which libjpeg would print a warning, and
+    without Exif, of which Pillow would.
 
     The walk goes on to the end marker (an Exif thumbnail holds one of its own, so it cannot be searched); what comes
     after it is ignored. Raises FaceError: `truncated`, `corrupt`, `too-large`, `unsupported-format`.
@@ -38,15 +40,19 @@ def parse(data: bytes, limits: Limits) -> tuple[ImageInfo, bytes]:
         position = _segment_end(data, code, start)
         if code in _FRAMES:
             frame = _frame(data[body + 2 : position], code, frame is not None, limits)
-        elif code == _APP1 and not orientation and data.startswith(b"Exif\0\0", body + 2):
-            orientation = exif_orientation(data[body + 8 : position])
+        elif code == _APP1:
+            if not orientation and data.startswith(b"Exif\0\0", body + 2):
+                orientation = exif_orientation(data[body + 8 : position])
+            pieces.append(data[kept:start])
+            kept = position
         elif code == _SOS:
             scans += 1
             position = _find(_SCAN_END, data, position)
     if frame is None or not scans:
         corrupt("JPEG", "it has no picture before its end marker")
-    if scans > MAX_SCANS:
-        raise FaceError("too-large", f"{scans} scans are over the limit of {MAX_SCANS}: save it again as baseline JPEG")
+    most = min(MAX_SCANS, MAX_PASSES * limits.max_pixels // (frame[0] * frame[1]))
+    if scans > most:
+        raise FaceError("too-large", f"{scans} scans are over the limit of {most}: save it again as baseline JPEG")
     info = make_info("jpeg", frame[:2], frame[2], False, 8, orientation or 1)
     return info, b"".join([*pieces, data[kept:]]) if pieces else data
 

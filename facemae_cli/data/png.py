@@ -87,7 +87,7 @@ def _header(kind: bytes, body: bytes, limits: Limits) -> tuple[int, int, int, in
     width, height, depth, color, packing, filtering, interlace = struct.unpack(">IIBBBBB", body)
     if depth not in _DEPTHS.get(color, ()) or packing or filtering or interlace > 1:
         corrupt("PNG", f"its header is {body[8:].hex(' ')}")
-    check_size("PNG", width, height, limits)
+    check_size("PNG", width, height, limits, cost=2 if depth == 16 else 1)
     return width, height, depth, color
 
 

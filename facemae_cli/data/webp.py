@@ -12,7 +12,7 @@ def parse(data: bytes, limits: Limits) -> ImageInfo:
     size = len(data)
     if size < 30 or int.from_bytes(data[4:8], "little") + 8 > size:
         truncated("WebP", size, "the end its header states")
-    kind, alpha, orientation = data[12:16], False, 1
+    kind, alpha, orientation, cost = data[12:16], False, 1, 1
     if kind == b"VP8 " and data[23:26] == b"\x9d\x01\x2a":
         width, height = (value & 0x3FFF for value in struct.unpack_from("<HH", data, 26))
     elif kind == b"VP8L" and data[20] == 0x2F:
@@ -23,9 +23,10 @@ def parse(data: bytes, limits: Limits) -> ImageInfo:
         height = int.from_bytes(data[27:30], "little") + 1
         alpha = bool(data[20] & 0x10)
         orientation = _orientation(data)
+        cost = 2 if data[20] & 0x02 else 1  # an animation is put together on canvases of its own
     else:
         corrupt("WebP", f"its first chunk is {kind!r}")
-    check_size("WebP", width, height, limits)
+    check_size("WebP", width, height, limits, cost)
     return make_info("webp", (width, height), 4 if alpha else 3, alpha, 8, orientation)
 
 

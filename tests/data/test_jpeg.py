@@ -148,6 +148,24 @@ def test_a_jpeg_of_endless_scans_is_refused() -> None:
     assert reason(data[:start] + data[start:-2] * 500 + data[-2:]) == "too-large"
 
 
+def test_of_the_largest_picture_fewer_scans_are_read() -> None:
+    data = jpeg(progressive=True)
+    start = data.rfind(b"\xff\xda")
+    longer = data[:-2] + data[start:-2] * 14 + data[-2:]
+    assert probe(data, Limits(24 * 40)) == probe(longer, Limits(24 * 40 * 2))
+    with pytest.raises(FaceError, match=r"scans are over the limit of 16: ") as caught:
+        probe(longer, Limits(24 * 40))
+    assert caught.value.reason == "too-large"
+
+
+@pytest.mark.filterwarnings("error")
+def test_broken_exif_of_a_cmyk_jpeg_warns_nobody() -> None:
+    buffer = io.BytesIO()
+    Image.fromarray(picture()).convert("CMYK").save(buffer, "JPEG")
+    broken = b"\xff\xe1\x00\x16Exif\0\0II*\0\x08\0\0\0\x20\0\x12\x01"
+    assert np.array_equal(decode(with_segment(buffer.getvalue(), broken)), decode(buffer.getvalue()))
+
+
 def test_grey_becomes_rgb() -> None:
     data = jpeg(picture()[:, :, 1])
     assert probe(data).channels == 1

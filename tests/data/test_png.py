@@ -213,6 +213,8 @@ def test_size_is_checked_before_decoding(monkeypatch: pytest.MonkeyPatch) -> Non
     with pytest.raises(FaceError, match="40000x40000 is over the limit of 16777216 pixels") as caught:
         decode(data)
     assert caught.value.reason == "too-large"
+    with pytest.raises(FaceError, match="3000x3000 is over the limit of 16777216 pixels, counted 2 times"):
+        decode(png(header(3000, 3000, 16, 6), (b"IDAT", zlib.compress(bytes(99)))))
 
 
 @pytest.mark.parametrize(

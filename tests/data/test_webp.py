@@ -98,6 +98,16 @@ def test_a_size_over_the_limit_is_refused_by_its_header() -> None:
     assert reason(bytes(data)) == "too-large"
 
 
+def test_an_animation_costs_twice_its_size() -> None:
+    buffer, image = io.BytesIO(), Image.fromarray(picture())
+    image.save(buffer, "WEBP", save_all=True, append_images=[Image.fromarray(255 - picture())])
+    data = bytearray(buffer.getvalue())
+    data[24:30] = struct.pack("<I", 2895)[:3] * 2
+    assert probe(bytes(data)).width == 2896
+    data[24:30] = struct.pack("<I", 2896)[:3] * 2
+    assert reason(bytes(data)) == "too-large"
+
+
 def test_an_unknown_first_chunk_is_corrupt() -> None:
     data = webp(picture(), lossless=True)
     assert reason(data[:12] + b"JUNK" + data[16:]) == "corrupt"
