@@ -33,7 +33,7 @@ from facemae_cli.inference import Recogniser
 from facemae_cli.zoo import resolve
 
 BATCH = 32  # of the plain loops on a CPU; 256 on a GPU
-AGREEMENT = {"fp32": 1e-3, "bf16": 5e-2}  # of a feature's length
+AGREEMENT = {"fp32": 1e-3, "tf32": 2e-2, "bf16": 0.2}  # of a feature's length, in a network that was not trained
 
 Network = Callable[[np.ndarray], np.ndarray]
 
@@ -99,7 +99,8 @@ def measure(bench: Bench, name: str, source: Path, root: Path, faces: int) -> No
     wanted = sides[first]()
     for side, work in sides.items():
         apart = float(np.linalg.norm(work() - wanted, axis=1).max())
-        assert apart <= AGREEMENT["bf16" if "bf16" in side else "fp32"], f"{side} differs by {apart:.1e}"
+        kind = "bf16" if "bf16" in side else "fp32" if device == "cpu" else "tf32"
+        assert apart <= AGREEMENT[kind], f"{side} differs by {apart:.1e}"
     one = torch.zeros(1, 3, card.input.size, card.input.size)
     floor = work_floor(partial(random_network(card), one), 2 * faces, device, fast, "view")
     bench.compare(f"embedding by {name}, each face and its mirror image: {faces} faces", sides, faces, floor)

@@ -85,7 +85,7 @@ def same_loss(trainer: Trainer, phi: nn.Module, batch: Batch) -> None:
     with torch.no_grad():
         here: Tensor = ours.loss(ours.network, batch, 0, 0)["loss"]
         there = plain.matching_loss(ours.network, phi, images, index.to(trainer.device), 10.0, False)
-    np.testing.assert_allclose(float(here), float(there), rtol=2e-3)
+    np.testing.assert_allclose(float(here), float(there), rtol=2e-3 if trainer.device.type == "cpu" else 2e-2)
 
 
 def measure(bench: Bench, options: argparse.Namespace, root: Path, precision: Precision) -> None:

@@ -26,7 +26,7 @@ def main(argv: list[str] | None = None) -> None:
     options, bench = begin(parser, argv, rounds=5)
     if bench is None:
         return
-    bare = min(timed(partial(start, "-c", "pass")) for _ in range(options.rounds))
+    bare = min(timed(partial(start, "-c", "pass")) for _ in range(options.rounds + 1))
     sides = {
         "python -c 'import torch, numpy'": partial(start, "-c", "import torch, numpy"),
         "facemae --help": partial(start, "-m", "facemae_cli", "--help"),

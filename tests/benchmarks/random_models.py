@@ -20,12 +20,14 @@ def random_network(card: Card) -> nn.Module:
     """The network of a card, the same at each call, in evaluation mode.
 
     No two of its vectors are equal, as in a trained one: an exporter would keep one of them, where readers look for
-    both.
+    both. Its convolutions keep the size of what goes through them, so that features stay within float32.
     """
     torch.manual_seed(0)
     network = build_embedder(card).eval().requires_grad_(False)
     for name, value in network.state_dict().items():
-        if value.is_floating_point() and value.dim() <= 1 and not name.startswith("features."):
+        if value.dim() == 4:
+            value.normal_(std=(2 / value[0].numel()) ** 0.5)
+        elif value.is_floating_point() and value.dim() <= 1 and not name.startswith("features."):
             value.mul_(1 + 0.1 * torch.rand_like(value)).add_(0.01 * torch.rand_like(value))
     return network
 

@@ -168,7 +168,7 @@ def main(argv: list[str] | None = None) -> None:
         network.to(bench.device)
         plain(network, masked, root / "warm", 32)
         ways = plain_ways(network, masked, root, bench.device) | our_ways(root / "model", masked, root, bench.device)
-        took = [{name: timed(way, bench.device) for name, way in ways.items()} for _ in range(bench.rounds)]
+        took = [{name: timed(way, bench.device) for name, way in ways.items()} for _ in range(max(1, bench.rounds))]
         seconds = {name: min(each[name] for each in took) for name in ways}
         fast = "bf16" if has_fast_bf16(torch.device(bench.device)) else "fp32"
         rates = {precision: product_rate(bench.device, precision) for precision in {"fp32", fast}}

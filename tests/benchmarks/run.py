@@ -36,7 +36,7 @@ RUNS = (
     Run("records", "--records 50000", "--records 5000 --rounds 2"),
     Run("codec", "--faces 1000", "--faces 96 --rounds 2"),
     Run("mask", "--faces 1000", "--faces 96 --rounds 2"),
-    Run("reconstruct", "--model facemae-base --faces 48", "--faces 8", "--model facemae-base --faces 8192"),
+    Run("reconstruct", "--model facemae-base --faces 48", "--faces 8", "--model facemae-base --faces 4096"),
     Run("reconstruct", "--model facemae-tiny --faces 256", "--model facemae-tiny --faces 32"),
     Run("embed", "--models mbf probe --faces 192", "--models probe --faces 64 --rounds 2"),
     Run("embed", "--models r18 --faces 48", "--models mbf --faces 32 --rounds 2", "--models r50 --faces 8192"),

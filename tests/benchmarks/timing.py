@@ -1,7 +1,8 @@
 """How the benchmarks measure: sides by turns in one process, the best and the median of several rounds, and the floor.
 
 The floor is what a round would take if one thing alone limited it: operations over the rate of a large product, or
-bytes over the rate of a large copy, both measured here and now. Rates are those of the best round, since whatever else
+bytes over the rate of a large copy, both measured here and now (a GPU's convolutions may use TF32 where the product is
+one of fp32, and so pass its floor). Rates are those of the best round, since whatever else
 runs on a machine can only slow a round down. CPU time is that of this process and of the children that ended in the
 round; workers that stay are not in it. torch is imported only where it is needed.
 """
@@ -26,6 +27,7 @@ import numpy as np
 
 Work = Callable[[], object]
 COPIED = 2**27  # bytes of the copy that tells the bandwidth
+PRODUCT = {"cpu": (1568, 768, 3072), "cuda": (8192, 8192, 8192)}  # rows, depth and columns of the product
 _MMAP_MAX, _MMAP_THRESHOLD, _TRIM_THRESHOLD = -4, -3, -1  # of malloc.h
 
 
@@ -46,17 +48,17 @@ class Bench:
     def compare(
         self, title: str, sides: Mapping[str, Work], amount: int, floor: Floor | None = None, unit: str = "faces"
     ) -> dict[str, float]:
-        """Runs the sides by turns, after a round that does not count, and prints a table; the others are measured
-        against the first side. Returns each side's best seconds. A round is `amount` units of work."""
-        for work in sides.values():
-            timed(work, self.device)
+        """Runs the sides by turns and prints a table; the others are measured against the first side. Returns each
+        side's best seconds. A round is `amount` units of work. One more round comes first, which counts where it is
+        the only one."""
         took: dict[str, list[float]] = {name: [] for name in sides}
         busy: dict[str, list[float]] = {name: [] for name in sides}
-        for _ in range(self.rounds):
+        for _ in range(self.rounds + 1):
             for name, work in sides.items():
                 start = cpu_time()
                 took[name].append(timed(work, self.device))
                 busy[name].append(cpu_time() - start)
+        took, busy = ({name: each[1:] or each for name, each in kept.items()} for kept in (took, busy))
         best = {name: min(seconds) for name, seconds in took.items()}
         first = next(iter(best))
         shown = ("best", "median", "CPU us", "x first", *(["of floor"] if floor else []))
@@ -86,7 +88,7 @@ def begin(
     """The options of every benchmark beside its own, and the run; None where the asked device is not there."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
-    parser.add_argument("--rounds", type=int, default=rounds, help="of which the best counts")
+    parser.add_argument("--rounds", type=int, default=rounds, help="of which the best counts, after one that does not")
     parser.add_argument("--rows", type=Path, help="a file that gets each row as a line of JSON")
     options = parser.parse_args(argv)
     if options.device != "cpu":
@@ -144,7 +146,7 @@ def product_rate(device: str = "cpu", precision: str = "fp32") -> float:
     """Operations a second of one large matrix product, the best of six."""
     import torch
 
-    m, k, n = (1568, 768, 3072) if device == "cpu" else (8192, 8192, 8192)
+    m, k, n = PRODUCT[torch.device(device).type]
     kind = torch.bfloat16 if precision == "bf16" else torch.float32
     a, b = torch.randn(m, k, device=device, dtype=kind), torch.randn(k, n, device=device, dtype=kind)
     return 2.0 * m * k * n / min(timed(lambda: a @ b, device) for _ in range(6))

@@ -103,7 +103,7 @@ def same_loss(trainer: Trainer, network: nn.Module, head: Any, card: Card, batch
     with torch.no_grad():
         here = ours.loss(ours.network, batch, 0, 0)["loss"]
         there = plain_loss(theirs, head, card, images, labels, False)
-    np.testing.assert_allclose(float(here), float(there), rtol=2e-3)
+    np.testing.assert_allclose(float(here), float(there), rtol=2e-3 if trainer.device.type == "cpu" else 2e-2)
 
 
 def measure(bench: Bench, options: argparse.Namespace, root: Path, name: str, precision: Precision) -> None:

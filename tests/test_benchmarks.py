@@ -1,0 +1,59 @@
+"""The benchmarks run, on a handful of faces; what they measure is nobody's pass or failure."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).parent / "benchmarks"
+ONCE = "--rounds 0 --rows"
+RUNS = {
+    "records": "--records 40",
+    "codec": "--faces 4",
+    "mask": "--faces 6",
+    "reconstruct": "--model facemae-tiny --faces 2",
+    "fit": "--phi probe --batch 2 --steps 1",
+    "train": "--models probe --batch 2 --steps 1 --classes 20",
+    "embed": "--models probe --faces 2",
+    "retrieval": "--faces 100 --dim 16",
+}
+
+
+@pytest.fixture(autouse=True)
+def _importable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The scripts, with a copy and a product that take no time."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    timing = importlib.import_module("timing")
+    monkeypatch.setattr(timing, "COPIED", 2**16)
+    monkeypatch.setattr(timing, "PRODUCT", {"cpu": (32, 32, 32)})
+
+
+@pytest.mark.parametrize("script", RUNS)
+def test_each_measures_facemae_beside_others(script: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    kept = tmp_path / "rows"
+    importlib.import_module(script).main([*RUNS[script].split(), *ONCE.split(), str(kept)])
+    rows = [json.loads(line) for line in kept.read_text().splitlines()]
+    for what in {row["what"] for row in rows}:
+        sides = [row for row in rows if row["what"] == what]
+        assert any("facemae" in row["side"] for row in sides), what
+        assert not all("facemae" in row["side"] for row in sides), what
+    assert rows
+    assert all(row["best"] > 0 and row["x"] > 0 and row["floor"] > 0 for row in rows)
+    assert "floor" in capfd.readouterr().out
+
+
+def test_without_a_gpu_its_rows_say_so(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    for script in RUNS:
+        importlib.import_module(script).main(["--device", "cuda"])
+        assert capsys.readouterr().out == f"{script}.py on cuda: no GPU\n"
+
+
+def test_the_one_command_knows_every_script_and_its_options() -> None:
+    run = importlib.import_module("run")
+    assert {each.script for each in run.RUNS} == RUNS.keys() | {"help"}
+    for each in run.RUNS:
+        assert (BENCHMARKS / f"{each.script}.py").is_file()
