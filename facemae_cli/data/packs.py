@@ -210,7 +210,6 @@ def _pack_of(path: Path, data: bytes) -> tuple[list[bytes], NDArray[np.bool_]]:
         if not isinstance(value, list | tuple) or len(value) != 2:
             raise unpickle.Refused(f"it holds a {type(value).__name__}, not (images, issame)")
         images, same = value
-        # Of several dimensions, an array of nothing can have any length.
         same = same.tolist() if isinstance(same, np.ndarray) and same.ndim == 1 else same
         rows = isinstance(images, np.ndarray) and images.ndim > 0
         if not (rows or isinstance(images, list | tuple)) or not isinstance(same, list | tuple):

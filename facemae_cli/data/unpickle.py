@@ -127,7 +127,10 @@ class _Kind:
             self.dtype = self.dtype.newbyteorder(">")
 
     def array(self, data: bytes, shape: Any, order: str) -> np.ndarray:
-        return np.frombuffer(data, self.dtype).reshape(shape, order=order)  # type: ignore[call-overload]
+        value = np.frombuffer(data, self.dtype).reshape(shape, order=order)  # type: ignore[call-overload]
+        if value.ndim > 1 and not value.size:  # it can be as long as the file likes, and lists of it are
+            raise Refused("it holds an array of nothing in several dimensions")
+        return value
 
 
 class _Array:

@@ -101,6 +101,15 @@ def test_keys_that_take_for_ever_to_hash(use: bytes):
         load(b"\x80\x04" + tuples + use + b".")
 
 
+@pytest.mark.parametrize("call", [b"", b"cnumpy\nndarray\n%sR", b"cnumpy\nndarray\n%s\x81"])
+def test_an_array_of_nothing_is_not_spread_over_memory(call: bytes):
+    """As arguments of a call it would become a tuple of 2^29."""
+    kind = b"cnumpy\ndtype\nU\x02u1K\x00K\x01\x87R"
+    array = b"cnumpy.core.numeric\n_frombuffer\n(C\x00" + kind + b"(J\x00\x00\x00\x20K\x02K\x00tU\x01CtR"
+    with pytest.raises(Refused, match="array of nothing"):
+        load(b"\x80\x04" + (call.replace(b"%s", array) or array) + b".")
+
+
 def test_names_and_kinds_that_are_no_plain_text():
     with pytest.raises(Refused, match=r"asks for a\\nb\.c, which") as caught:
         load(b"\x80\x04\x8c\x03a\nb\x8c\x01c\x93.")
