@@ -84,9 +84,15 @@ class _Ears(Silent):
 
 
 @cache
+def _network() -> torch.nn.Linear:
+    """A network of six numbers."""
+    return torch.nn.Linear(2, 2)
+
+
+@cache
 def _run() -> tuple[torch.nn.Linear, torch.optim.Optimizer]:
-    """A network of six numbers and its optimizer after a step."""
-    network = torch.nn.Linear(2, 2)
+    """The network and its optimizer after a step."""
+    network = _network()
     optimizer = torch.optim.AdamW(network.parameters())
     network(torch.ones(1, 2)).sum().backward()
     optimizer.step()
@@ -95,7 +101,7 @@ def _run() -> tuple[torch.nn.Linear, torch.optim.Optimizer]:
 
 @cache
 def _weights() -> list[bytes]:
-    state = _run()[0].state_dict()
+    state = _network().state_dict()
     others = {
         "a": torch.zeros(3, dtype=torch.bfloat16),
         "b": torch.tensor(1),
@@ -238,7 +244,7 @@ def _read_weights(data: bytes) -> Reading:
     path.write_bytes(data)
     state = read_state(path)
     features = (len(state), *sorted({str(value.dtype) for value in state.values()}))
-    check_state(_run()[0], state, path)
+    check_state(_network(), state, path)
     return Reading(features)
 
 
