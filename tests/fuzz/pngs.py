@@ -77,6 +77,7 @@ def _png_body(random: Random, data: bytes) -> bytes:
             rows = zlib.decompressobj().decompress(body, 2**20)
         except zlib.error:
             rows = bytes(100)
+        rows += random.randbytes(300_000) if random.random() < 0.005 else b""  # more than its pixels
         body = zlib.compress(change_bytes(random, rows) * random.choice((1, 1, 1, 3)), 1)
     elif random.random() < 0.2:
         kind = random.choice(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from functools import cache, lru_cache
+from pathlib import Path
 from random import Random
 
 from fuzz.engine import Reading, Target, scratch
@@ -44,6 +45,15 @@ def _im2rec() -> tuple[bytes, ...]:
     """Framed records: four images without a header, one of them with two labels of its own."""
     images = [frame(_image(key, key // 2, b"\xff\xd8" + bytes([key] * key))) for key in range(3)]
     return (*images, frame(pack_header(2, [1.0, 1.0], 3) + b"\xff\xd8aligned"))
+
+
+def index_of(records: Sequence[bytes]) -> bytes:
+    """The `.idx` of framed records whose keys are 0, 1, 2..."""
+    lines, at = [], 0
+    for key, record in enumerate(records):
+        lines.append(b"%d\t%d\n" % (key, at))
+        at += len(record)
+    return b"".join(lines)
 
 
 def _rec_seeds() -> list[bytes]:
@@ -190,12 +200,20 @@ def survey(source: RecSource) -> Reading:
 
 
 def _read_rec(data: bytes) -> Reading:
-    path = scratch() / "rec" / "faces.rec"
-    path.parent.mkdir(exist_ok=True)
+    """The file alone, or, for one in two, beside the index it had before it was damaged."""
+    path = _place() / ("indexed.rec" if len(data) & 4 else "faces.rec")
     path.write_bytes(data)
     source = open_source(path)
     assert isinstance(source, RecSource)
     return survey(source)
+
+
+@cache
+def _place() -> Path:
+    folder = scratch() / "rec"
+    folder.mkdir()
+    (folder / "indexed.idx").write_bytes(index_of(insightface()))
+    return folder
 
 
 TARGETS = [Target("rec", 1_000_000, _rec_seeds, _change_rec, _read_rec)]

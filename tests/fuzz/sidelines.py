@@ -10,7 +10,7 @@ from random import Random
 import numpy as np
 from fuzz.engine import Reading, Target, scratch
 from fuzz.mutating import NUMBERS, apply, change_bytes, nudged, reorder, text
-from fuzz.recs import check_name, insightface, survey
+from fuzz.recs import check_name, index_of, insightface, survey
 from numpy.typing import NDArray
 
 from facemae_cli.data import sidecars
@@ -18,38 +18,37 @@ from facemae_cli.data.faces import Name
 from facemae_cli.data.lst import Lst
 from facemae_cli.data.rec import RecSource
 from facemae_cli.data.reckeys import assign_keys
-
-
-def _index(records: Sequence[bytes]) -> bytes:
-    lines, at = [], 0
-    for key, record in enumerate(records):
-        lines.append(b"%d\t%d\n" % (key, at))
-        at += len(record)
-    return b"".join(lines)
+from facemae_cli.data.recordio import frame, pack_header
 
 
 @cache
-def _sound(folder: str, idx: bool = True) -> Path:
+def _sound(folder: str, records: tuple[bytes, ...]) -> Path:
     """A whole `.rec` in a folder of its own."""
     path = scratch() / folder / "train.rec"
     path.parent.mkdir(exist_ok=True)
-    path.write_bytes(b"".join(insightface()))
-    if idx:
-        path.with_suffix(".idx").write_bytes(_index(insightface()))
+    path.write_bytes(b"".join(records))
+    path.with_suffix(".idx").write_bytes(index_of(records))
     return path
 
 
 @cache
+def _dozen() -> tuple[bytes, ...]:
+    """Framed records: the header, twelve images, so that one may be at odds with the rest, and a range."""
+    images = [pack_header(0, float(key // 4), key) + b"\xff\xd8" + bytes(key) for key in range(1, 13)]
+    return tuple(map(frame, (pack_header(2, [13, 14], 0), *images, pack_header(2, [1, 13], 13))))
+
+
+@cache
 def _columns() -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_], int]:
-    """Offsets, own numbers and which are images of a whole `.rec`'s records, and its size: what meets an index."""
-    records = insightface()
-    offsets = np.cumsum([0, *map(len, records[:-1])], dtype=np.int64)
-    return offsets, np.arange(9, dtype=np.int64), np.array([0, 1, 1, 1, 1, 1, 0, 0, 0], bool), sum(map(len, records))
+    """Offsets, own numbers and which are images of the records of `_dozen`, and their size: what meets an index."""
+    offsets = np.cumsum([0, *map(len, _dozen())], dtype=np.int64)
+    own = np.arange(14, dtype=np.int64)
+    return offsets[:-1], own, (own > 0) & (own < 13), int(offsets[-1])
 
 
 def _read_idx(data: bytes) -> Reading:
     """What `RecSource` does with an index; in one execution of eight by `RecSource` itself."""
-    path = _sound("idx", idx=False)
+    path = _sound("idx", _dozen())
     path.with_suffix(".idx").write_bytes(data)
     if len(data) % 8 == 0:
         return survey(RecSource(path.parent))
@@ -59,13 +58,13 @@ def _read_idx(data: bytes) -> Reading:
     assert len(set(keys.tolist())) == len(keys), "two records have one key"
     assert keys.min() >= 0, "a key is negative"
     reasons = ["bad-line"] * len(index.bad_lines) + [complaint.reason for complaint in complaints]
-    features = min(len(index.keys), 12), min(len(index.bad_lines), 3), len(complaints), frozenset(reasons)
+    features = min(len(index.keys), 16), min(len(index.bad_lines), 3), len(complaints), frozenset(reasons)
     return Reading(features, reasons[0] if reasons else None, in_part=True)
 
 
 def _read_lst(data: bytes) -> Reading:
     """The names that keys get, in one execution of eight as `RecSource` gives them. A line may name nobody."""
-    path = _sound("lst")
+    path = _sound("lst", insightface())
     path.with_suffix(".lst").write_bytes(data)
     if len(data) % 8 == 0:
         source = RecSource(path)
@@ -82,7 +81,7 @@ def _read_lst(data: bytes) -> Reading:
 
 
 def _read_property(data: bytes) -> Reading:
-    path = _sound("property")
+    path = _sound("property", insightface())
     (path.parent / "property").write_bytes(data)
     said = sidecars.parse_property(sidecars.read_sidecar(path, "property") or b"")
     if said is None:
@@ -147,7 +146,7 @@ def _lst_seeds() -> list[bytes]:
 
 
 def _idx_seeds() -> list[bytes]:
-    index = _index(insightface())
+    index = index_of(_dozen())
     return [index, index.replace(b"\n", b"\r\n")]
 
 
