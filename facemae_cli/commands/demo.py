@@ -19,14 +19,24 @@ def demo(
     model: Annotated[
         str, typer.Option("--model", help="A fitted autoencoder: a bundled name, a folder, or hf-hub:owner/name.")
     ] = "facemae-v1",
+    epochs: Annotated[int, typer.Option("--epochs", help="How long the small recognisers learn.")] = 10,
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> int:
-    """Show the whole way on drawn people who do not exist: raw, masked and released faces, and a contact sheet."""
+    """Go the whole way with drawn people who do not exist: mask, reconstruct, train, verify, attack, and a report."""
     from facemae_cli.tasks.demo import demo as task
 
     with Console(json=json, outputs=(out,)) as console:
-        result = task(out, people=people, photos=photos, seed=seed, model=model, overwrite=overwrite, progress=console)
+        result = task(
+            out,
+            people=people,
+            photos=photos,
+            seed=seed,
+            model=model,
+            epochs=epochs,
+            overwrite=overwrite,
+            progress=console,
+        )
         return console.finish(result)
 
 

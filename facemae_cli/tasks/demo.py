@@ -1,4 +1,4 @@
-"""The whole way from raw to released faces, on people who are drawn: for a machine that has no faces."""
+"""The whole way, from raw faces to an audited release, on people who are drawn: for a machine that has no faces."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ from facemae_cli import sheets
 from facemae_cli.data import open_source
 from facemae_cli.data.drawn import write_dataset
 from facemae_cli.data.faces import FaceSource, Name, Refusal, count_reasons
-from facemae_cli.data.files import disk_errors
+from facemae_cli.data.files import disk_errors, write_whole
 from facemae_cli.data.images import decode, decode_masked
 from facemae_cli.data.manifest import read_manifest
+from facemae_cli.data.packs import pack_bytes
+from facemae_cli.data.pairs import draw_pairs
 from facemae_cli.errors import UsageError
 from facemae_cli.keys import Key, without_suffix
 from facemae_cli.networks.loading import load_mae
@@ -22,51 +24,75 @@ from facemae_cli.progress import SILENT, Progress
 from facemae_cli.zoo import resolve
 
 FOLDERS = ("raw", "masked", "released")
-KEY, SHEET = "facemae.key", "contact-sheet.png"
+STRANGERS = "strangers"
+RECOGNISERS = {"raw": "recogniser-raw", "released": "recogniser"}  # what each learns from, and its own folder
+KEY, SHEET, PACK = "facemae.key", "contact-sheet.png", "strangers.bin"
+VERIFICATION, AUDIT = "verification.html", "audit.html"
+NOT_MEASURED = "an unknown share"
 SHOWN = 12  # people on the contact sheet
+LEAST_STRANGERS = 20  # two in each of ten folds
+PAIRS = 400
+BATCH = 40
 
 
 @dataclass(frozen=True)
 class DemoResult:
-    """What `demo` left in the folder `out`: `raw`, `masked`, `released`, the key between them and a contact sheet."""
+    """What `demo` left in the folder `out`: datasets, the key between them, a contact sheet, recognisers, two reports.
+
+    `accuracy`: on strangers, of a recogniser that learnt from `raw` and of one from `released`; `leakage` and `real`:
+    how often a real photo finds its person among the two nearest released faces, and the two nearest real ones.
+    """
 
     out: Path
     people: int
     faces: int
     ratio: float | None
     model: str
+    accuracy: dict[str, float | None]
+    leakage: float | None
+    real: float | None
     refused: list[Refusal] = field(default_factory=list)
-
-    @property
-    def sheet(self) -> Path:
-        """The picture to look at first."""
-        return self.out / SHEET
 
     def as_json(self) -> dict[str, Any]:
         """The result for machines; the refused inputs are listed by whoever shows it."""
+        files = {"key": KEY, "contact_sheet": SHEET, "pack": PACK, "verification": VERIFICATION, "audit": AUDIT}
         return {
             "command": "demo",
             "out": str(self.out),
-            **{name: str(self.out / name) for name in FOLDERS},
-            "key": str(self.out / KEY),
-            "contact_sheet": str(self.sheet),
+            **{name: str(self.out / name) for name in (*FOLDERS, STRANGERS)},
+            "recogniser": str(self.out / RECOGNISERS["released"]),
+            **{name: str(self.out / file) for name, file in files.items()},
             "people": self.people,
             "faces": {"in": self.faces, "out": self.faces - len(self.refused), "refused": count_reasons(self.refused)},
             "mask_ratio": self.ratio,
             "model": {"name": self.model},
+            "accuracy": self.accuracy,
+            "leakage": self.leakage,
+            "real_to_real": self.real,
         }
 
     def summary(self) -> list[tuple[str, str]]:
         """The result for a person, with the commands that do the same to real faces."""
+        shares = (self.accuracy["released"], self.accuracy["raw"], self.leakage, self.real)
+        learnt, best, found, real = (NOT_MEASURED if share is None else f"{100 * share:.1f} %" for share in shares)
         return [
             ("raw", f"{self.out / 'raw'}: {self.faces} drawn faces of {self.people} people who do not exist"),
             ("masked", f"{self.out / 'masked'}: {100 * (self.ratio or 0):.0f} % of each face is gone, names are keyed"),
             ("released", f"{self.out / 'released'}: drawn anew by {self.model} from what was left"),
-            ("look at", str(self.sheet)),
+            (
+                "utility",
+                f"a recogniser trained on the release tells strangers apart: {learnt}, on the originals: {best}",
+            ),
+            ("leakage", f"{found} of real photos find their person in the release, {real} among the originals"),
+            ("", "(among the two nearest, by the recogniser that learnt these very originals: the worst case)"),
             ("", ""),
             ("next", "the same with aligned faces of your own, one folder a person or a .rec:"),
             ("", "facemae mask --in raw --out masked"),
             ("", "facemae reconstruct --in masked --out released --preview preview.png"),
+            ("", "facemae leakage --k 2 --report audit.html"),
+            ("", ""),
+            ("look at", str(self.out / SHEET)),
+            ("open", str(self.out / AUDIT)),
         ]
 
 
@@ -77,26 +103,63 @@ def demo(
     photos: int = 5,
     seed: int = 0,
     model: str = "facemae-v1",
+    epochs: int = 10,
     overwrite: bool = False,
     progress: Progress = SILENT,
 ) -> DemoResult:
-    """Draws `photos` faces of each of `people` people, masks them, reconstructs them, and shows all three side by side.
+    """Draws `photos` faces of each of `people` people and goes all the way with them: masked, reconstructed, learnt by
+    a small recogniser in `epochs` (which is verified on other people, and so is one that learnt the originals), and
+    attacked, with a page to read.
 
-    `seed` chooses the people; `model` is what `reconstruct` takes. A minute or less on two cores.
-    Raises UsageError where `out` exists without `overwrite`, or holds a dataset that no demo made, and all that
-    `mask` and `reconstruct` raise.
+    `seed` chooses the people; `model` is what `reconstruct` takes. Two minutes on two cores.
+    Raises UsageError where `out` exists without `overwrite`, or holds a dataset that no demo made, and all that the
+    tasks raise.
     """
     out = Path(out)
     _check_free(out, overwrite)
+    if people < 2:
+        raise UsageError(f"--people {people}: there is nobody to be taken for another; give 2 or more")
     load_mae(resolve(model, "mae"))  # so that a wrong model is told before anything is drawn
     raw, masked, released = (out / name for name in FOLDERS)
-    faces = write_dataset(raw, people, photos, seed, overwrite=overwrite, progress=progress)
+    told: dict[str, Any] = {"overwrite": overwrite, "progress": progress}
+    faces = write_dataset(raw, people, photos, seed, **told)
     # By the package's front door, as a reader of the demo would call them: tasks do not know each other.
-    hidden = facemae_cli.mask(raw, masked, key=out / KEY, overwrite=overwrite, progress=progress)
-    drawn = facemae_cli.reconstruct(masked, released, model=model, overwrite=overwrite, progress=progress)
+    hidden = facemae_cli.mask(raw, masked, key=out / KEY, **told)
+    drawn = facemae_cli.reconstruct(masked, released, model=model, **told)
     sheets.save_png(out / SHEET, _contact_sheet(out))
-    refused = [*hidden.refused, *drawn.refused]
-    return DemoResult(out, people, faces, hidden.ratio, drawn.model, refused)
+    pack = _strangers(out, people, photos, seed, told)
+    accuracy = {name: _learn(out, name, pack, epochs, told) for name in RECOGNISERS}
+    attacker = [str(out / RECOGNISERS["raw"])]  # who knows the originals is the strongest at hand
+    audit = facemae_cli.leakage(
+        raw, released, attacker=attacker, key=out / KEY, report=out / AUDIT, show_faces=True, **told
+    )
+    found = {finding.attack: finding.risk for finding in audit.findings if finding.photo == "other"}
+    return DemoResult(
+        out, people, faces, hidden.ratio, drawn.model, accuracy,
+        found.get("real_to_released"), found.get("real_to_real"), [*hidden.refused, *drawn.refused],
+    )  # fmt: skip
+
+
+def _strangers(out: Path, people: int, photos: int, seed: int, told: dict[str, Any]) -> Path:
+    """A verification pack of people whom the release does not hold."""
+    write_dataset(out / STRANGERS, max(people // 2, LEAST_STRANGERS), max(photos, 2), seed, first=people, **told)
+    source = open_source(out / STRANGERS)
+    pairs, same = draw_pairs([source.name(index).identity for index in range(len(source))], PAIRS, seed)
+    write_whole(out / PACK, pack_bytes((source.read(index) for index in pairs.ravel().tolist()), same.tolist()))
+    return out / PACK
+
+
+def _learn(out: Path, data: str, pack: Path, epochs: int, told: dict[str, Any]) -> float | None:
+    """How well a recogniser that saw the faces of `data` alone tells strangers apart."""
+    trained = out / RECOGNISERS[data]
+    size = min(BATCH, len(open_source(out / data)))
+    facemae_cli.train_recognizer(
+        data=out / data, out=trained, model="probe", epochs=epochs, batch_size=size, lr=0.8, **told
+    )
+    report = out / VERIFICATION if data == "released" else None
+    verified = facemae_cli.verify(model=str(trained), pairs=[pack], report=report, **told)
+    found: float | None = verified.packs[pack.stem].verification.accuracy
+    return found
 
 
 def _check_free(out: Path, overwrite: bool) -> None:

@@ -25,7 +25,8 @@ from facemae_cli.masking import read_mask
 from facemae_cli.networks.mae import MaskedAutoencoder
 from facemae_cli.tasks.demo import demo
 
-SMALL = {"people": 3, "photos": 2, "seed": 1}
+SMALL = {"people": 3, "photos": 2, "seed": 1, "epochs": 1}
+LEAST = {"people": 2, "photos": 1, "epochs": 1}
 CARD = """kind: mae
 input: {size: 112, color: rgb, mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5]}
 architecture: {width: 16, depth: 1, heads: 1, decoder_width: 16, decoder_depth: 1, decoder_heads: 1}
@@ -54,7 +55,10 @@ def made(model: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_it_leaves_three_datasets_a_key_and_a_sheet(made: Path) -> None:
-    assert {path.name for path in made.iterdir()} == {"raw", "masked", "released", "facemae.key", "contact-sheet.png"}
+    assert {path.name for path in made.iterdir()} == {
+        *("raw", "masked", "released", "strangers", "strangers.bin", "recogniser", "recogniser-raw"),
+        *("facemae.key", "contact-sheet.png", "verification.html", "audit.html"),
+    }
     for name, command in (("raw", "demo"), ("masked", "mask"), ("released", "reconstruct")):
         manifest = read_manifest(made / name)
         assert manifest is not None
@@ -93,6 +97,12 @@ def test_the_sheet_puts_each_person_s_three_faces_side_by_side(made: Path) -> No
     assert not np.array_equal(sheet, sheets.contact_sheet(rows[::-1], ["original", "masked", "reconstructed"]))
 
 
+def test_strangers_are_not_in_the_release_and_its_pack_says_so(made: Path) -> None:
+    strangers, raw = open_source(made / "strangers"), open_source(made / "raw")
+    people = [{source.name(index).identity for index in range(len(source))} for source in (strangers, raw)]
+    assert (len(people[0]), people[0] & people[1]) == (20, set())
+
+
 def test_equal_demos_draw_equal_people(made: Path, model: str, tmp_path: Path) -> None:
     demo(tmp_path / "again", model=model, **SMALL)
     files = [
@@ -103,14 +113,14 @@ def test_equal_demos_draw_equal_people(made: Path, model: str, tmp_path: Path) -
 
 def test_an_existing_demo_is_made_anew_only_when_asked(model: str, tmp_path: Path) -> None:
     out = tmp_path / "demo"
-    demo(out, people=1, photos=1, model=model)
+    demo(out, model=model, **LEAST)
     before = (out / "contact-sheet.png").read_bytes()
     with pytest.raises(UsageError, match=r"demo exists; --overwrite"):
-        demo(out, people=1, photos=1, seed=5, model=model)
+        demo(out, seed=5, model=model, **LEAST)
     assert (out / "contact-sheet.png").read_bytes() == before
-    assert demo(out, people=1, photos=2, seed=5, model=model, overwrite=True).faces == 2
+    assert demo(out, people=2, photos=2, epochs=1, seed=5, model=model, overwrite=True).faces == 4
     assert (out / "contact-sheet.png").read_bytes() != before
-    assert len(open_source(out / "released")) == 2
+    assert len(open_source(out / "released")) == 4
 
 
 @pytest.mark.parametrize("folder", ["raw", "masked", "released"])
@@ -132,7 +142,7 @@ def test_a_file_in_the_place_of_the_folder_is_left_alone(model: str, tmp_path: P
 
 
 def test_an_empty_folder_will_do(model: str, tmp_path: Path) -> None:
-    assert demo(tmp_path, people=1, photos=1, model=model).faces == 1
+    assert demo(tmp_path, model=model, **LEAST).faces == 2
 
 
 def test_a_wrong_model_is_told_before_anything_is_drawn(tmp_path: Path) -> None:
@@ -142,8 +152,10 @@ def test_a_wrong_model_is_told_before_anything_is_drawn(tmp_path: Path) -> None:
 
 
 def test_no_people_is_a_usage_error(model: str, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="--people 0"):
-        demo(tmp_path / "demo", people=0, model=model)
+    for count in (0, 1):
+        with pytest.raises(UsageError, match=f"--people {count}"):
+            demo(tmp_path / "demo", people=count, model=model)
+    assert not (tmp_path / "demo").exists()
 
 
 def test_the_library_function_is_at_the_front_door_with_the_defaults_of_reconstruct() -> None:
@@ -154,15 +166,19 @@ def test_the_library_function_is_at_the_front_door_with_the_defaults_of_reconstr
 
 def test_the_command_shows_where_things_are(model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "demo"
-    words = ["demo", "--out", str(out), "--people", "2", "--photos", "1", "--model", model]
+    words = ["demo", "--out", str(out), "--people", "2", "--photos", "2", "--epochs", "1", "--model", model]
     assert main(words) == 0
     shown = capsys.readouterr().out
     assert str(out / "contact-sheet.png") in shown
     assert "facemae mask --in" in shown
+    assert shown.splitlines()[-1].split() == ["open", str(out / "audit.html")]
     assert main(words) == 2
     assert "--overwrite" in capsys.readouterr().err
     assert main([*words, "--overwrite", "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
-    assert result["faces"] == {"in": 2, "out": 2, "refused": {}}
+    assert result["faces"] == {"in": 4, "out": 4, "refused": {}}
+    assert 0 <= result["accuracy"]["released"] <= 1
+    assert 0 <= result["leakage"] <= 1
+    assert result["real_to_real"] > 0.5
     assert result["contact_sheet"] == str(out / "contact-sheet.png")
     assert result["mask_ratio"] == 0.75

@@ -39,20 +39,22 @@ def invented_name(index: int) -> str:
     return f"{name} {again + 1}" if again else name
 
 
-def people(count: int, photos: int, seed: int = 0, size: int = SIZE) -> Iterator[tuple[Name, NDArray[np.uint8]]]:
+def people(
+    count: int, photos: int, seed: int = 0, size: int = SIZE, first: int = 0
+) -> Iterator[tuple[Name, NDArray[np.uint8]]]:
     """`photos` faces of each of `count` people: names, and images (size, size, 3) uint8 RGB, person by person.
 
-    Face (seed, person, photo) is the same in every dataset it occurs in. Raises UsageError for counts under 1 and a
-    negative seed.
+    The people are numbers `first`, `first` + 1, ...; face (seed, person, photo) is the same in every dataset it occurs
+    in. Raises UsageError for counts under 1 and a negative seed.
     """
-    return (_face(seed, index, photo, size) for index, photo in _planned(count, photos, seed))
+    return (_face(seed, index, photo, size) for index, photo in _planned(count, photos, seed, first))
 
 
-def _planned(count: int, photos: int, seed: int) -> Iterator[tuple[int, int]]:
+def _planned(count: int, photos: int, seed: int, first: int) -> Iterator[tuple[int, int]]:
     for option, value, least in (("people", count, 1), ("photos", photos, 1), ("seed", seed, 0)):
         if value < least:
             raise UsageError(f"--{option} {value} cannot be drawn; the least is {least}")
-    return product(range(count), range(photos))
+    return product(range(first, first + count), range(photos))
 
 
 def _face(seed: int, index: int, photo: int, size: int) -> tuple[Name, NDArray[np.uint8]]:
@@ -65,17 +67,18 @@ def write_dataset(
     count: int = 40,
     photos: int = 5,
     seed: int = 0,
+    first: int = 0,
     *,
     overwrite: bool = False,
     progress: Progress = SILENT,
 ) -> int:
-    """Draw `people(count, photos, seed)` into the folder or `.rec` at `path`, as JPEGs; returns how many faces.
+    """Draw these of `people` into the folder or `.rec` at `path`, as JPEGs; returns how many faces.
 
     Raises UsageError for wrong counts and where `path` exists without `overwrite`, OutputError where the disk refuses.
     """
-    wanted, total = _planned(count, photos, seed), count * photos
+    wanted, total = _planned(count, photos, seed, first), count * photos
     made = ordered_map(lambda place: _face(seed, *place, SIZE), wanted, cores())
-    plan = {"command": "demo", "people": count, "photos": photos, "seed": seed}
+    plan = {"command": "demo", "people": count, "photos": photos, "seed": seed, "first": first}
     with closing(made) as faces, open_output(path, plan=plan, overwrite=overwrite) as output:
         progress.start("draw", total)
         for number, (name, image) in enumerate(faces, 1):
