@@ -19,6 +19,7 @@ from facemae_cli.errors import OutputError, UsageError
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
 _GONE = {errno.ENOENT, errno.ESTALE}
+_LIMIT = {errno.EFBIG}
 _ASIDE = ".facemae-", ".part"
 _TAKEN = {errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENOTEMPTY}
 
@@ -40,6 +41,8 @@ def _told(error: OSError) -> str:
     reason = (error.strerror or str(error) or type(error).__name__).lower()
     if error.errno in _FULL:
         return f"{reason}: free some space"
+    if error.errno in _LIMIT:
+        return f"{reason}: raise the limit on the size of files, or write to another file system"
     if error.errno in _DENIED:
         return f"{reason}: allow writing there or choose another place"
     if error.errno in _GONE:
