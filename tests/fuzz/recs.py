@@ -211,7 +211,7 @@ def _read_rec(data: bytes) -> Reading:
 @cache
 def _place() -> Path:
     folder = scratch() / "rec"
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     (folder / "indexed.idx").write_bytes(index_of(insightface()))
     return folder
 
