@@ -140,9 +140,11 @@ class Rounds:
         self.case.begin(folder)
         words, ended = self.case.words, False
         for _ in range(self.chance.randint(1, AT_ONCE)):
-            if not killed(start(words, folder, self.answer), self.chance.uniform(0, 1.05 * self.takes)):
+            if not killed(start(words, folder, self.answer), self.chance.uniform(0, self.takes)):
                 ended = True
+                self.takes *= 0.9  # the machine is less busy than it was
                 break
+            self.takes *= 1.02
             self.tally.kills += 1
             self._look(folder)
             words = [*self.case.words, self.case.again]
