@@ -60,6 +60,14 @@ def _text_keys(code: bytes, first: int) -> Callable[[Any], None]:
     return load_items
 
 
+def _load_reduce(reader: Any) -> None:
+    """Calls one of the functions of `_KNOWN`; Python would spell out what is none of them to say so."""
+    function, arguments = reader.stack[-2:]
+    if not isinstance(function, _StandIn) or not isinstance(arguments, tuple):
+        raise Refused("it calls what is no function")
+    reader.stack[-2:] = [function(*arguments)]
+
+
 def _refuse_set(reader: Any) -> None:
     raise Refused("it holds a set, which no pack needs")
 
@@ -70,6 +78,7 @@ class _Unpickler(pickle._Unpickler):
     dispatch: ClassVar[dict[int, Callable[[Any], None]]] = {
         **pickle._Unpickler.dispatch,
         pickle.BYTEARRAY8[0]: _load_bytearray,
+        pickle.REDUCE[0]: _load_reduce,
         pickle.SETITEM[0]: _text_keys(pickle.SETITEM, -2),
         pickle.SETITEMS[0]: _text_keys(pickle.SETITEMS, 0),
         pickle.DICT[0]: _text_keys(pickle.DICT, 0),

@@ -110,6 +110,13 @@ def test_an_array_of_nothing_is_not_spread_over_memory(call: bytes):
         load(b"\x80\x04" + (call.replace(b"%s", array) or array) + b".")
 
 
+def test_what_is_called_is_a_function():
+    tuples = b")q\x09" + b"h\x09h\x09\x86q\x09" * 60
+    for called in (tuples + b"NR.", tuples + b")R.", b"c_codecs\nencode\nNR."):
+        with pytest.raises(Refused, match="calls what is no function"):
+            load(b"\x80\x04" + called)
+
+
 def test_names_and_kinds_that_are_no_plain_text():
     with pytest.raises(Refused, match=r"asks for a\\nb\.c, which") as caught:
         load(b"\x80\x04\x8c\x03a\nb\x8c\x01c\x93.")
