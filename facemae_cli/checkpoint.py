@@ -130,6 +130,11 @@ def _put_moments(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -
             raise ValueError(f"moments of another shape than parameter {number}")
     if len({frozenset(moments) for moments in state.values()}) > 1:
         raise ValueError("moments of some parameters are missing")
+    for number, moments in state.items():
+        like = parameters[number]
+        for moment, value in moments.items():
+            if value.dim():  # fused optimizers walk moments and weights in memory side by side
+                moments[moment] = torch.empty_like(like, dtype=value.dtype).copy_(value)
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from facemae_cli import distributed
 from facemae_cli.data.faces import FaceSource, Refusal
 from facemae_cli.data.images import decode, resize
+from facemae_cli.data.threads import cores
 from facemae_cli.errors import FaceError, InputError, UsageError
 
 AHEAD = 4  # batches decoded before they are asked for
@@ -24,7 +25,8 @@ _Face = tuple[int, NDArray[np.uint8]]  # its number in the source, and (S, S, 3)
 
 @dataclass(frozen=True)
 class Batch:
-    """images: (n, 3, S, S) uint8 RGB; samples: (n,) int64, the number in its source of each face that is shown."""
+    """images: (n, 3, S, S) uint8 RGB, channels last in memory; samples: (n,) int64, each shown face's number in its
+    source."""
 
     images: Tensor
     samples: Tensor
@@ -46,7 +48,7 @@ class FaceFeed:
         size: int,
         batch_size: int,
         seed: int,
-        threads: int = 4,
+        threads: int | None = None,
         decode: Callable[[bytes], NDArray[np.uint8]] = decode,
     ) -> None:
         if batch_size > len(members):
@@ -57,7 +59,7 @@ class FaceFeed:
         if batch_size % distributed.world():
             raise UsageError(f"--batch-size {batch_size} cannot be shared by {distributed.world()} ranks equally")
         self.source, self.members = source, np.asarray(members, dtype=np.int64)
-        self.size, self.batch_size, self.seed, self.threads = size, batch_size, seed, threads
+        self.size, self.batch_size, self.seed, self.threads = size, batch_size, seed, threads or cores()
         self._decode = decode
         self._refused: dict[str, Refusal] = {}
 
@@ -105,7 +107,7 @@ class FaceFeed:
 
 
 def _batch(faces: Sequence[_Face]) -> Batch:
-    stacked = torch.from_numpy(np.stack([image for _, image in faces])).permute(0, 3, 1, 2).contiguous()
+    stacked = torch.from_numpy(np.stack([image for _, image in faces])).permute(0, 3, 1, 2)  # channels last: no copy
     return Batch(stacked, torch.tensor([index for index, _ in faces], dtype=torch.int64))
 
 

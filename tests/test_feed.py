@@ -31,6 +31,7 @@ def test_images_are_those_of_the_samples() -> None:
     batch = next(feed().batches(0))
     assert batch.images.dtype == torch.uint8
     assert batch.images.shape == (4, 3, 112, 112)
+    assert batch.images.is_contiguous(memory_format=torch.channels_last)
     for image, sample in zip(batch.images, batch.samples.tolist(), strict=True):
         assert np.array_equal(image.permute(1, 2, 0).numpy(), smooth_face(100 * sample))
 

@@ -45,7 +45,8 @@ def check_file_name(name: Name) -> None:
     """What holds beyond `check_face_name` for a face that becomes a file, so that FolderSource reads it back.
 
     Raises FaceError `bad-name` for control characters (a newline and a tab are let through), hidden names, names of
-    our own files, a folder that looks like an image, a component of more than 255 bytes, and more than 32 folders in one another.
+    our own files, a folder that looks like an image, a component of more than 255 bytes, and over 32 folders in one
+    another.
     """
     check_face_name(name)
     parts = _parts(name)

@@ -172,7 +172,7 @@ class _Run:
         recipe = self.recipe
         rate = recipe.lr * recipe.batch_size / 256
         optimizer = torch.optim.AdamW(
-            parameter_groups(network, recipe.weight_decay), lr=rate, betas=(recipe.beta1, recipe.beta2)
+            parameter_groups(network, recipe.weight_decay), lr=rate, betas=(recipe.beta1, recipe.beta2), fused=True
         )
         return Trainer(
             objective=Reconstruction(network, phi, recipe, feeds[1], self.device, self.precision),

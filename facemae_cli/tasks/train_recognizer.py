@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -232,9 +233,9 @@ class _Run:
         return {name: Pack.of(pack) for name, pack in packs.items()}
 
     def _trainer(self, objective: Recognition, feed: FaceFeed, settings: dict[str, Any]) -> Trainer:
-        recipe = self.recipe
-        rate = recipe.lr * recipe.batch_size / 512
+        recipe, rate = self.recipe, self.recipe.lr * self.recipe.batch_size / 512
         learnt = [parameter for parameter in objective.network.parameters() if parameter.requires_grad]
+        sgd = partial(torch.optim.SGD, momentum=recipe.momentum, weight_decay=recipe.weight_decay, fused=True)
         return Trainer(
             objective=objective,
             feed=feed,
@@ -242,7 +243,7 @@ class _Run:
                 recipe.epochs, feed.steps, rate, recipe.warmup, recipe.clip,
                 shape=recipe.schedule, milestones=recipe.milestones, power=recipe.power,
             ),
-            optimizer=torch.optim.SGD(learnt, lr=rate, momentum=recipe.momentum, weight_decay=recipe.weight_decay),
+            optimizer=sgd(learnt, lr=rate),
             folder=self.folder,
             device=self.device,
             settings=settings,
