@@ -50,13 +50,13 @@ def _change(edits: Sequence[Edit], random: Random, pool: Sequence[bytes]) -> byt
 
 
 def _read(data: bytes) -> Reading:
-    """Decoded as a bare face, and where that is refused for its mask, as a masked one and as what it shows."""
+    """Decoded as a bare face; a small one that is refused for its mask, as a masked one and as what it shows too."""
     info = probe(data)
     masked = None
     try:
         image = decode(data)
     except FaceError as error:
-        if error.reason != "has-alpha":
+        if error.reason != "has-alpha" or info.width * info.height > 2**18:
             raise
         image = masked = decode_masked(data)
     assert image.shape == (info.height, info.width, 3 if masked is None else 4), "another size than its header says"
