@@ -94,6 +94,33 @@ def test_what_a_living_process_writes_aside_is_left_to_it(
     assert os.listdir(tmp_path) == ["a"]
 
 
+def test_a_file_taken_for_abandoned_before_it_was_locked_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process locks and removes it in the moment between; if that goes on, the write fails and says so."""
+    real, taken = fcntl.flock, []
+
+    def taken_first(times: int) -> None:
+        def flock(descriptor: int, operation: int) -> None:
+            path = os.readlink(f"/proc/self/fd/{descriptor}")
+            if len(taken) < times:
+                taken.append(path)
+                os.unlink(path)
+            real(descriptor, operation)
+
+        taken.clear()
+        monkeypatch.setattr(fcntl, "flock", flock)
+
+    taken_first(1)
+    write_whole(tmp_path / "a", "text")
+    assert (tmp_path / "a").read_text() == "text"
+    taken_first(2)
+    with pytest.raises(OutputError, match="something else stands there"):
+        write_whole(tmp_path / "a", "other")
+    assert os.listdir(tmp_path) == ["a"]
+    assert (tmp_path / "a").read_text() == "text"
+
+
 def test_writers_of_one_file_at_once_each_write_it_whole(tmp_path: Path) -> None:
     texts = [str(number) * 1000 for number in range(8)]
     seen = set()
@@ -129,6 +156,7 @@ def test_a_folder_in_the_way_is_told(tmp_path: Path) -> None:
         (errno.EROFS, "choose another place"),
         (errno.EACCES, "choose another place"),
         (errno.ENOENT, "moved or removed"),
+        (errno.EFBIG, "raise the limit on the size of files"),
         (errno.EIO, "mend the disk"),
     ],
 )

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import subprocess
 import sys
@@ -112,6 +114,56 @@ def test_zeros_behind_the_last_line_are_what_a_power_cut_leaves(tmp_path: Path) 
         file.write(bytes(4096))
     assert list(staging.entries()) == [{"first": 1}]
     staging.leave()
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EIO])
+def test_a_file_system_without_locks_and_one_that_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def fails(descriptor: int, operation: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", fails)
+    if number == errno.ENOLCK:
+        open_output(tmp_path / "o", plan={}).finish(DONE)
+        assert os.listdir(tmp_path) == ["o"]
+    else:
+        with pytest.raises(OutputError, match="input/output error: mend the disk"):
+            open_output(tmp_path / "o", plan={})
+
+
+def test_a_folder_that_another_process_removes_as_it_ends_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before its lock is opened, before it is held, and for good with the folder above it."""
+    real_open, real_lock, left = os.open, fcntl.flock, ["open", "flock"]
+
+    def remove() -> None:
+        (tmp_path / "above" / "x" / "lock").unlink(missing_ok=True)
+        (tmp_path / "above" / "x").rmdir()
+
+    def removed(path: str | Path, flags: int, mode: int = 0o777) -> int:
+        if left[:1] == ["open"]:
+            left.pop(0)
+            remove()
+        return real_open(path, flags, mode)
+
+    def removed_too(descriptor: int, operation: int) -> None:
+        real_lock(descriptor, operation)
+        if left[:1] == ["flock"]:
+            left.pop(0)
+            remove()
+
+    (tmp_path / "above").mkdir()
+    monkeypatch.setattr(os, "open", removed)
+    monkeypatch.setattr(fcntl, "flock", removed_too)
+    staging = Staging(tmp_path / "above" / "x")
+    assert left == []
+    assert os.listdir(staging.folder) == ["lock"]
+    staging.leave()
+    monkeypatch.undo()
+    with pytest.raises(FileNotFoundError):
+        Staging(tmp_path / "nowhere" / "x")
 
 
 def test_an_empty_staging_folder_goes_and_a_used_one_stays(tmp_path: Path) -> None:
