@@ -10,8 +10,6 @@ import pytest
 from crash.cases import CASES
 from crash.kills import Rounds, Tally, prepared
 
-from facemae_cli.data.foldersink import FolderSink
-
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
@@ -30,11 +28,22 @@ def test_a_killed_and_resumed_run_is_the_unbroken_one(root: Path, case: str) -> 
     assert run(case, root, 3).wrong == []
 
 
-def test_the_harness_notices_a_resume_that_keeps_what_was_not_journaled(
-    root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def keep(self: FolderSink) -> None:
-        self.faces.mkdir(exist_ok=True)
-
-    monkeypatch.setattr(FolderSink, "restore", keep)
-    assert run("mask-folder", root, 6).wrong
+def test_the_harness_notices_each_kind_of_difference(root: Path) -> None:
+    rounds = Rounds(CASES["mask-folder"], root, random.Random(0))
+    folder = root / "mask-folder-whole"
+    photo = next(folder.rglob("*.png"))
+    data = photo.read_bytes()
+    rounds._look(folder)
+    rounds._compare(folder, 0)
+    assert rounds.tally.wrong == []
+    photo.write_bytes(data[:-1])
+    rounds._compare(folder, 0)
+    photo.unlink()
+    rounds._look(folder)
+    photo.write_bytes(data)
+    (folder / "left.facemae-part").touch()
+    rounds._compare(folder, 0)
+    (folder / "left.facemae-part").unlink()
+    rounds._compare(folder, 3)
+    kinds = ["differs in the end", "stands there in part", "differs in the end", "ends with 3"]
+    assert [line.partition(":")[0] for line in rounds.tally.wrong] == kinds
