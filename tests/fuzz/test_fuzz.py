@@ -17,12 +17,12 @@ from fuzz.targets import NAMES, target
 
 from facemae_cli.errors import FaceError, InputError, OutputError
 
-SHORT = {"rec": 120, "cards": 30, "yaml": 50, "checkpoint": 120}
+SHORT = {"rec": 60, "cards": 16, "yaml": 40, "weights": 300, "features": 300}
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_short_run_finds_no_defect(name: str) -> None:
-    tally = play(target(name), seed=0, first=0, last=SHORT.get(name, 200))
+    tally = play(target(name), seed=0, first=0, last=SHORT.get(name, 120))
     assert tally.inputs == []
     assert tally.defects.total() == 0
     assert tally.adds_up()
