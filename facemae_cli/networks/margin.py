@@ -103,20 +103,22 @@ class ClassCentres:
             rows = F.normalize(distributed.gather_shared(features.float()))
             labels = distributed.gather_rows(labels)
             self._index = self._sample(labels, step)
-            self._leaf = self.weight[self._index].requires_grad_()
-            cosine = (rows @ F.normalize(self._leaf).T).clamp(-COSINE_LIMIT, COSINE_LIMIT)
+            taking_part = self.weight if self._index is None else self.weight[self._index]
+            self._leaf = taking_part.detach().requires_grad_()
+            logits = (self.scale * rows) @ F.normalize(self._leaf).T
             mine, columns = self._own(labels)
-            own = cosine[mine, columns]
-            logits = self.scale * cosine.index_put((mine, columns), self.margin.shifted(own, strength))
+            own = logits[mine, columns]
             labelled = (labels != NO_LABEL).float()
-            loss = _CrossEntropy.apply(logits, mine, columns, labelled)
-            return {"margin": loss, "accuracy": _accuracy(cosine.detach(), mine, own.detach(), labelled)}
+            accuracy = _accuracy(logits.detach(), mine, own.detach(), labelled)
+            cosine = (own / self.scale).clamp(-COSINE_LIMIT, COSINE_LIMIT)
+            logits = logits.index_put_((mine, columns), self.scale * self.margin.shifted(cosine, strength))
+            return {"margin": _CrossEntropy.apply(logits, mine, columns, labelled), "accuracy": accuracy}
 
-    def _sample(self, labels: Tensor, step: int) -> Tensor:
-        """Which of this rank's centres take part, as ascending rows of `weight`."""
+    def _sample(self, labels: Tensor, step: int) -> Tensor | None:
+        """Which of this rank's centres take part, as ascending rows of `weight`; None where all do."""
         wanted = math.ceil(self.sample_rate * self.classes)
         if wanted >= self.classes:
-            return torch.arange(self.last - self.first, device=self.weight.device)
+            return None
         generator = _generator(self.seed, step)
         keys = torch.rand(self.classes, generator=generator)
         present = labels[labels != NO_LABEL].unique().cpu()
@@ -127,18 +129,23 @@ class ClassCentres:
 
     def _own(self, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Rows whose class is this rank's, and the columns of their classes among those that take part."""
-        assert self._index is not None
         mine = ((labels >= self.first) & (labels < self.last)).nonzero().flatten()
-        return mine, torch.searchsorted(self._index, labels[mine] - self.first)
+        columns = labels[mine] - self.first
+        return mine, columns if self._index is None else torch.searchsorted(self._index, columns)
 
     @torch.no_grad()
     def update(self, rate: float) -> None:
         """One step of SGD for the centres that took part in the last loss, after its backward pass."""
-        if self._leaf is None or self._leaf.grad is None or self._index is None:
+        if self._leaf is None or self._leaf.grad is None:
             return
-        moments = self.momentum * self.moments[self._index] + self._leaf.grad + self.weight_decay * self._leaf
-        self.moments[self._index] = moments
-        self.weight[self._index] = self._leaf - rate * moments
+        steps = self._leaf.grad.add_(self._leaf, alpha=self.weight_decay)
+        if self._index is None:
+            self.moments.mul_(self.momentum).add_(steps)
+            self.weight.sub_(self.moments, alpha=rate)
+        else:
+            moments = steps.add_(self.moments[self._index], alpha=self.momentum)
+            self.moments[self._index] = moments
+            self.weight[self._index] = self._leaf.sub_(moments, alpha=rate)
         self._leaf = None
 
     def state(self) -> dict[str, Tensor]:
