@@ -101,8 +101,9 @@ class MaskedReader:
     def _visible(self, masked: Pixels, tokens: NDArray[np.intp]) -> Pixels:
         """The patches at `tokens`, each resized alone where the model's patches have another size."""
         height, width = masking.patch_shape(*masked.shape[:2])
-        grid = masked[..., :3].reshape(masking.GRID, height, masking.GRID, width, 3).swapaxes(1, 2)
-        patches = grid.reshape(masking.TOKENS, height, width, 3)[tokens]
+        grid = masking.as_words(masked).reshape(masking.GRID, height, masking.GRID, width)
+        words = grid[tokens // masking.GRID, :, tokens % masking.GRID]
+        patches = words[..., None].view(np.uint8)[..., :3]
         if (height, width) != (self.patch, self.patch):
             patches = np.stack([resize(patch, self.patch, self.patch) for patch in patches])
         return np.ascontiguousarray(patches.reshape(len(tokens), -1))
