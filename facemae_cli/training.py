@@ -21,8 +21,10 @@ from torch.nn.parallel import DistributedDataParallel
 from facemae_cli import distributed
 from facemae_cli.checkpoint import FILE as CHECKPOINT
 from facemae_cli.checkpoint import Checkpoint
-from facemae_cli.errors import UsageError
+from facemae_cli.data.names import one_line
+from facemae_cli.errors import InputError, UsageError
 from facemae_cli.feed import Batch, FaceFeed
+from facemae_cli.networks.weights import first_line
 from facemae_cli.progress import SILENT, Progress
 from facemae_cli.schedule import Schedule
 
@@ -202,10 +204,20 @@ class Trainer:
             self.progress.notice(f"{self.folder} holds no {CHECKPOINT}: there is nothing to go on from, so this begins")
             return
         checkpoint = Checkpoint.load(self.folder, self.settings, self.objective.network, self.optimizer)
-        self.objective.restore(checkpoint.learnt)
-        state = checkpoint.state
-        self.step, self.history = state["step"], state["history"]
-        self._sums, self._counted = state["sums"], state["counted"]
+        try:
+            self.objective.restore(checkpoint.learnt)
+            self._count_on(**checkpoint.state)
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            why = one_line(first_line(error))
+            path = self.folder / CHECKPOINT
+            raise InputError(f"{path}: not of this run ({why}); start again with --overwrite") from None
+
+    def _count_on(self, step: int, sums: dict[str, float], counted: int, history: list[dict[str, Any]]) -> None:
+        """Go on from a checkpoint's counters. Raises TypeError and ValueError where they are none."""
+        if not (isinstance(step, int) and isinstance(counted, int) and 0 <= counted <= step <= self.schedule.steps):
+            raise ValueError(f"step {step!r} of {self.schedule.steps}, {counted!r} of them since the last epoch")
+        self.step, self._counted, self.history = step, counted, list(history)
+        self._sums = {str(name): float(value) for name, value in dict(sums).items()}
 
     def _agree(self, mine: bool) -> bool:
         """Whether any rank says so: ranks must stop and save at the same step."""

@@ -15,7 +15,7 @@ import torch
 from sources import memory_source
 from torch import Tensor, nn
 
-from facemae_cli.checkpoint import FILE, HISTORY
+from facemae_cli.checkpoint import FILE, HISTORY, Checkpoint
 from facemae_cli.errors import InputError, UsageError
 from facemae_cli.feed import Batch, FaceFeed
 from facemae_cli.schedule import Schedule
@@ -134,6 +134,31 @@ def test_resume_with_another_run_s_checkpoint_and_with_a_damaged_one(tmp_path: P
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(InputError, match="not a checkpoint of a run"):
         trainer(tmp_path, Mean()).run(resume=True)
+
+
+@pytest.mark.parametrize(
+    ("state", "why"),
+    [
+        ({"step": 99}, "step 99 of 15"),
+        ({"step": -1}, "step -1 of 15"),
+        ({"step": "3"}, "step '3' of 15"),
+        ({"counted": 14, "step": 10}, "14 of them"),
+        ({"sums": {"loss": "much"}}, "could not convert"),
+        ({"more": 1}, "unexpected keyword"),
+    ],
+)
+def test_a_checkpoint_whose_counters_are_none(tmp_path: Path, state: dict[str, Any], why: str) -> None:
+    run, state = trainer(tmp_path, Mean()), {"step": 3, "sums": {}, "counted": 0, "history": [], **state}
+    Checkpoint(run.settings, state).save(tmp_path, run.objective.network, run.optimizer)
+    with pytest.raises(InputError, match=why):
+        run.run(resume=True)
+
+
+def test_a_checkpoint_without_a_counter(tmp_path: Path) -> None:
+    run = trainer(tmp_path, Mean())
+    Checkpoint(run.settings, {"step": 3, "history": []}).save(tmp_path, run.objective.network, run.optimizer)
+    with pytest.raises(InputError, match=r"missing 2 .* 'sums' and 'counted'"):
+        run.run(resume=True)
 
 
 def test_a_signal_is_delivered_after_the_step_and_handlers_come_back() -> None:
