@@ -11,7 +11,7 @@ from fuzz.mutating import change_bytes, reorder
 _TOKEN = re.compile(r"[^\s:,\[\]{}#]+")
 
 
-@lru_cache(1024)
+@lru_cache(16)  # lists of up to 100,000 tokens, in the 512 MiB of the readers
 def tokens(data: bytes) -> list[tuple[int, int]]:
     return [match.span() for match in _TOKEN.finditer(data.decode("utf-8", "replace"))]
 
