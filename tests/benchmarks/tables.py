@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +48,8 @@ class Row:
 class Scale:
     """What is fitted and trained, and for how long: a YAML file of `scales/`. Recipes override the cards'.
 
-    `init`: whether FaceMAE starts from the plain MAE of the same seed. `given`: models that stand for fitted ones.
+    `recognizer`: a card's name, or a folder beside the file. `init`: whether FaceMAE starts from the plain MAE of the
+    same seed. `given`: models that stand for fitted ones.
     """
 
     mae: str
@@ -63,7 +64,9 @@ class Scale:
     @classmethod
     def load(cls, path: Path) -> Scale:
         """Raises TypeError for a key that is not known."""
-        return cls(**load_mapping(path))
+        scale = cls(**load_mapping(path))
+        beside = path.parent / scale.recognizer
+        return replace(scale, recognizer=str(beside)) if (beside / "model.yaml").is_file() else scale
 
 
 @dataclass(frozen=True)
@@ -128,14 +131,15 @@ class Paper:
         network = network or self.scale.recognizer
         place = self.lab.place(data) if isinstance(data, Step) else str(data.place)
         count = data.faces if isinstance(data, Step) else data.count
-        slug = f"{network}-{data.name.replace('/', '-').removesuffix('.rec')}-s{seed}"
-        recipe = self.recipe(f"train-{network}", self.scale.train)
+        short = Path(network).name
+        slug = f"{short}-{data.name.replace('/', '-').removesuffix('.rec')}-s{seed}"
+        recipe = self.recipe(f"train-{short}", self.scale.train)
         command = ("train-recognizer", "--data", place, "--model", network, "--recipe", recipe, "--seed", str(seed))
         after = (data,) if isinstance(data, Step) else ()
-        trained = Step(f"train/{slug}", command, after, count * self.scale.train.get("epochs", 34), network)
+        trained = Step(f"train/{slug}", command, after, count * self.scale.train.get("epochs", 34), short)
         packs = [text for pack in self.packs for text in ("--pairs", str(pack))]
         verify = ("verify", "--model", self.lab.place(trained), *packs)
-        return Step(f"verify/{slug}", verify, (trained,), 7701 * len(self.packs), network, output=False)
+        return Step(f"verify/{slug}", verify, (trained,), 7701 * len(self.packs), short, output=False)
 
     def audited(self, original: Faces, data: Step | Faces, *more: str) -> Step:
         """The leakage of a release of `original`."""
