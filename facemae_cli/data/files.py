@@ -160,6 +160,19 @@ def require_outside(path: Path, datasets: Iterable[Path], option: str) -> None:
             raise UsageError(f"{option} {path} is inside the dataset {dataset}: choose another place")
 
 
+def check_report_and_cache(report: Path | None, cache: Path | None, datasets: Sequence[Path], overwrite: bool) -> None:
+    """Raises UsageError unless a page may be written to `--report`, and features be kept in `--cache`."""
+    for option, place in (("--report", report), ("--cache", cache)):
+        if place is not None:
+            require_outside(place, datasets, option)
+    if report is None:
+        return
+    if not report.parent.is_dir():
+        raise UsageError(f"--report {report}: there is no folder {report.parent}; make it first")
+    if report.is_file() and not overwrite:
+        raise UsageError(f"{report} exists: choose another --report, or --overwrite to replace it")
+
+
 def is_inside(path: Path, folder: Path) -> bool:
     """Whether `path`, which need not exist, is `folder` or lies below it, links and mounts seen through."""
     whole = path.resolve()

@@ -21,7 +21,7 @@ from facemae_cli.audit.steps import (
     who_attacked,
 )
 from facemae_cli.audit.verdict import judge
-from facemae_cli.data.files import require_outside, write_whole
+from facemae_cli.data.files import check_report_and_cache, write_whole
 from facemae_cli.data.threads import cores
 from facemae_cli.device import choose_device, choose_precision, keep_freed_memory
 from facemae_cli.errors import UsageError
@@ -72,7 +72,9 @@ def leakage(
     shares = {"--max-leakage": max_leakage, "--max-tpr": max_tpr, "--min-attacker": min_attacker}
     _check_numbers(shares, {"--trials": trials, "--workers": workers}, imitations, seed)
     datasets = [Path(path) for path in (original, released, non_members, adapt) if path is not None]
-    _check_places(report, show_faces, cache, datasets, overwrite)
+    if show_faces and report is None:
+        raise UsageError("--show-faces is about the page that --report FILE writes: say that too")
+    check_report_and_cache(report, cache, datasets, overwrite)
     chosen, threads, ks = choose_device(device), workers or cores(), parse_ks(k)
     result = LeakageResult(Path(original), Path(released), seed=seed)
     data = Datasets.open(result, key=key, non_members=non_members, adapt=adapt, progress=progress)
@@ -117,23 +119,6 @@ def _check_numbers(
         raise UsageError(f"--imitations {imitations}: give 0 for none, 1, or more")
     if seed < 0:
         raise UsageError(f"--seed {seed}: give a number from 0")
-
-
-def _check_places(
-    report: Path | None, show_faces: bool, cache: Path | None, datasets: Sequence[Path], overwrite: bool
-) -> None:
-    """Raises UsageError unless what is to be written may stand where it shall."""
-    if show_faces and report is None:
-        raise UsageError("--show-faces is about the page that --report FILE writes: say that too")
-    for option, place in (("--report", report), ("--cache", cache)):
-        if place is not None:
-            require_outside(place, datasets, option)
-    if report is None:
-        return
-    if not report.parent.is_dir():
-        raise UsageError(f"--report {report}: there is no folder {report.parent}; make it first")
-    if report.is_file() and not overwrite:
-        raise UsageError(f"{report} exists: choose another --report, or --overwrite to replace it")
 
 
 def _settings(plan: Plan, looking: Looking, recipe: Recipe, min_attacker: str, allow_phi: bool) -> dict[str, str]:

@@ -10,7 +10,7 @@ from typing import Any
 from facemae_cli import distributed
 from facemae_cli.data import open_source
 from facemae_cli.data.faces import Refusal
-from facemae_cli.data.files import require_outside, write_whole
+from facemae_cli.data.files import check_report_and_cache, write_whole
 from facemae_cli.data.packing import SIDE, Packed, check_free, write_bin
 from facemae_cli.data.packs import PackSource, open_packs
 from facemae_cli.data.people import names_in, shared_people
@@ -186,15 +186,10 @@ class _Job:
     ) -> None:
         """Raises UsageError unless what is to be written may stand where it shall."""
         datasets = [pack.path.parent if _in_folder(pack) else pack.path for pack in self.packs.values()]
-        for option, place in (("--report", report), ("--cache", cache)):
-            if place is not None:
-                require_outside(place, [*datasets, *([trained_on] if trained_on else [])], option)
-        for option, file in (("--report", report), ("--write-pack", write_pack)):
-            if file is not None and not file.parent.is_dir():
-                raise UsageError(f"{option} {file}: there is no folder {file.parent}; make it first")
-        if report is not None and report.is_file() and not overwrite:
-            raise UsageError(f"{report} exists: choose another --report, or --overwrite to replace it")
+        check_report_and_cache(report, cache, [*datasets, *([trained_on] if trained_on else [])], overwrite)
         if write_pack is not None:
+            if not write_pack.parent.is_dir():
+                raise UsageError(f"--write-pack {write_pack}: there is no folder {write_pack.parent}; make it first")
             first, *more = self.packs.values()
             if more or not _in_folder(first):
                 raise UsageError("--write-pack makes a .bin of one folder with a pairs.txt: give that alone as --pairs")
