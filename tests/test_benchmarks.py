@@ -6,7 +6,13 @@ import importlib
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
+from releases import write_faces
+
+from facemae_cli import mask, sheets
+from models import write_embedder
 
 BENCHMARKS = Path(__file__).parent / "benchmarks"
 ONCE = "--rounds 0 --rows"
@@ -62,3 +68,27 @@ def test_the_one_command_knows_every_script_and_its_options(
         for words in filter(None, (each.full, each.quick, each.cuda)):
             importlib.import_module(each.script).main([*words.split(), "--device", "cuda"])
             assert capsys.readouterr().out == f"{each.script}.py on cuda: no GPU\n"
+
+
+def test_the_figures_are_drawn_of_photos_that_all_datasets_have(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    raw, masked, phi = tmp_path / "raw", tmp_path / "masked", tmp_path / "phi.onnx"
+    write_faces(raw, range(5))
+    write_embedder(phi, dim=16)
+    mask(raw, masked, seed=0, keep_names=True)
+    next(masked.rglob("*.png")).unlink()
+    figures = importlib.import_module("figures")
+    figures.main([f"original={raw}", f"masked={masked}", "--model", str(phi), "--out", str(tmp_path), "--rows", "2"])
+    assert capsys.readouterr().out.startswith("14 photos of 5 people")
+    with Image.open(tmp_path / "faces.png") as sheet, Image.open(tmp_path / "features.png") as scatter:
+        assert min(sheet.size) > 2 * sheets.CELL
+        assert len(np.unique(np.asarray(scatter.convert("RGB")).reshape(-1, 3), axis=0)) > 100
+
+
+def test_the_projection_is_that_in_which_people_differ_most() -> None:
+    figures = importlib.import_module("figures")
+    features = np.array([[5, 0, 1], [5, 0, -1], [-5, 0, 1], [-5, 0, -1], [0, 2, 1], [0, 2, -1]], dtype=np.float64)
+    middle, axes = figures.projection(features, ["a", "a", "b", "b", "c", "c"])
+    assert middle == pytest.approx([0, 2 / 3, 0])
+    assert np.abs(axes) == pytest.approx(np.array([[1, 0], [0, 1], [0, 0]]), abs=1e-12)
