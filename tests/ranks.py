@@ -1,8 +1,9 @@
-"""Several ranks in one test: forked processes joined by gloo, without the seconds that torchrun takes to start."""
+"""Other processes in a test: forked, without the seconds that a Python with torch takes to start."""
 
 from __future__ import annotations
 
 import multiprocessing
+import os
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -40,3 +41,17 @@ def run_ranks(world: int, folder: Path, work: Callable[[int], Any]) -> list[Any]
         process.join(10)
         process.kill()
     return [found[rank] for rank in range(world)]
+
+
+def end_of(work: Callable[[], Any]) -> int:
+    """How a forked process ends that does `work`, on one thread: its exit code, or minus the signal."""
+    pid = os.fork()
+    if pid == 0:
+        code = 70
+        try:
+            torch.set_num_threads(1)  # as above
+            work()
+            code = 0
+        finally:
+            os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])

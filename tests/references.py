@@ -82,21 +82,21 @@ def scrambled(network: nn.Module, seed: int = 0) -> nn.Module:
 
 
 class ResNet(Named):
-    """iresnet of arcface_torch: (N, 3, 112, 112) -> (N, 512)."""
+    """iresnet of arcface_torch, `width` 64 there: (N, 3, 112, 112) -> (N, 512)."""
 
-    def __init__(self, blocks: Sequence[int]) -> None:
+    def __init__(self, blocks: Sequence[int], width: int = 64) -> None:
         super().__init__()
-        self.add_conv("conv1", 3, 64, 3)
-        self.add_norm("bn1", 64)
-        self.add_prelu("prelu", 64)
+        self.add_conv("conv1", 3, width, 3)
+        self.add_norm("bn1", width)
+        self.add_prelu("prelu", width)
         self.paths: list[tuple[str, bool]] = []
-        inputs = 64
-        for stage, (count, outputs) in enumerate(zip(blocks, (64, 128, 256, 512), strict=True), 1):
+        inputs, widths = width, [width << stage for stage in range(4)]
+        for stage, (count, outputs) in enumerate(zip(blocks, widths, strict=True), 1):
             for index in range(count):
                 self._block(f"layer{stage}.{index}", inputs, outputs, first=index == 0)
                 inputs = outputs
-        self.add_norm("bn2", 512)
-        self.add_linear("fc", 512 * 7 * 7, 512, bias=True)
+        self.add_norm("bn2", 8 * width)
+        self.add_linear("fc", 8 * width * 7 * 7, 512, bias=True)
         self.add_norm("features", 512, flat=True)
 
     def _block(self, path: str, inputs: int, outputs: int, first: bool) -> None:

@@ -5,14 +5,19 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
+from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+import torch
+from ranks import end_of, run_ranks
 from safetensors import safe_open
 from sources import smooth_face
 
+from facemae_cli import training
 from facemae_cli.card import load_card
 from facemae_cli.data.images import encode_png
 from facemae_cli.errors import FacemaeError, InputError, UsageError
@@ -99,28 +104,37 @@ def test_equal_runs_write_equal_bytes(tmp_path: Path, data: Path, model: str) ->
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
 
 
-def test_a_killed_run_goes_on_as_if_unbroken(tmp_path: Path, data: Path, model: str) -> None:
-    """Killed as by `kill -9` in the second epoch, after a checkpoint in its middle."""
-    script = (
-        "import os, signal, sys\n"
-        "from itertools import count\n"
-        "from types import SimpleNamespace\n"
-        "from facemae_cli import training\n"
-        "training.time = SimpleNamespace(monotonic=count(0, 1000).__next__)  # a checkpoint after every step\n"
-        "step = training.Trainer._step\n"
-        "def stop(self, forward, batch, epoch):\n"
-        "    if self.step == 7: os.kill(os.getpid(), signal.SIGKILL)\n"
-        "    return step(self, forward, batch, epoch)\n"
-        "training.Trainer._step = stop\n"
-        "from facemae_cli.tasks.fit import fit\n"
-        "from pathlib import Path\n"
-        "fit(data=Path(sys.argv[1]), out=Path(sys.argv[2]), model=sys.argv[3], epochs=2, batch_size=4, warmup=0.0,\n"
-        "    precision='fp32')\n"
-    )
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """As many as a forked process has, so that sums are of the same order."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def killed_at(step: int, monkeypatch: pytest.MonkeyPatch, *arguments: Any, **options: Any) -> None:
+    """A run that ends itself as `kill -9` would, with a checkpoint after every step."""
+    before = training.Trainer._step
+
+    def stop(self: training.Trainer, *more: Any) -> Any:
+        if self.step == step:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return before(self, *more)
+
+    monkeypatch.setattr(training, "time", SimpleNamespace(monotonic=count(0, 1000).__next__))
+    monkeypatch.setattr(training.Trainer, "_step", stop)
+    run(*arguments, **options)
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_a_killed_run_goes_on_as_if_unbroken(
+    tmp_path: Path, data: Path, model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed in the second epoch, after a checkpoint in its middle."""
     run(data, tmp_path / "whole", model)
     broken = tmp_path / "broken"
-    command = [sys.executable, "-c", script, str(data), str(broken), model]
-    assert subprocess.run(command, check=False, capture_output=True).returncode == -signal.SIGKILL
+    assert end_of(lambda: killed_at(7, monkeypatch, data, broken, model)) == -signal.SIGKILL
     assert not (broken / "model.yaml").exists()
     run(data, broken, model, resume=True)
     for name in ("history.jsonl", "weights.safetensors", "model.yaml"):
@@ -128,22 +142,20 @@ def test_a_killed_run_goes_on_as_if_unbroken(tmp_path: Path, data: Path, model: 
     assert {path.name for path in broken.iterdir()} == FILES
 
 
-def test_two_ranks_follow_one_rank_and_finish_its_run(tmp_path: Path, data: Path, model: str) -> None:
+def test_ranks_follow_one_rank_and_finish_its_run(
+    tmp_path: Path, data: Path, model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The same losses to 1e-4 on two gloo ranks; a run begun on one rank is gone on with on two."""
-    embedder = str(write_embedder(tmp_path / "phi.onnx"))
-    options = {"loss": "mixed", "embedder": embedder}
+    options = {"loss": "mixed", "embedder": str(write_embedder(tmp_path / "phi.onnx"))}
     run(data, tmp_path / "one", model, **options)
-    command = [
-        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "facemae_cli",
-        "fit", "--data", str(data), "--out", str(tmp_path / "two"), "--model", model, "--loss", "mixed",
-        "--embedder", embedder, "--epochs", "2", "--batch-size", "4", "--warmup", "0", "--precision", "fp32",
-    ]  # fmt: skip
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment)
-    assert done.returncode == 0, done.stderr
-    for one, two in zip(history(tmp_path / "one"), history(tmp_path / "two"), strict=True):
-        for name, value in one.items():
-            assert two[name] == pytest.approx(value, abs=1e-4), name
+    begun = tmp_path / "begun"
+    assert end_of(lambda: killed_at(6, monkeypatch, data, begun, model, **options)) == -signal.SIGKILL
+    run_ranks(2, tmp_path, lambda rank: run(data, begun, model, **options, resume=True).steps)
+    run_ranks(2, tmp_path, lambda rank: run(data, tmp_path / "two", model, **options).steps)
+    for folder in ("two", "begun"):
+        for one, other in zip(history(tmp_path / "one"), history(tmp_path / folder), strict=True):
+            for name, value in one.items():
+                assert other[name] == pytest.approx(value, abs=1e-4), (folder, name)
 
 
 def test_what_cannot_be_fitted_is_one_clear_error(tmp_path: Path, data: Path, model: str) -> None:

@@ -5,17 +5,18 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
+from itertools import count
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+from ranks import end_of
 from sources import smooth_face
 
 from facemae_cli import masking
-from facemae_cli.data import open_source
+from facemae_cli.data import open_source, outputs
 from facemae_cli.data.images import decode, encode_jpeg, encode_png
 from facemae_cli.errors import InputError, UsageError
 from facemae_cli.tasks.mask import mask
@@ -176,7 +177,6 @@ def test_the_preview_of_a_resumed_run_is_that_of_an_unbroken_one(
     tmp_path: Path, masked: Path, model: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Stopped in its second unit, then again when all but the last step was done."""
-    from facemae_cli.data import outputs
 
     options = {"batch_size": "1", "preview": tmp_path / "sheet.png"}
     release(masked, tmp_path / "whole", model, **options)
@@ -204,25 +204,25 @@ def test_the_preview_of_a_resumed_run_is_that_of_an_unbroken_one(
     assert files(tmp_path / "out") == files(tmp_path / "whole")
 
 
-def test_a_killed_run_goes_on_to_the_same_bytes(tmp_path: Path, masked: Path, model: str) -> None:
-    """Killed as by `kill -9` in the middle of the second unit, twice, then resumed."""
-    script = (
-        "import os, signal, sys\n"
-        "from facemae_cli.data.outputs import Output\n"
-        "from facemae_cli.tasks.reconstruct import reconstruct\n"
-        "commit, writes = Output.write, []\n"
-        "def write(self, name, image):\n"
-        "    writes.append(name)\n"
-        "    if len(writes) == int(sys.argv[4]): os.kill(os.getpid(), signal.SIGKILL)\n"
-        "    commit(self, name, image)\n"
-        "Output.write = write\n"
-        "reconstruct(sys.argv[1], sys.argv[2], model=sys.argv[3], batch_size='1', resume=sys.argv[5] == 'resume')\n"
-    )
+def test_a_killed_run_goes_on_to_the_same_bytes(
+    tmp_path: Path, masked: Path, model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed as by `kill -9` in the middle of the second unit, then at once, then resumed."""
+    real, written = outputs.Output.write, count(1)
+
+    def killed_at(face: int, **options: Any) -> None:
+        def write(*arguments: Any) -> None:
+            if next(written) == face:
+                os.kill(os.getpid(), signal.SIGKILL)
+            real(*arguments)
+
+        monkeypatch.setattr(outputs.Output, "write", write)
+        release(masked, tmp_path / "broken", model, batch_size="1", **options)
+
     release(masked, tmp_path / "whole", model, batch_size="1")
     out = tmp_path / "broken"
-    for at, how in (("6", "fresh"), ("1", "resume")):
-        command = [sys.executable, "-c", script, str(masked), str(out), model, at, how]
-        assert subprocess.run(command, check=False, capture_output=True).returncode == -signal.SIGKILL
+    for face, resume in ((6, False), (1, True)):
+        assert end_of(lambda face=face, resume=resume: killed_at(face, resume=resume)) == -signal.SIGKILL
         assert not out.exists()
     result = release(masked, out, model, batch_size="1", resume=True)
     assert result.faces == 10
