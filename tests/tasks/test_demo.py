@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import json
 from pathlib import Path
@@ -15,6 +16,7 @@ from safetensors.torch import save_file
 import facemae_cli
 from facemae_cli import sheets
 from facemae_cli.app import main
+from facemae_cli.audit.result import LeakageResult
 from facemae_cli.data import open_source
 from facemae_cli.data.drawn import people
 from facemae_cli.data.images import decode, decode_masked, encode_jpeg
@@ -52,6 +54,13 @@ def made(model: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("demo") / "demo"
     demo(out, model=model, **SMALL)
     return out
+
+
+@pytest.fixture
+def unlearnt(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No recognisers, which take the time, and so no audit."""
+    monkeypatch.setattr(importlib.import_module("facemae_cli.tasks.demo"), "_learn", lambda *arguments: None)
+    monkeypatch.setattr(facemae_cli, "leakage", lambda *arguments, **options: LeakageResult(*arguments))
 
 
 def test_it_leaves_three_datasets_a_key_and_a_sheet(made: Path) -> None:
@@ -103,6 +112,7 @@ def test_strangers_are_not_in_the_release_and_its_pack_says_so(made: Path) -> No
     assert (len(people[0]), people[0] & people[1]) == (20, set())
 
 
+@pytest.mark.usefixtures("unlearnt")
 def test_equal_demos_draw_equal_people(made: Path, model: str, tmp_path: Path) -> None:
     demo(tmp_path / "again", model=model, **SMALL)
     files = [
@@ -111,6 +121,7 @@ def test_equal_demos_draw_equal_people(made: Path, model: str, tmp_path: Path) -
     assert list(files[0].values()) == list(files[1].values())
 
 
+@pytest.mark.usefixtures("unlearnt")
 def test_an_existing_demo_is_made_anew_only_when_asked(model: str, tmp_path: Path) -> None:
     out = tmp_path / "demo"
     demo(out, model=model, **LEAST)
@@ -141,6 +152,7 @@ def test_a_file_in_the_place_of_the_folder_is_left_alone(model: str, tmp_path: P
     assert (tmp_path / "demo").read_text() == "mine"
 
 
+@pytest.mark.usefixtures("unlearnt")
 def test_an_empty_folder_will_do(model: str, tmp_path: Path) -> None:
     assert demo(tmp_path, model=model, **LEAST).faces == 2
 
