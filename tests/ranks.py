@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import threading
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ import torch.distributed as dist
 
 def run_ranks(world: int, folder: Path, work: Callable[[int], Any]) -> list[Any]:
     """What `work(rank)` returns on each of `world` ranks; it may use `facemae_cli.distributed` and autograd."""
+    _wait_for_pools()
     context = multiprocessing.get_context("fork")
     answers = context.Queue()
     store = folder / f"store-{world}-{len(list(folder.iterdir()))}"
@@ -45,6 +47,7 @@ def run_ranks(world: int, folder: Path, work: Callable[[int], Any]) -> list[Any]
 
 def end_of(work: Callable[[], Any]) -> int:
     """How a forked process ends that does `work`, on one thread: its exit code, or minus the signal."""
+    _wait_for_pools()
     pid = os.fork()
     if pid == 0:
         code = 70
@@ -55,3 +58,10 @@ def end_of(work: Callable[[], Any]) -> int:
         finally:
             os._exit(code)
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def _wait_for_pools() -> None:
+    """Let threads end whose pool has been shut down: a fork copies the locks they hold, and nobody to open them."""
+    for thread in threading.enumerate():
+        if thread.name.startswith(("codec", "ThreadPoolExecutor")):
+            thread.join(5)
