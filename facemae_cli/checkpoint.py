@@ -73,14 +73,14 @@ class Checkpoint:
                 raise ValueError("its settings, counters or history are of another form")
         except (SafetensorError, OSError, *_DAMAGE) as error:
             raise InputError(
-                f"{path}: not a checkpoint of a run ({_shown(error)}); start again with --overwrite"
+                f"{path}: not a checkpoint of a run ({shown(error)}); start again with --overwrite"
             ) from None
         _compare(path, found, settings)
         try:
             network.load_state_dict(_part(tensors, "network."), strict=True)
             _put_moments(optimizer, tensors)
         except _DAMAGE as error:
-            raise InputError(f"{path}: not of this network ({_shown(error)}); start again with --overwrite") from None
+            raise InputError(f"{path}: not of this network ({shown(error)}); start again with --overwrite") from None
         write_history(folder / HISTORY, state.get("history", []))
         return cls(found, state, _part(tensors, "objective."))
 
@@ -96,7 +96,7 @@ def _are_lines(history: Any) -> bool:
     return isinstance(history, list) and all(isinstance(line, dict) for line in history)
 
 
-def _shown(error: BaseException) -> str:
+def shown(error: BaseException) -> str:
     """What a library says of a file, which may quote it, on one line."""
     return one_line(first_line(error))
 

@@ -20,11 +20,9 @@ from torch.nn.parallel import DistributedDataParallel
 
 from facemae_cli import distributed
 from facemae_cli.checkpoint import FILE as CHECKPOINT
-from facemae_cli.checkpoint import Checkpoint
-from facemae_cli.data.names import one_line
+from facemae_cli.checkpoint import Checkpoint, shown
 from facemae_cli.errors import InputError, UsageError
 from facemae_cli.feed import Batch, FaceFeed
-from facemae_cli.networks.weights import first_line
 from facemae_cli.progress import SILENT, Progress
 from facemae_cli.schedule import Schedule
 
@@ -208,9 +206,8 @@ class Trainer:
             self.objective.restore(checkpoint.learnt)
             self._count_on(**checkpoint.state)
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            why = one_line(first_line(error))
             path = self.folder / CHECKPOINT
-            raise InputError(f"{path}: not of this run ({why}); start again with --overwrite") from None
+            raise InputError(f"{path}: not of this run ({shown(error)}); start again with --overwrite") from None
 
     def _count_on(self, step: int, sums: dict[str, float], counted: int, history: list[dict[str, Any]]) -> None:
         """Go on from a checkpoint's counters. Raises TypeError and ValueError where they are none."""

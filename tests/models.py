@@ -31,6 +31,20 @@ def write_mae(folder: Path, weights: bool = True, seed: int = 0, **more: object)
     return folder
 
 
+def write_recogniser(folder: Path) -> Path:
+    """A recogniser to be trained, of a few thousand parameters, as a model folder without weights."""
+    folder.mkdir(parents=True)
+    card = {
+        "kind": "embedder",
+        "input": {"size": 32, **NORM},
+        "dim": 8,
+        "architecture": {"network": "iresnet", "blocks": [1, 1, 1], "widths": [8, 8, 8, 8], "stem_stride": 2},
+        "recipe": {"scale": 16.0, "m": 0.2, "warmup": 0.0, "schedule": "cosine"},
+    }
+    (folder / "model.yaml").write_text(yaml.safe_dump(card))
+    return folder
+
+
 def write_embedder(path: Path, dim: int = 8, says: int | None = None, seed: int = 0) -> Path:
     """An ONNX embedder: a strided convolution, ReLU, mean over the image; its card says `says` dimensions."""
     kernel = np.random.default_rng(seed).normal(size=(dim, 3, 8, 8)).astype(np.float32)

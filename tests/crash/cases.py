@@ -6,13 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
 from packcases import write_lfw
 from releases import PEOPLE, write_faces
 from safetensors import safe_open
 
 from facemae_cli.app import main
-from models import write_embedder, write_mae
+from models import write_embedder, write_mae, write_recogniser
 
 MODEL = "../mae"
 EMBEDDER = "../phi.onnx"
@@ -28,13 +27,6 @@ WARM = [
     "faiss",
     "scipy.stats",
 ]
-RECOGNISER = {
-    "kind": "embedder",
-    "input": {"size": 32, "color": "rgb", "mean": [0.5] * 3, "std": [0.5] * 3},
-    "dim": 8,
-    "architecture": {"network": "iresnet", "blocks": [1, 1, 1], "widths": [8, 8, 8, 8], "stem_stride": 2},
-    "recipe": {"scale": 16.0, "m": 0.2, "warmup": 0.0, "schedule": "cosine"},
-}
 
 
 def nothing(folder: Path) -> None:
@@ -125,8 +117,7 @@ def prepare(root: Path) -> None:
     write_faces(root / "raw", range(PEOPLE))
     write_embedder(root / "phi.onnx", dim=16)
     write_mae(root / "mae", recipe={"lr": 0.01})
-    (root / "recogniser").mkdir()
-    (root / "recogniser" / "model.yaml").write_text(yaml.safe_dump(RECOGNISER))
+    write_recogniser(root / "recogniser")
     write_lfw(root / "lfw", people=12)
     for line in (
         f"mask --in {root}/raw --out {root}/masked --key {root}/facemae.key",

@@ -29,7 +29,7 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT)]
 
-from crash.cases import FIT, LEAKAGE, MODEL, TRAIN, VERIFY, prepare  # noqa: E402
+from crash.cases import CASES, FIT, MODEL, TRAIN, prepare  # noqa: E402
 from crash.kills import files  # noqa: E402
 from releases import write_faces  # noqa: E402
 
@@ -88,12 +88,7 @@ COMMANDS = {
     "reconstruct-rec": Command(f"{RECONSTRUCT} out.rec", same_files),
     "fit": Command(f"{FIT} --epochs 6 --batch-size 6 --warmup 0", same_history),
     "train-recognizer": Command(f"{TRAIN} --epochs 6 --batch-size 6 --lr 0.02", same_history),
-    "verify": Command(VERIFY, same_answer, "--overwrite"),
-    "leakage": Command(
-        f"{LEAKAGE} --key ../facemae.key --cache cache --report report.html --device cpu --workers 2 --json",
-        same_answer,
-        "--overwrite",
-    ),
+    **{name: Command(CASES[name].line, same_answer, CASES[name].again) for name in ("verify", "leakage")},
 }
 
 

@@ -22,7 +22,7 @@ from facemae_cli.tasks.mask import mask
 from facemae_cli.tasks.train_recognizer import TrainRecognizerResult, train_recognizer
 from facemae_cli.training import Trainer
 from facemae_cli.zoo import resolve
-from models import write_embedder
+from models import write_embedder, write_recogniser
 
 QUICK: dict[str, Any] = {"epochs": 2, "batch_size": 6, "lr": 0.4, "precision": "fp32"}
 FILES = {"checkpoint.safetensors", "curves.png", "history.jsonl", "model.yaml", "weights.safetensors"}
@@ -46,16 +46,7 @@ def data(tmp_path: Path) -> Path:
 @pytest.fixture
 def model(tmp_path: Path) -> str:
     """An architecture of a few thousand parameters."""
-    card = {
-        "kind": "embedder",
-        "input": {"size": 32, "color": "rgb", "mean": [0.5] * 3, "std": [0.5] * 3},
-        "dim": 8,
-        "architecture": {"network": "iresnet", "blocks": [1, 1, 1], "widths": [8, 8, 8, 8], "stem_stride": 2},
-        "recipe": {"scale": 16.0, "m": 0.2, "warmup": 0.0, "schedule": "cosine"},
-    }
-    (tmp_path / "card").mkdir()
-    (tmp_path / "card" / "model.yaml").write_text(yaml.safe_dump(card))
-    return str(tmp_path / "card")
+    return str(write_recogniser(tmp_path / "card"))
 
 
 def run(data: Path, out: Path, model: str, /, **options: object) -> TrainRecognizerResult:
