@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import threading
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +15,6 @@ import torch.distributed as dist
 
 def run_ranks(world: int, folder: Path, work: Callable[[int], Any]) -> list[Any]:
     """What `work(rank)` returns on each of `world` ranks; it may use `facemae_cli.distributed` and autograd."""
-    _wait_for_pools()
     context = multiprocessing.get_context("fork")
     answers = context.Queue()
     store = folder / f"store-{world}-{len(list(folder.iterdir()))}"
@@ -47,7 +45,6 @@ def run_ranks(world: int, folder: Path, work: Callable[[int], Any]) -> list[Any]
 
 def end_of(work: Callable[[], Any]) -> int:
     """How a forked process ends that does `work`, on one thread: its exit code, or minus the signal."""
-    _wait_for_pools()
     pid = os.fork()
     if pid == 0:
         code = 70
@@ -58,10 +55,3 @@ def end_of(work: Callable[[], Any]) -> int:
         finally:
             os._exit(code)
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-
-
-def _wait_for_pools() -> None:
-    """Let threads end whose pool has been shut down: a fork copies the locks they hold, and nobody to open them."""
-    for thread in threading.enumerate():
-        if thread.name.startswith(("codec", "ThreadPoolExecutor")):
-            thread.join(5)
