@@ -71,6 +71,8 @@ class Checkpoint:
             found, state = json.loads(metadata["settings"]), json.loads(metadata["state"])
             if not isinstance(found, dict) or not isinstance(state, dict) or not _are_lines(state.get("history", [])):
                 raise ValueError("its settings, counters or history are of another form")
+            if any(value.is_complex() for value in tensors.values()):  # cast to real with no more than a warning
+                raise ValueError("it holds complex numbers")
         except (SafetensorError, OSError, *_DAMAGE) as error:
             raise InputError(
                 f"{path}: not a checkpoint of a run ({shown(error)}); start again with --overwrite"
@@ -126,8 +128,9 @@ def _put_moments(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -
         state.setdefault(int(place), {})[moment] = value
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     for number, moments in state.items():
-        if any(value.dim() and value.shape != parameters[number].shape for value in moments.values()):
-            raise ValueError(f"moments of another shape than parameter {number}")
+        for moment, value in moments.items():
+            if value.shape != (torch.Size() if moment == "step" else parameters[number].shape):
+                raise ValueError(f"moments of another shape than parameter {number}")
     if len({frozenset(moments) for moments in state.values()}) > 1:
         raise ValueError("moments of some parameters are missing")
     for number, moments in state.items():

@@ -71,6 +71,8 @@ def test_metadata_too_deep_to_read(tmp_path: Path) -> None:
         ("", {"optimizer.x.exp_avg": torch.zeros(1)}),
         ("", {"optimizer.9.exp_avg": torch.zeros(1)}),
         ("", {"optimizer.9": torch.zeros(1)}),
+        ("", {"optimizer.0.exp_avg": torch.tensor(1.0)}),
+        ("", {"optimizer.0.step": torch.zeros(2, 2)}),
     ],
 )
 def test_tensors_of_another_network(tmp_path: Path, removed: str, added: dict[str, torch.Tensor]) -> None:
@@ -81,6 +83,15 @@ def test_tensors_of_another_network(tmp_path: Path, removed: str, added: dict[st
     with pytest.raises(InputError, match=r"not of this network .*--overwrite") as caught:
         load(tmp_path)
     assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("name", ["network.weight", "optimizer.0.exp_avg", "objective.centres"])
+def test_complex_numbers(name: str, tmp_path: Path) -> None:
+    Checkpoint(SETTINGS, {}).save(tmp_path, *trained())
+    tensors = load_file(tmp_path / FILE) | {name: torch.zeros(2, 2, dtype=torch.complex64)}
+    save_file(tensors, tmp_path / FILE, {"settings": json.dumps(SETTINGS), "state": "{}"})
+    with pytest.raises(InputError, match=r"not a checkpoint of a run \(it holds complex numbers\)"):
+        load(tmp_path)
 
 
 def test_a_setting_whose_name_has_two_lines(tmp_path: Path) -> None:
