@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+import faulthandler
+import gc
 import multiprocessing
 import os
+import queue
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed as dist
+
+PATIENCE = 60.0  # seconds
+
+
+@contextmanager
+def _forking() -> Iterator[None]:
+    """What is garbage here is not collected in a child, where what joins threads at its end would wait for ever."""
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def run_ranks(world: int, folder: Path, work: Callable[[int], Any]) -> list[Any]:
@@ -20,6 +36,8 @@ def run_ranks(world: int, folder: Path, work: Callable[[int], Any]) -> list[Any]
     store = folder / f"store-{world}-{len(list(folder.iterdir()))}"
 
     def run(rank: int) -> None:
+        told = open(f"{store}.{rank}", "w")  # kept open: where this rank is, should it hang
+        faulthandler.dump_traceback_later(PATIENCE - 10, file=told)
         try:
             torch.set_num_threads(1)  # the parent's OpenMP threads do not outlive the fork
             dist.init_process_group("gloo", store=dist.FileStore(str(store), world), rank=rank, world_size=world)
@@ -30,11 +48,15 @@ def run_ranks(world: int, folder: Path, work: Callable[[int], Any]) -> list[Any]
             answers.put((rank, None, traceback.format_exc()))
 
     processes = [context.Process(target=run, args=(rank,), daemon=True) for rank in range(world)]
-    for process in processes:
-        process.start()
+    with _forking():
+        for process in processes:
+            process.start()
     found = {}
     for _ in processes:
-        rank, made, error = answers.get(timeout=60)
+        try:
+            rank, made, error = answers.get(timeout=PATIENCE)
+        except queue.Empty:
+            raise AssertionError("\n".join(Path(f"{store}.{each}").read_text() for each in range(world))) from None
         assert error is None, error
         found[rank] = made
     for process in processes:
@@ -45,8 +67,10 @@ def run_ranks(world: int, folder: Path, work: Callable[[int], Any]) -> list[Any]
 
 def end_of(work: Callable[[], Any]) -> int:
     """How a forked process ends that does `work`, on one thread: its exit code, or minus the signal."""
-    pid = os.fork()
+    with _forking():
+        pid = os.fork()
     if pid == 0:
+        gc.freeze()
         code = 70
         try:
             torch.set_num_threads(1)  # as above
