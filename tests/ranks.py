@@ -36,7 +36,7 @@ def run_ranks(world: int, folder: Path, work: Callable[[int], Any]) -> list[Any]
     store = folder / f"store-{world}-{len(list(folder.iterdir()))}"
 
     def run(rank: int) -> None:
-        told = open(f"{store}.{rank}", "w")  # noqa: SIM115: kept open to tell where this rank hangs
+        told = open(f"{store}.{rank}", "w")  # noqa: SIM115  kept open, to tell where this rank hangs
         faulthandler.dump_traceback_later(PATIENCE - 10, file=told)
         try:
             torch.set_num_threads(1)  # the parent's OpenMP threads do not outlive the fork
