@@ -1,4 +1,4 @@
-"""A training run's folder: made, claimed by one process, and never overwritten by surprise."""
+"""A training run: its folder, claimed by one process and never overwritten by surprise, and what it comes from."""
 
 from __future__ import annotations
 
@@ -6,16 +6,22 @@ import fcntl
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from datetime import date
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save
 from torch import nn
 
 from facemae_cli import distributed
-from facemae_cli.card import CARD_NAME, WEIGHTS_NAME, Card, card_text
+from facemae_cli.card import CARD_NAME, WEIGHTS_NAME, Card, Model, card_text, lineage_of
+from facemae_cli.data.faces import FaceSource, fingerprint
 from facemae_cli.data.files import is_aside, write_whole
 from facemae_cli.errors import OutputError, UsageError
+from facemae_cli.progress import Progress
+from facemae_cli.zoo import resolve
 
 LOCK = ".lock"
 
@@ -32,6 +38,46 @@ def write_model(folder: Path, network: nn.Module, card: Card, dtype: str) -> Non
     }
     write_whole(folder / WEIGHTS_NAME, save(state))
     write_whole(folder / CARD_NAME, card_text(card))
+
+
+def ancestor(name: str | None, kind: str, progress: Progress) -> Model | None:
+    """The model a run learns from, if one is said; an assumed card is remarked on. Raises UsageError, InputError."""
+    if name is None:
+        return None
+    found = resolve(name, kind)
+    if found.warning:
+        progress.notice(found.warning)
+    return found
+
+
+def same_to_resume(
+    recipe: dict[str, Any], card: Card, source: FaceSource, precision: str, **ancestors: Model | None
+) -> dict[str, Any]:
+    """What must be equal for a run to go on."""
+    return {
+        "recipe": recipe,
+        "architecture": dict(card.architecture or {}),
+        "data": fingerprint(source),
+        "precision": precision,
+        **{name: model.digest if model else None for name, model in ancestors.items()},
+    }
+
+
+def child_card(card: Card, ancestors: Sequence[Model | None], *, steps: int, data: dict[str, Any], **made: Any) -> Card:
+    """The card of what was made of `card`'s architecture: nothing that was said of other weights stays."""
+    known = [model for model in ancestors if model is not None]
+    return replace(
+        card,
+        name=None,
+        weights=None,
+        data={**data, "trained": date.today().isoformat()},
+        lineage=lineage_of(known),
+        notes={"steps": steps, "ancestors": [model.name for model in known]},
+        source=None,
+        license=None,
+        assumed=False,
+        **made,
+    )
 
 
 @contextmanager

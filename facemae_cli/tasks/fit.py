@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from datetime import date
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -13,11 +12,11 @@ import torch
 from torch import nn
 
 from facemae_cli import distributed
-from facemae_cli.card import CARD_NAME, WEIGHTS_NAME, Model, lineage_of
+from facemae_cli.card import CARD_NAME, WEIGHTS_NAME, Model
 from facemae_cli.checkpoint import FILE as CHECKPOINT
 from facemae_cli.checkpoint import HISTORY
 from facemae_cli.data import open_source
-from facemae_cli.data.faces import FaceSource, Refusal, fingerprint, once
+from facemae_cli.data.faces import FaceSource, Refusal, once
 from facemae_cli.device import Precision, choose_device, choose_precision, keep_freed_memory
 from facemae_cli.errors import UsageError
 from facemae_cli.feed import FaceFeed, hold_out
@@ -26,7 +25,7 @@ from facemae_cli.networks.loading import build_mae, load_embedder, load_mae
 from facemae_cli.networks.mae import MaskedAutoencoder
 from facemae_cli.progress import SILENT, Progress
 from facemae_cli.recipe import FitRecipe
-from facemae_cli.runs import claim_run, write_model
+from facemae_cli.runs import ancestor, child_card, claim_run, same_to_resume, write_model
 from facemae_cli.safe_yaml import load_mapping
 from facemae_cli.schedule import Schedule
 from facemae_cli.training import Trainer, parameter_groups
@@ -124,7 +123,7 @@ class _Run:
 
     def fit(self, data: Path, embedder: str | None, init: str | None, resume: bool) -> FitResult:
         phi_model = self._phi_model(embedder)
-        parent = resolve(init, "mae") if init else None
+        parent = ancestor(init, "mae", self.progress)
         source = open_source(data)
         train, held = hold_out(source, self.recipe.validation, self.recipe.seed)
         size = self.model.card.input.size
@@ -134,7 +133,8 @@ class _Run:
         ]
         phi = load_embedder(phi_model, self.device) if phi_model else None
         network = self._network(parent)
-        trainer = self._trainer(network, phi, feeds, self._settings(source, phi_model, parent))
+        said = self.recipe.as_dict(), self.model.card, source, self.precision
+        trainer = self._trainer(network, phi, feeds, same_to_resume(*said, embedder=phi_model, init=parent))
         history = trainer.run(resume)
         found = distributed.gather_objects([*source.refused, *feeds[0].refused, *feeds[1].refused])
         refused = once(chain.from_iterable(found))
@@ -146,17 +146,12 @@ class _Run:
         return result
 
     def _phi_model(self, embedder: str | None) -> Model | None:
-        if embedder is None:
-            if self.recipe.uses_phi:
-                raise UsageError(
-                    f"--loss {self.recipe.loss} compares faces by an embedder: give --embedder NAME, .onnx, .pth "
-                    "or hf-hub:ID, or --loss mse"
-                )
-            return None
-        found = resolve(embedder, "embedder")
-        if found.warning:
-            self.progress.notice(found.warning)
-        return found
+        if embedder is None and self.recipe.uses_phi:
+            raise UsageError(
+                f"--loss {self.recipe.loss} compares faces by an embedder: give --embedder NAME, .onnx, .pth "
+                "or hf-hub:ID, or --loss mse"
+            )
+        return ancestor(embedder, "embedder", self.progress)
 
     def _network(self, parent: Model | None) -> MaskedAutoencoder:
         torch.manual_seed(self.recipe.seed)
@@ -186,30 +181,16 @@ class _Run:
             label="fitting",
         )
 
-    def _settings(self, source: FaceSource, phi: Model | None, parent: Model | None) -> dict[str, Any]:
-        """What must be the same for `--resume` to go on."""
-        return {
-            "recipe": self.recipe.as_dict(),
-            "architecture": dict(self.model.card.architecture or {}),
-            "embedder": phi.digest if phi else None,
-            "init": parent.digest if parent else None,
-            "data": fingerprint(source),
-            "precision": self.precision,
-        }
-
     def _write(
-        self, network: nn.Module, source: FaceSource, result: FitResult, teachers: Sequence[Model | None]
+        self, network: nn.Module, source: FaceSource, result: FitResult, ancestors: Sequence[Model | None]
     ) -> None:
-        known = [teacher for teacher in teachers if teacher is not None]
-        card = replace(
+        card = child_card(
             self.model.card,
-            name=None,
+            ancestors,
+            steps=result.steps,
+            data={"kind": source.kind, "faces": result.faces},
             recipe=self.recipe.as_dict(),
             results={"held_out_faces": result.held_out, **result.figures},
-            data={"kind": source.kind, "faces": result.faces, "fitted": date.today().isoformat()},
-            lineage=lineage_of(known),
-            notes={"steps": result.steps, "teachers": [teacher.name for teacher in known]},
-            source=None,
         )
         write_model(self.folder, network, card, self.recipe.weights_dtype)
 

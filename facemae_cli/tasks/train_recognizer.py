@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from datetime import date
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -13,11 +12,11 @@ from typing import Any
 import torch
 
 from facemae_cli import distributed
-from facemae_cli.card import CARD_NAME, WEIGHTS_NAME, Model, lineage_of
+from facemae_cli.card import CARD_NAME, WEIGHTS_NAME, Model
 from facemae_cli.checkpoint import FILE as CHECKPOINT
 from facemae_cli.checkpoint import HISTORY
 from facemae_cli.data import open_source
-from facemae_cli.data.faces import FaceSource, Refusal, fingerprint, once
+from facemae_cli.data.faces import FaceSource, Refusal, once
 from facemae_cli.data.files import require_outside
 from facemae_cli.data.images import decode_visible
 from facemae_cli.data.packs import open_packs
@@ -34,7 +33,7 @@ from facemae_cli.networks.onnx_session import load_for_inference
 from facemae_cli.progress import SILENT, Progress
 from facemae_cli.recipe import RecognizerRecipe
 from facemae_cli.recognising import Pack, Recognition, build_centres, trainable
-from facemae_cli.runs import claim_run, write_model
+from facemae_cli.runs import ancestor, child_card, claim_run, same_to_resume, write_model
 from facemae_cli.safe_yaml import load_mapping
 from facemae_cli.schedule import Schedule
 from facemae_cli.teaching import Teacher
@@ -159,7 +158,7 @@ class _Run:
         cache: Path | None,
         resume: bool,
     ) -> TrainRecognizerResult:
-        teacher, parent = (self._resolved(name) for name in parents)
+        teacher, parent = (ancestor(name, "embedder", self.progress) for name in parents)
         source = open_source(data)
         enrolled = Enrolment.of(source, self.recipe, with_teacher=teacher is not None)
         packs = self._packs(pairs, source)
@@ -171,7 +170,8 @@ class _Run:
         )
         taught = self._teacher(teacher, source, cache) if teacher else None
         objective = self._objective(taught, parent, enrolled, feed, packs)
-        trainer = self._trainer(objective, feed, self._settings(source, teacher, parent))
+        said = self.recipe.as_dict(), self.model.card, source, self.precision
+        trainer = self._trainer(objective, feed, same_to_resume(*said, teacher=teacher, init=parent))
         history = trainer.run(resume)
         refused = distributed.gather_objects([*source.refused, *feed.refused, *objective.refused])
         result = TrainRecognizerResult(
@@ -213,14 +213,6 @@ class _Run:
         recogniser = Recogniser(model, embedder, self.device, self.precision)
         return Teacher(recogniser, source, cache=cache, progress=self.progress)
 
-    def _resolved(self, name: str | None) -> Model | None:
-        if name is None:
-            return None
-        found = resolve(name, "embedder")
-        if found.warning:
-            self.progress.notice(found.warning)
-        return found
-
     def _packs(self, paths: Sequence[Path], source: FaceSource) -> dict[str, Pack]:
         """The packs to verify on, with a warning where people of theirs are trained on."""
         packs = open_packs(paths) if paths else {}
@@ -250,17 +242,6 @@ class _Run:
             progress=self.progress,
         )  # fmt: skip
 
-    def _settings(self, source: FaceSource, teacher: Model | None, parent: Model | None) -> dict[str, Any]:
-        """What must be the same for `--resume` to go on."""
-        return {
-            "recipe": self.recipe.as_dict(),
-            "architecture": dict(self.model.card.architecture or {}),
-            "teacher": teacher.digest if teacher else None,
-            "init": parent.digest if parent else None,
-            "data": fingerprint(source),
-            "precision": self.precision,
-        }
-
     def _write(
         self, embedder: Embedder, source: FaceSource, result: TrainRecognizerResult, parents: Sequence[Model | None]
     ) -> None:
@@ -271,25 +252,14 @@ class _Run:
                 save_onnx(network, embedder.spec.size, self.folder / name)
             else:
                 save_pth(network, self.folder / name)
-        known = [parent for parent in parents if parent is not None]
-        card = replace(
+        card = child_card(
             self.model.card,
-            name=None,
+            parents,
+            steps=result.steps,
+            data={"kind": source.kind, "faces": result.faces, "people": result.classes},
             dim=embedder.dim,
-            weights=None,
             recipe=self.recipe.as_dict(),
             results=result.figures,
-            data={
-                "kind": source.kind,
-                "faces": result.faces,
-                "people": result.classes,
-                "trained": date.today().isoformat(),
-            },
-            lineage=lineage_of(known),
-            notes={"steps": result.steps, "parents": [parent.name for parent in known]},
-            source=None,
-            license=None,
-            assumed=False,
         )
         write_model(self.folder, network, card, self.recipe.weights_dtype)
 
