@@ -28,7 +28,7 @@ def test_a_planted_copy_is_found_whoever_it_is_said_to_be() -> None:
     result = found(source(*PNGS[:4]), source(PNGS[4], PNGS[2], PNGS[5]))
     assert (result.released, result.released_near, result.original, result.whole) == (1, 0, 0, False)
     assert result.copies == [Copy("q1", "1.png", "bytes")]
-    assert result.lines() == ["1 released faces are real ones byte for byte, 0 nearly so"]
+    assert result.lines() == ["released faces that are real ones: 1 byte for byte, 0 nearly"]
 
 
 def test_nearly_equal_pictures_are_found_among_the_pairs_that_are_looked_at() -> None:
@@ -45,7 +45,7 @@ def test_one_photo_held_twice_counts_once() -> None:
     twice = source(PNGS[0], PNGS[1], PNGS[0], PNGS[0], encode_jpeg(FACES[1], 80))
     result = found(twice, source(PNGS[5]), within=[(4, 1), (1, 4), (0, 2), (0, 1)])
     assert (result.original, result.original_near) == (2, 1)
-    assert result.lines() == ["2 originals are there twice byte for byte, 1 nearly so"]
+    assert result.lines() == ["originals that are there twice: 2 byte for byte, 1 nearly"]
 
 
 def test_a_release_that_is_the_originals_is_told() -> None:
