@@ -24,10 +24,10 @@ def random_network(card: Card) -> nn.Module:
     """
     torch.manual_seed(0)
     network = build_embedder(card).eval().requires_grad_(False)
-    for name, value in network.state_dict().items():
+    for value in network.state_dict().values():
         if value.dim() == 4:
             value.normal_(std=(2 / value[0].numel()) ** 0.5)
-        elif value.is_floating_point() and value.dim() <= 1 and not name.startswith("features."):
+        elif value.is_floating_point() and value.dim() <= 1:
             value.mul_(1 + 0.1 * torch.rand_like(value)).add_(0.01 * torch.rand_like(value))
     return network
 
