@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import date
@@ -51,7 +51,7 @@ def ancestor(name: str | None, kind: str, progress: Progress) -> Model | None:
 
 
 def same_to_resume(
-    recipe: dict[str, Any], card: Card, source: FaceSource, precision: str, **ancestors: Model | None
+    recipe: dict[str, Any], card: Card, source: FaceSource, precision: str, ancestors: Mapping[str, Model | None]
 ) -> dict[str, Any]:
     """What must be equal for a run to go on."""
     return {

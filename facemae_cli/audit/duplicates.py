@@ -63,7 +63,7 @@ class Duplicates:
         if self.whole:
             lines.append("every released face is, byte for byte, one of the originals: nothing was hidden")
         elif self.released or self.released_near:
-            lines.append(f"released faces that are real ones: {self.released} byte for byte, {self.released_near} nearly")
+            lines.append(f"released faces that are real: {self.released} byte for byte, {self.released_near} nearly")
         if self.original or self.original_near:
             lines.append(f"originals that are there twice: {self.original} byte for byte, {self.original_near} nearly")
         return lines

@@ -37,8 +37,11 @@ def fit(
     out: ModelFolder = None,
     model: Architecture = "facemae-tiny",
     embedder: Annotated[
-        str | None,
-        typer.Option("--embedder", help="The frozen embedder to match: a name, a folder, .onnx, .pth or hf-hub:ID."),
+        list[str] | None,
+        typer.Option(
+            "--embedder",
+            help="The frozen embedder to match: a name, a folder, .onnx, .pth or hf-hub:ID; may be said again.",
+        ),
     ] = None,
     recipe: RecipeFile = None,
     init: Init = None,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -50,3 +52,19 @@ class Embedder(nn.Module):
     def frozen(self) -> Embedder:
         """Itself, in evaluation mode and without gradients for its weights; gradients for images still flow."""
         return self.eval().requires_grad_(False)
+
+
+class Ensemble(nn.Module):
+    """Embedders as one, whose cosine is the mean of theirs: what pleases one of them alone pleases it less.
+
+    Takes (N, 3, H, W) RGB in [0, 1] and gives their features, each L2-normalised, side by side: (N, sum of dims), of
+    length 1.
+    """
+
+    def __init__(self, embedders: Sequence[Embedder]) -> None:
+        super().__init__()
+        self.embedders = nn.ModuleList(embedders)
+
+    def forward(self, images: Tensor) -> Tensor:
+        features = [functional.normalize(embedder(images), dim=1) for embedder in self.embedders]
+        return torch.cat(features, dim=1) / len(features) ** 0.5

@@ -21,6 +21,7 @@ from facemae_cli.device import Precision, choose_device, choose_precision, keep_
 from facemae_cli.errors import UsageError
 from facemae_cli.feed import FaceFeed, hold_out
 from facemae_cli.fitting import Reconstruction
+from facemae_cli.networks.embedder import Ensemble
 from facemae_cli.networks.loading import build_mae, load_embedder, load_mae
 from facemae_cli.networks.mae import MaskedAutoencoder
 from facemae_cli.progress import SILENT, Progress
@@ -71,7 +72,7 @@ def fit(
     data: Path = Path("public"),
     out: Path | None = None,
     model: str = "facemae-tiny",
-    embedder: str | None = None,
+    embedder: Sequence[str] | None = None,
     recipe: Path | None = None,
     init: str | None = None,
     loss: str | None = None,
@@ -95,8 +96,9 @@ def fit(
     """Fit the autoencoder that the card `model` describes to the faces at `data`.
 
     Settings come from the card's recipe, then the YAML file `recipe`, then the other arguments (None says nothing);
-    `FitRecipe` explains them. Weights start fresh, or as those of the model `init`. `out` (default
-    `runs/<model>`) becomes a model folder with history, curves, samples and the checkpoint `resume` goes on from.
+    `FitRecipe` explains them. Of several in `embedder` the mean cosine counts. Weights start fresh, or as those of the
+    model `init`. `out` (default `runs/<model>`) becomes a model folder with history, curves, samples and the checkpoint
+    `resume` goes on from.
     Raises UsageError and InputError for what cannot be fitted, OutputError when the disk fails.
     """
     keep_freed_memory()
@@ -109,7 +111,7 @@ def fit(
     chosen = FitRecipe.of(card_model.card.recipe, load_mapping(recipe) if recipe else None, flags)
     run = _Run(card_model, chosen, out or Path("runs") / card_model.name, choose_device(device), precision, progress)
     with distributed.process_group(run.device), claim_run(run.folder, _OWN_FILES, data, resume, overwrite):
-        return run.fit(data, embedder, init, resume)
+        return run.fit(data, embedder or (), init, resume)
 
 
 class _Run:
@@ -121,8 +123,8 @@ class _Run:
         self.model, self.recipe, self.folder, self.device, self.progress = model, recipe, folder, device, progress
         self.precision: Precision = choose_precision(precision, device)
 
-    def fit(self, data: Path, embedder: str | None, init: str | None, resume: bool) -> FitResult:
-        phi_model = self._phi_model(embedder)
+    def fit(self, data: Path, embedders: Sequence[str], init: str | None, resume: bool) -> FitResult:
+        teachers = self._teachers(embedders)
         parent = ancestor(init, "mae", self.progress)
         source = open_source(data)
         train, held = hold_out(source, self.recipe.validation, self.recipe.seed)
@@ -131,10 +133,11 @@ class _Run:
             FaceFeed(source, members, size=size, batch_size=batch, seed=self.recipe.seed)
             for members, batch in ((train, self.recipe.batch_size), (held, distributed.world()))
         ]
-        phi = load_embedder(phi_model, self.device) if phi_model else None
+        loaded = [load_embedder(teacher, self.device) for teacher in teachers.values()]
+        phi = Ensemble(loaded) if len(loaded) > 1 else next(iter(loaded), None)
         network = self._network(parent)
         said = self.recipe.as_dict(), self.model.card, source, self.precision
-        trainer = self._trainer(network, phi, feeds, same_to_resume(*said, embedder=phi_model, init=parent))
+        trainer = self._trainer(network, phi, feeds, same_to_resume(*said, {**teachers, "init": parent}))
         history = trainer.run(resume)
         found = distributed.gather_objects([*source.refused, *feeds[0].refused, *feeds[1].refused])
         refused = once(chain.from_iterable(found))
@@ -142,16 +145,18 @@ class _Run:
             self.folder, self.recipe.epochs, trainer.step, len(train), len(held), _figures(history), refused
         )
         if distributed.rank() == 0:
-            self._write(network, source, result, [phi_model, parent])
+            self._write(network, source, result, [*teachers.values(), parent])
         return result
 
-    def _phi_model(self, embedder: str | None) -> Model | None:
-        if embedder is None and self.recipe.uses_phi:
+    def _teachers(self, embedders: Sequence[str]) -> dict[str, Model]:
+        """The models of phi, by what `--resume` compares them under."""
+        if not embedders and self.recipe.uses_phi:
             raise UsageError(
                 f"--loss {self.recipe.loss} compares faces by an embedder: give --embedder NAME, .onnx, .pth "
                 "or hf-hub:ID, or --loss mse"
             )
-        return ancestor(embedder, "embedder", self.progress)
+        models = filter(None, (ancestor(text, "embedder", self.progress) for text in embedders))
+        return {f"embedder {number}" if number > 1 else "embedder": model for number, model in enumerate(models, 1)}
 
     def _network(self, parent: Model | None) -> MaskedAutoencoder:
         torch.manual_seed(self.recipe.seed)

@@ -171,7 +171,7 @@ class _Run:
         taught = self._teacher(teacher, source, cache) if teacher else None
         objective = self._objective(taught, parent, enrolled, feed, packs)
         said = self.recipe.as_dict(), self.model.card, source, self.precision
-        trainer = self._trainer(objective, feed, same_to_resume(*said, teacher=teacher, init=parent))
+        trainer = self._trainer(objective, feed, same_to_resume(*said, {"teacher": teacher, "init": parent}))
         history = trainer.run(resume)
         refused = distributed.gather_objects([*source.refused, *feed.refused, *objective.refused])
         result = TrainRecognizerResult(

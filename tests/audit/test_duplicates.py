@@ -28,7 +28,7 @@ def test_a_planted_copy_is_found_whoever_it_is_said_to_be() -> None:
     result = found(source(*PNGS[:4]), source(PNGS[4], PNGS[2], PNGS[5]))
     assert (result.released, result.released_near, result.original, result.whole) == (1, 0, 0, False)
     assert result.copies == [Copy("q1", "1.png", "bytes")]
-    assert result.lines() == ["released faces that are real ones: 1 byte for byte, 0 nearly"]
+    assert result.lines() == ["released faces that are real: 1 byte for byte, 0 nearly"]
 
 
 def test_nearly_equal_pictures_are_found_among_the_pairs_that_are_looked_at() -> None:

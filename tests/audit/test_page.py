@@ -41,7 +41,7 @@ def test_the_verdict_and_the_figures_come_first_in_words(html: str) -> None:
         "More is found by an attacker who first imitates the release with facemae-v1: 14.4 % of photos",
         "with the very photo the worst case: 24.7 % of photos",
         "1500 people in it, 1500 not, told by other photos, by mobilefacenet",
-        "released faces that are real ones: 1 byte for byte, 1 nearly",
+        "released faces that are real: 1 byte for byte, 1 nearly",
         "3059 on both sides by the key; 15290 of 15295 photos join",
         "Not measured: imitated_to_released, other photos, r18, 100 people: there are 0 photos to ask with.",
         "Note: whether mobilefacenet is independent of the release cannot be told: it has no facemae.json.",

@@ -140,7 +140,7 @@ def parsed(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--public", type=Path, required=True, help="people to fit on")
     parser.add_argument("--private", type=Path, required=True, help="people to release")
     parser.add_argument("--pairs", type=Path, action="append", required=True)
-    parser.add_argument("--phi", required=True, help="the embedder that teaches FaceMAE")
+    parser.add_argument("--phi", action="append", required=True, help="the embedders that teach FaceMAE")
     parser.add_argument("--attacker", action="append", required=True)
     parser.add_argument("--scale", type=Path, required=True)
     parser.add_argument("--seeds", type=int, default=3)

@@ -79,7 +79,7 @@ class Paper:
     private: Faces
     halves: tuple[Faces, Faces]
     packs: Sequence[Path]
-    phi: str
+    phi: Sequence[str]
     attackers: Sequence[str]
     seeds: Sequence[int]
 
@@ -101,7 +101,7 @@ class Paper:
         command = ["fit", "--data", str(faces.place), "--model", self.scale.mae, "--seed", str(seed)]
         command += ["--recipe", self.recipe(name.replace("/", "-"), {**base, **fields})]
         if not plain:
-            command += ["--embedder", self.phi]
+            command += [text for phi in self.phi for text in ("--embedder", phi)]
             if self.scale.init:
                 shared = {key: value for key, value in fields.items() if key in ("ratio", "strategy")}
                 first = self.mae(faces, seed, **MSE, **shared)

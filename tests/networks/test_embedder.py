@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from facemae_cli.card import InputSpec
-from facemae_cli.networks.embedder import CPU_PIECE, Embedder
+from facemae_cli.networks.embedder import CPU_PIECE, Embedder, Ensemble
 
 MEAN, STD = (0.5, 0.25, 0.125), (0.5, 0.25, 0.0625)
 
@@ -89,3 +89,16 @@ def test_features_are_float32_whatever_the_network_computes_in() -> None:
     with torch.autocast("cpu", dtype=torch.bfloat16):
         network = Embedder(nn.Sequential(nn.Flatten(), nn.Linear(12, 5)), InputSpec(2), 5).frozen()
         assert network(torch.rand(1, 3, 2, 2)).dtype == torch.float32
+
+
+def test_an_ensembles_cosine_is_the_mean_of_its_embedders() -> None:
+    torch.manual_seed(0)
+    sizes = (5, 3)
+    embedders = [
+        Embedder(nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 8, dim)), InputSpec(8), dim).frozen() for dim in sizes
+    ]
+    faces = torch.rand(6, 3, 8, 8)
+    together = Ensemble(embedders)(faces)
+    assert together.shape == (6, 8)
+    each = [nn.functional.normalize(embedder(faces), dim=1) for embedder in embedders]
+    torch.testing.assert_close(together @ together.T, torch.stack([one @ one.T for one in each]).mean(0))

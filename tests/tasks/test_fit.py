@@ -69,11 +69,19 @@ def test_the_result_is_a_model_folder_that_says_how_it_was_made(tmp_path: Path, 
 @pytest.mark.parametrize("loss", ["irm", "mixed"])
 def test_losses_with_an_embedder_name_it_as_an_ancestor(tmp_path: Path, data: Path, model: str, loss: str) -> None:
     embedder = write_embedder(tmp_path / "phi.onnx")
-    run(data, tmp_path / "out", model, loss=loss, embedder=str(embedder), view_shift=2, view_blur=0.5)
+    run(data, tmp_path / "out", model, loss=loss, embedder=[str(embedder)], view_shift=2, view_blur=0.5)
     card = load_card(tmp_path / "out" / "model.yaml")
     assert card.lineage == (resolve(str(embedder)).digest,)
     line = history(tmp_path / "out")[0]
     assert {"loss", "pixel", "im", "rm", "val_cosine", "val_im", "val_rm", "val_psnr"} <= set(line)
+
+
+def test_several_embedders_teach_as_one_and_are_all_ancestors(tmp_path: Path, data: Path, model: str) -> None:
+    embedders = [str(write_embedder(tmp_path / f"{name}.onnx", seed=seed)) for seed, name in enumerate("ab")]
+    run(data, tmp_path / "out", model, loss="irm", embedder=embedders)
+    assert set(load_card(tmp_path / "out" / "model.yaml").lineage) == {resolve(text).digest for text in embedders}
+    with pytest.raises(UsageError, match="made with embedder 2"):
+        run(data, tmp_path / "out", model, loss="irm", embedder=embedders[:1], resume=True)
 
 
 def test_recipe_file_wins_over_the_card_and_flags_win_over_both(tmp_path: Path, data: Path, model: str) -> None:
@@ -146,7 +154,7 @@ def test_ranks_follow_one_rank_and_finish_its_run(
     tmp_path: Path, data: Path, model: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The same losses to 1e-4 on two gloo ranks; a run begun on one rank is gone on with on two."""
-    options = {"loss": "mixed", "embedder": str(write_embedder(tmp_path / "phi.onnx"))}
+    options = {"loss": "mixed", "embedder": [str(write_embedder(tmp_path / "phi.onnx"))]}
     run(data, tmp_path / "one", model, **options)
     begun = tmp_path / "begun"
     assert end_of(lambda: killed_at(6, monkeypatch, data, begun, model, **options)) == -signal.SIGKILL
@@ -162,8 +170,8 @@ def test_what_cannot_be_fitted_is_one_clear_error(tmp_path: Path, data: Path, mo
     wrong = write_embedder(tmp_path / "wrong.onnx", dim=8, says=512)
     cases: list[tuple[dict[str, object], str]] = [
         ({"loss": "irm"}, "give --embedder"),
-        ({"loss": "irm", "embedder": str(wrong)}, "gives 8-d features, its card says 512"),
-        ({"loss": "irm", "embedder": model}, "kind mae; one of kind embedder is needed"),
+        ({"loss": "irm", "embedder": [str(wrong)]}, "gives 8-d features, its card says 512"),
+        ({"loss": "irm", "embedder": [model]}, "kind mae; one of kind embedder is needed"),
         ({"model": str(wrong)}, "kind embedder; one of kind mae is needed"),
         ({"batch_size": 19}, "--batch-size 19 is more than the 18 faces"),
         ({"epochs": 0}, "recipe epochs: 0"),
