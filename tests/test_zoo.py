@@ -70,6 +70,18 @@ def test_every_bundled_model_resolves_by_its_name() -> None:
         assert not model.card.assumed
 
 
+def test_bundled_weights_are_small_and_their_cards_say_where_they_come_from() -> None:
+    known = [model for model in map(zoo.resolve, zoo.names()) if model.weights is not None]
+    assert {zoo.EMBEDDER, zoo.UNTAUGHT_EMBEDDER} <= {model.name for model in known}
+    for model in known:
+        assert model.weights is not None
+        assert model.weights.stat().st_size < (10 if model.card.kind == "embedder" else 50) * 2**20
+        assert model.card.license
+        assert {"faces", "sets", "terms"} <= model.card.data.keys()
+        assert {"about", "weights"} <= model.card.notes.keys()
+        assert model.card.results
+
+
 def test_names_are_the_folders_with_a_card(bundled: Path) -> None:
     assert zoo.names() == ["one", "two"]
 

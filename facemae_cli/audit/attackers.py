@@ -14,10 +14,10 @@ from facemae_cli.card import Model, ancestors
 from facemae_cli.data.manifest import Manifest
 from facemae_cli.errors import InputError, UsageError
 from facemae_cli.inference import Recogniser
-from facemae_cli.zoo import names, resolve
+from facemae_cli.zoo import EMBEDDER, UNTAUGHT_EMBEDDER, names, resolve
 
-# An embedder that ships with the package and may attack by default; none does yet.
-DEFAULT_ATTACKERS: tuple[str, ...] = ()
+# The first is the stronger; the second shares no ancestor with any release's model.
+DEFAULT_ATTACKERS = (EMBEDDER, UNTAUGHT_EMBEDDER)
 
 
 @dataclass(frozen=True)
@@ -61,16 +61,11 @@ def _bundled() -> Iterator[Model]:
 
 
 def load_attackers(given: Sequence[str] | None, device: str, precision: str) -> dict[str, Recogniser]:
-    """The attackers by the name of their model, or of their model and its digest where two have one name.
+    """The attackers (None: the bundled ones) by the name of their model, or name and digest where two have one name.
 
-    Raises UsageError where there is none, or one twice; and InputError.
+    Raises UsageError where one is given twice, and InputError.
     """
-    texts = list(given or DEFAULT_ATTACKERS)
-    if not texts:
-        raise UsageError(
-            "who is to attack? No embedder ships with this version: say --attacker, with a .onnx of InsightFace's "
-            "model zoo, a folder that `facemae train-recognizer` wrote, or hf-hub:owner/name"
-        )
+    texts = given or DEFAULT_ATTACKERS
     loaded = [Recogniser.load(text, device, precision) for text in texts]
     found: dict[str, Recogniser] = {}
     for text, each in zip(texts, loaded, strict=True):

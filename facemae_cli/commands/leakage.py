@@ -38,7 +38,8 @@ def leakage(
         typer.Option(
             "--attacker",
             metavar="MODEL",
-            help="An embedder that attacks: a folder, a .onnx or .pth, or hf-hub:owner/name; may be said again.",
+            help="An embedder: a bundled name (unless said, embedder-v1 and probe-v1), a folder, .onnx, .pth or "
+            "hf-hub:ID; may be said again.",
         ),
     ] = None,
     k: Annotated[

@@ -35,7 +35,7 @@ def verify(
     ],
     model: Annotated[
         str | None,
-        typer.Option("--model", help="The embedder: a folder, a bundled name, a .onnx or .pth, or hf-hub:owner/name."),
+        typer.Option("--model", help="A folder, a bundled name (embedder-v1 unless said), .onnx, .pth or hf-hub:ID."),
     ] = None,
     min_accuracy: Annotated[
         list[str] | None,

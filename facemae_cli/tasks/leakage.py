@@ -60,13 +60,14 @@ def leakage(
 ) -> LeakageResult:
     """Attacks the faces of `released` with the real ones of `original`, folders or `.rec`, by each embedder `attacker`.
 
-    `k`: "2" or "1,2,3"; `identities`: "all" or "100,300,all", each number in `trials` draws. `imitation_model`: what
-    draws the attacker's own release, under `imitations` masks a photo; None: the release's own model, where it is
-    known; 0 imitations: none. `non_members`: faces of people who are not in the release; None: half of the people are
-    left out of it. `adapt`: faces of the attacker's own to learn from. `max_leakage`, `max_tpr`: gates on the upper
-    ends of 95 % intervals, carried by attackers whose real -> real reaches `min_attacker` and who, unless `allow_phi`,
-    share no ancestor with the release's model. `key` tells who is who under pseudonyms; None: `facemae.key`, if it is
-    there. `cache`: a folder that keeps features. `report`: an HTML page, with faces if `show_faces`.
+    `attacker` None: the bundled ones. `k`: "2" or "1,2,3"; `identities`: "all" or "100,300,all", each number in
+    `trials` draws. `imitation_model`: what draws the attacker's own release, under `imitations` masks a photo; None:
+    the release's own model, where it is known; 0 imitations: none. `non_members`: faces of people who are not in the
+    release; None: half of the people are left out of it. `adapt`: faces of the attacker's own to learn from.
+    `max_leakage`, `max_tpr`: gates on the upper ends of 95 % intervals, carried by attackers whose real -> real reaches
+    `min_attacker` and who, unless `allow_phi`, share no ancestor with the release's model. `key` tells who is who under
+    pseudonyms; None: `facemae.key`, if it is there. `cache`: a folder that keeps features. `report`: an HTML page, with
+    faces if `show_faces`.
     Raises UsageError, InputError and OutputError; what could not be measured, and failed gates, are in the result.
     """
     shares = {"--max-leakage": max_leakage, "--max-tpr": max_tpr, "--min-attacker": min_attacker}

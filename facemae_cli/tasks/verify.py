@@ -21,6 +21,7 @@ from facemae_cli.inference import Recogniser
 from facemae_cli.metrics import FARS, decimal
 from facemae_cli.progress import SILENT, Progress
 from facemae_cli.verification import Gate, VerifiedPack, doubts, judged, pack_report, parse_gates
+from facemae_cli.zoo import EMBEDDER
 
 NONE = "-"
 
@@ -121,10 +122,13 @@ def verify(
     """Verifies the packs `pairs`, each a `.bin` or a folder with a `pairs.txt`, with the embedder `model`.
 
     `min_accuracy`: gates, `0.99` for all packs or `lfw=0.99`. `report`: an HTML file to write. `cache`: a folder that
-    keeps features between runs. `write_pack`: a `.bin` to make of the one folder in `pairs`, also without a model.
+    keeps features between runs. `write_pack`: a `.bin` to make of the one folder in `pairs`. `model` None: the bundled
+    embedder, or with `write_pack` none.
     `trained_on`: the faces the embedder was trained on, to count people in both. Pairs with a refused face are left
     out and counted. Raises UsageError, InputError and OutputError; a failed gate is in the result.
     """
+    if write_pack is None:
+        model = model or EMBEDDER
     _check_options(model, min_accuracy, report, cache, write_pack, trained_on, workers)
     packs = open_packs(pairs)
     result = VerifyResult(gates=parse_gates(min_accuracy or (), list(packs)))
@@ -153,11 +157,6 @@ def _check_options(
 ) -> None:
     if workers is not None and workers < 1:
         raise UsageError(f"--workers {workers} reads nothing; give 1 or more")
-    if model is None and write_pack is None:
-        raise UsageError(
-            "which embedder is to be verified? Say --model, with a folder that `facemae train-recognizer` wrote, "
-            "a .onnx, a .pth, or hf-hub:owner/name"
-        )
     if model is None:
         of_a_model = {"min-accuracy": min_accuracy, "report": report, "cache": cache, "trained-on": trained_on}
         for option, value in of_a_model.items():

@@ -9,11 +9,11 @@ import yaml
 
 from facemae_cli.audit import attackers as module
 from facemae_cli.audit.attackers import Origin, describe, load_attackers, warnings
-from facemae_cli.card import Model
+from facemae_cli.card import Model, ancestors
 from facemae_cli.data.manifest import Manifest
 from facemae_cli.errors import UsageError
 from facemae_cli.inference import Recogniser
-from facemae_cli.zoo import resolve
+from facemae_cli.zoo import EMBEDDER, UNTAUGHT_EMBEDDER, resolve
 from models import write_embedder, write_mae
 
 
@@ -118,6 +118,7 @@ def test_attackers_are_called_by_their_models(tmp_path: Path) -> None:
         load_attackers([paths[0], paths[0]], "cpu", "fp32")
 
 
-def test_without_an_attacker_it_says_what_to_give() -> None:
-    with pytest.raises(UsageError, match="say --attacker"):
-        load_attackers(None, "cpu", "fp32")
+def test_the_bundled_ones_attack_by_default_and_one_had_no_teacher() -> None:
+    found = load_attackers(None, "cpu", "fp32")
+    assert list(found) == [EMBEDDER, UNTAUGHT_EMBEDDER]
+    assert [bool(ancestors(each.model) - {each.model.digest}) for each in found.values()] == [True, False]

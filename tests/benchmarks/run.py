@@ -2,9 +2,9 @@
 
     python tests/benchmarks/run.py [--quick] [--device cpu|cuda|all] [--only records codec ...] [--out FILE]
 
-About ten minutes on two cores, two with --quick. --device all (the default) adds the rows of a GPU, which say "no GPU"
-where there is none. Each script is a process of its own; one that fails is told at the end and stops no other. --out
-keeps every row, a JSON object a line.
+About a quarter of an hour on two cores, two minutes with --quick. --device all (the default) adds the rows of a GPU,
+which say "no GPU" where there is none. Each script is a process of its own; one that fails is told at the end and
+stops no other. --out keeps every row, a JSON object a line.
 """
 
 from __future__ import annotations

@@ -80,11 +80,6 @@ def test_another_key_is_2(folder: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert "--key FILE takes the release's own" in err
 
 
-def test_without_an_attacker_it_says_what_to_give(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["leakage"]) == 2
-    assert "say --attacker" in capsys.readouterr().err
-
-
 def test_a_share_in_percent_is_2(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("--max-leakage", "50") == 2
     assert "say 0.5 for 50 %" in capsys.readouterr().err

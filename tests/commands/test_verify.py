@@ -58,10 +58,10 @@ def test_an_accuracy_in_percent_is_2(folder: Path, capsys: pytest.CaptureFixture
     assert "say 0.99 for 99 %" in capsys.readouterr().err
 
 
-def test_without_a_model_it_says_what_to_give(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_a_model_the_bundled_one_is_verified(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_bin(folder / "x.bin", *images_of(2))
-    assert main(["verify", "--pairs", "x.bin"]) == 2
-    assert "Say --model" in capsys.readouterr().err
+    assert main(["verify", "--pairs", "x.bin"]) == 0
+    assert "embedder-v1 (sha256 " in capsys.readouterr().out
 
 
 class Call:

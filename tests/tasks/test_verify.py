@@ -18,6 +18,7 @@ from facemae_cli.inference import Recogniser
 from facemae_cli.metrics import verify_pairs
 from facemae_cli.tasks.convert import convert
 from facemae_cli.tasks.verify import VerifyResult, verify
+from facemae_cli.zoo import EMBEDDER
 from models import write_embedder
 
 
@@ -187,10 +188,15 @@ def test_a_pack_is_written_and_measured(tmp_path: Path, phi: str) -> None:
     assert cpu([tmp_path / "out.bin"], model=phi).packs["out"].verification == result.packs["lfw"].verification
 
 
+def test_the_bundled_embedder_is_verified_unless_another_is_said(tmp_path: Path) -> None:
+    result = cpu([write_lfw(tmp_path / "lfw", people=4)])
+    assert result.recogniser is not None
+    assert (result.recogniser.model.name, result.packs["lfw"].verification.pairs) == (EMBEDDER, 8)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"model": None}, "which embedder is to be verified"),
         ({"model": None, "write_pack": "y.bin", "min_accuracy": ["0.9"]}, "--min-accuracy is about an embedder"),
         ({"model": None, "write_pack": "y.bin", "report": "r.html"}, "--report is about an embedder"),
         ({"write_pack": "y.pack"}, "must end in .bin"),
