@@ -21,8 +21,8 @@ HUB_PREFIX = "hf-hub:"
 HUB_ID = re.compile(r"([A-Za-z0-9][A-Za-z0-9_.-]{0,95}/[A-Za-z0-9][A-Za-z0-9_.-]{0,95})(?:@([A-Za-z0-9_.-]{1,96}))?")
 MAX_CONFIG_BYTES = 2**20
 IMAGENET_CLASSES = 1000
-EMBEDDER = "embedder-v1"  # bundled with its weights, and so is this, which no teacher taught:
-UNTAUGHT_EMBEDDER = "probe-v1"
+# Bundled with their weights; the second had no teacher.
+EMBEDDER, UNTAUGHT_EMBEDDER = "embedder-v1", "probe-v1"
 CARD_HELP = "kind, weights, input (size, color, mean, std) and dim"
 
 INSIGHTFACE = InputSpec(size=112, color="rgb", mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))

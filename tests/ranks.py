@@ -8,8 +8,7 @@ import multiprocessing
 import os
 import queue
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +16,6 @@ import torch
 import torch.distributed as dist
 
 PATIENCE = 60.0  # seconds
-
-
-@contextmanager
-def _forking() -> Iterator[None]:
-    """What is garbage here is not collected in a child, where what joins threads at its end would wait for ever."""
-    gc.freeze()
-    try:
-        yield
-    finally:
-        gc.unfreeze()
 
 
 def run_ranks(world: int, folder: Path, work: Callable[[int], Any]) -> list[Any]:
@@ -48,9 +37,10 @@ def run_ranks(world: int, folder: Path, work: Callable[[int], Any]) -> list[Any]
             answers.put((rank, None, traceback.format_exc()))
 
     processes = [context.Process(target=run, args=(rank,), daemon=True) for rank in range(world)]
-    with _forking():
-        for process in processes:
-            process.start()
+    gc.freeze()  # garbage of the parent, collected in a child, would join threads there that do not exist
+    for process in processes:
+        process.start()
+    gc.unfreeze()
     found = {}
     for _ in processes:
         try:
@@ -67,10 +57,9 @@ def run_ranks(world: int, folder: Path, work: Callable[[int], Any]) -> list[Any]
 
 def end_of(work: Callable[[], Any]) -> int:
     """How a forked process ends that does `work`, on one thread: its exit code, or minus the signal."""
-    with _forking():
-        pid = os.fork()
+    gc.freeze()  # as above
+    pid = os.fork()
     if pid == 0:
-        gc.freeze()
         code = 70
         try:
             torch.set_num_threads(1)  # as above
@@ -78,4 +67,5 @@ def end_of(work: Callable[[], Any]) -> int:
             code = 0
         finally:
             os._exit(code)
+    gc.unfreeze()
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])

@@ -16,7 +16,7 @@ from facemae_cli.errors import InputError, UsageError
 from facemae_cli.inference import Recogniser
 from facemae_cli.zoo import EMBEDDER, UNTAUGHT_EMBEDDER, names, resolve
 
-# The first is the stronger; the second shares no ancestor with any release's model.
+# The first is the stronger; the second has no ancestor that a release's model could share.
 DEFAULT_ATTACKERS = (EMBEDDER, UNTAUGHT_EMBEDDER)
 
 
