@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from facemae_cli.networks.prelu import PReLU
+
 DEPTHS = {"r18": (2, 2, 2, 2), "r34": (3, 4, 6, 3), "r50": (3, 4, 14, 3), "r100": (3, 13, 30, 3)}
 MAX_STAGES = 8
 MAX_BLOCKS = 400
@@ -29,7 +31,7 @@ class Block(nn.Module):
         self.bn1 = nn.BatchNorm2d(inputs)
         self.conv1 = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(outputs)
-        self.prelu = nn.PReLU(outputs)
+        self.prelu = PReLU(outputs)
         self.conv2 = nn.Conv2d(outputs, outputs, 3, stride, padding=1, bias=False)
         self.bn3 = nn.BatchNorm2d(outputs)
         self.downsample: nn.Sequential | None = None
@@ -74,7 +76,7 @@ class IResNet(nn.Module):
             raise ValueError(f"size {size} is not a multiple of {shrink} pixels")
         self.conv1 = nn.Conv2d(3, stem, 3, stem_stride, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(stem)
-        self.prelu = nn.PReLU(stem)
+        self.prelu = PReLU(stem)
         self.stages = tuple(f"layer{stage}" for stage in range(1, len(blocks) + 1))
         for name, inputs, outputs, count in zip(self.stages, (stem, *stages), stages, blocks, strict=False):
             self.add_module(name, _stage(inputs, outputs, count))

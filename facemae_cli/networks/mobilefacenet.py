@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from facemae_cli.networks.prelu import PReLU
+
 SHRINK = 16  # the stem and three stages of stride 2
 LAST = 512  # channels before the embedding
 MAX_BLOCKS = 400
@@ -33,7 +35,7 @@ class Unit(nn.Module):
     ) -> None:
         super().__init__()
         convolution = nn.Conv2d(inputs, outputs, kernel, stride, padding, groups=groups, bias=False)
-        activation = () if linear else (nn.PReLU(outputs),)
+        activation = () if linear else (PReLU(outputs),)
         self.layers = nn.Sequential(convolution, nn.BatchNorm2d(outputs), *activation)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -16,6 +16,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
+from facemae_cli.networks.prelu import prelu
+
 Function = Callable[..., Any]
 
 
@@ -70,10 +72,19 @@ def _conv(node: Node) -> Function:
         rank = weight.dim() - 2
         convolve = {1: functional.conv1d, 2: functional.conv2d}[rank]
         x, padding = _symmetric(x, _padding(node, x.shape[2:], weight.shape[2:]), 0.0)
-        stride, dilation = get("strides", [1] * rank), get("dilations", [1] * rank)
-        return convolve(x, weight, bias, stride, padding, dilation, get("group", 1))
+        stride, dilation, group = get("strides", [1] * rank), get("dilations", [1] * rank), get("group", 1)
+        if rank == 2 and stride == [2, 2] and group == x.shape[1] > 1 and _gradient_crawls(x):
+            full = convolve(x, weight, bias, 1, padding, dilation, group)
+            return full[:, :, ::2, ::2].contiguous(memory_format=torch.channels_last)
+        return convolve(x, weight, bias, stride, padding, dilation, group)
 
     return run
+
+
+def _gradient_crawls(x: Tensor) -> bool:
+    """Whether oneDNN has no fast gradient of a strided depthwise convolution: 140 ms for 32 x 128 x 56 x 56 where that
+    of all pixels, of which three quarters are thrown away, takes 54."""
+    return x.dtype == torch.bfloat16 and x.device.type == "cpu" and x.requires_grad and torch.is_grad_enabled()
 
 
 def _max_pool(node: Node) -> Function:
@@ -130,7 +141,7 @@ def _prelu(node: Node) -> Function:
         by_channel = rank >= x.dim() - 1 and slope.shape[1 - x.dim()] == count == x.shape[1]
         bare = rank == 1 and count == x.shape[1] != x.shape[-1]  # MXNet's converter wrote (C,) for (C, 1, 1)
         if count == 1 or by_channel or bare:
-            return functional.prelu(x, slope.flatten().to(x))
+            return prelu(x, slope.flatten().to(x))
         return torch.where(x < 0, x * slope, x)
 
     return run

@@ -182,6 +182,22 @@ def test_mxnets_slope_without_trailing_sides_is_one_a_channel() -> None:
     torch.testing.assert_close(run(x, slope), torch.where(x < 0, x * slope.view(4, 1, 1), x))
 
 
+def test_a_strided_depthwise_convolution_with_a_gradient_in_bf16_takes_another_way_to_the_same() -> None:
+    attributes = {"group": 4, "pads": [1, 1, 1, 1], "strides": [2, 2]}
+    run = BUILDERS["Conv"](_node(helper.make_node("Conv", ["x", "w"], ["y"], **attributes), 13))
+    x, weight = torch.from_numpy(X).bfloat16(), torch.from_numpy(rand(4, 1, 3, 3)).bfloat16()
+    seen = x.clone().requires_grad_()
+    reference = x.float().requires_grad_()
+    wanted = torch.nn.functional.conv2d(reference, weight.float(), None, 2, 1, 1, 4)
+    got = run(seen, weight)
+    assert got.is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(got.float(), wanted, rtol=2e-2, atol=2e-2)
+    got.sum().backward()
+    wanted.sum().backward()
+    assert seen.grad is not None
+    torch.testing.assert_close(seen.grad.float(), reference.grad, rtol=2e-2, atol=2e-2)
+
+
 @pytest.mark.parametrize(
     ("attributes", "wanted"),
     [
