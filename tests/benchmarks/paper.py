@@ -3,9 +3,10 @@
     python tests/benchmarks/paper.py table1 --public public --private private --pairs lfw.bin \
         --phi mobilefacenet.onnx --attacker attacker/ --scale tests/benchmarks/scales/cpu.yaml [--seeds 3] [--forecast]
 
-Tables 1 to 8, `margins` (the privacy margin beside the paper's loss) and `curves` (figures 3 and 5: leakage against
-people). Every step is a facemae command, printed as it starts; a stopped run goes on where it was. `--forecast` prints
-the commands that are left and how long they take by the rates of like steps, in this or another `--rates` folder.
+Tables 1 to 8, `margins` (the privacy margin beside the paper's loss), `tradeoff` (utility against leakage over ratios,
+of both models) and `curves` (figures 3 and 5: leakage against people). Every step is a facemae command, printed as it
+starts, `--jobs` of them at a time; a stopped run goes on where it was. `--forecast` prints the commands that are left
+and how long each takes by the rates of like steps, in this or another `--rates` folder.
 Utility is the share of the originals' accuracy above chance that is kept, paired over seeds; the error ratio is the
 paper's, that to the originals'. Leakage is that of other photos of a person, K = 2, under the strongest attacker.
 """
@@ -15,35 +16,22 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
+from people import RULES, Rule, gather
 from steps import Lab, Step
 from tables import FACEMAE, MSE, TABLES, Faces, Paper, Row, Scale
 
 from facemae_cli.data import open_source
-from facemae_cli.data.manifest import Manifest
-from facemae_cli.data.outputs import open_output
 
 
-def subset(path: Path, out: Path, wanted: Callable[[int], bool], most: int | None = None) -> Faces:
-    """The faces of the people whose number, in the order of the source, is wanted; whole people, about `most` faces."""
-    source = open_source(path)
-    numbers: dict[str | None, int] = {}
+def part(path: Path, out: Path, wanted: Rule, most: int | None = None) -> Faces:
+    """Some people of a dataset, written once."""
     if not out.exists():
-        written = 0
-        with open_output(out, plan={}, overwrite=True) as output:
-            for index in range(len(source)):
-                name = source.name(index)
-                known = name.identity in numbers
-                number = numbers.setdefault(name.identity, len(numbers))
-                if wanted(number) and (most is None or written < most or known):
-                    output.write(name, source.read(index))
-                    written += 1
-            output.commit()
-            output.finish(Manifest(command="convert", names="copied"))
+        gather(out, [(path, wanted)], most)
     return Faces(out.stem, out, len(open_source(out)))
 
 
@@ -97,8 +85,7 @@ def table(paper: Paper, name: str) -> Iterator[str]:
 def curve_audits(paper: Paper, people: str) -> dict[str, Step]:
     """Figures 3 and 5: the audits of both releases over numbers of people, each imitated by both models."""
     models = {"MAE": paper.mae(paper.public, 0, **MSE), "FaceMAE": paper.mae(paper.public, 0, **FACEMAE)}
-    places = [model if isinstance(model, str) else paper.lab.place(model) for model in models.values()]
-    imitating = [text for place in places for text in ("--imitation-model", place)]
+    imitating = [text for model in models.values() for text in ("--imitation-model", paper.model(model))]
     masked = paper.masked(paper.private)
     return {
         title: paper.audited(
@@ -148,6 +135,7 @@ def parsed(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--people", default="100,300,1000,3000,all", help="of the curves")
     parser.add_argument("--work", type=Path, default=Path("runs/paper"))
     parser.add_argument("--rates", type=Path)
+    parser.add_argument("--jobs", type=int, default=1, help="steps at a time, which share the cores")
     parser.add_argument("--forecast", action="store_true")
     return parser.parse_args(arguments)
 
@@ -160,11 +148,8 @@ def main(arguments: Sequence[str]) -> None:
     datasets.mkdir(exist_ok=True)
     private = Faces("private", given.private, len(open_source(given.private)))
     if given.faces:
-        private = subset(given.private, datasets / f"private{given.faces}.rec", lambda number: True, given.faces)
-    halves = [
-        subset(private.place, datasets / f"{private.name}-half{rest}.rec", lambda number, rest=rest: number % 2 == rest)
-        for rest in (0, 1)
-    ]
+        private = part(given.private, datasets / f"private{given.faces}.rec", RULES[""], given.faces)
+    halves = [part(private.place, datasets / f"{private.name}-{rule}.rec", RULES[rule]) for rule in ("even", "odd")]
     paper = Paper(
         lab=Lab(given.work, given.rates),
         scale=Scale.load(given.scale),
@@ -176,12 +161,13 @@ def main(arguments: Sequence[str]) -> None:
         attackers=given.attacker,
         seeds=range(given.seeds),
     )
+    audits = list(curve_audits(paper, given.people).values())
+    rows = [] if given.what == "curves" else paper.rows(given.what)
+    steps = [step for row in rows for step in (*row.utility, *([row.leakage] if row.leakage else []))] or audits
     if given.forecast:
-        audits = list(curve_audits(paper, given.people).values())
-        rows = [] if given.what == "curves" else paper.rows(given.what)
-        steps = [step for row in rows for step in (*row.utility, *([row.leakage] if row.leakage else []))]
-        lines = forecast(paper, steps or audits)
+        lines = forecast(paper, steps)
     else:
+        paper.lab.run_all(steps, given.jobs)
         lines = curves(paper, given.people) if given.what == "curves" else table(paper, given.what)
     for line in list(lines):
         print(line)

@@ -6,15 +6,21 @@ A step's place in the work folder tells whether it is done: `NAME.json` is writt
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import Any
+
+from facemae_cli.data.threads import cores
 
 RATE = re.compile(r"([0-9.]+) faces/s")
 SELF_RESUMING = {"mask", "reconstruct"}  # --resume begins anew where nothing was begun
@@ -46,6 +52,8 @@ class Lab:
     def __init__(self, work: Path, rates: Path | None = None) -> None:
         self.work = work
         self._rates = [folder for folder in (work, rates) if folder is not None]
+        self._locks: defaultdict[str, Lock] = defaultdict(Lock)
+        self._environment: dict[str, str] = dict(os.environ)
 
     def place(self, step: Step) -> str:
         """Where a step's output lies."""
@@ -60,13 +68,23 @@ class Lab:
         path = self._kept(step)
         return json.loads(path.read_text())["result"] if path.is_file() else None
 
+    def run_all(self, steps: Sequence[Step], jobs: int = 1) -> None:
+        """Runs what is left of `steps`, `jobs` at a time, each with its share of the cores. Raises as `run` does."""
+        if jobs > 1:
+            self._environment["OMP_NUM_THREADS"] = str(max(1, cores() // jobs))
+        with ThreadPoolExecutor(jobs) as pool:
+            for _ in pool.map(self.run, steps):
+                pass
+
     def run(self, step: Step) -> dict[str, Any]:
         """The result of a step, which is run, after those it needs, unless it is done. Raises CalledProcessError."""
         for earlier in step.after:
             self.run(earlier)
-        done = self.known(step)
-        if done is not None:
-            return done
+        with self._locks[step.name]:
+            done = self.known(step)
+            return self._run(step) if done is None else done
+
+    def _run(self, step: Step) -> dict[str, Any]:
         command = [*self.command(step), *self._again(step), "--json"]
         print("facemae", shlex.join(command), flush=True)
         log = self._kept(step).with_suffix(".log")
@@ -74,7 +92,11 @@ class Lab:
         start = time.monotonic()
         with open(log, "a") as errors:
             ran = subprocess.run(
-                [sys.executable, "-m", "facemae_cli", *command], stdout=subprocess.PIPE, stderr=errors, text=True
+                [sys.executable, "-m", "facemae_cli", *command],
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+                env=self._environment,
             )
         if ran.returncode not in (0, 3):  # 3: done, but faces were refused
             print(log.read_text()[-2000:], file=sys.stderr)

@@ -13,6 +13,7 @@ from steps import Lab, Step
 from facemae_cli.safe_yaml import load_mapping
 
 RATIOS = (0.30, 0.50, 0.75, 0.85, 0.90)
+TRADED = (0.50, 0.65, 0.75, 0.85)
 BETAS = (0.1, 0.5, 1.0, 10.0)
 MARGINS = (0.3, 0.2, 0.1, 0.0)
 LOSSES: dict[str, dict[str, Any]] = {
@@ -49,7 +50,7 @@ class Scale:
     """What is fitted and trained, and for how long: a YAML file of `scales/`. Recipes override the cards'.
 
     `recognizer`: a card's name, or a folder beside the file. `init`: whether FaceMAE starts from the plain MAE of the
-    same seed. `given`: models that stand for fitted ones.
+    same seed. `given`: models that stand for the two that are fitted on the public faces as the scale says.
     """
 
     mae: str
@@ -93,7 +94,8 @@ class Paper:
     def mae(self, faces: Faces, seed: int, **fields: Any) -> Step | str:
         """An autoencoder fitted on `faces`, or the name of the given one."""
         plain = fields["loss"] == "mse"
-        if given := self.scale.given.get("mse" if plain else "facemae"):
+        given = self.scale.given.get("mse" if plain else "facemae")
+        if given and faces is self.public and fields in (MSE, FACEMAE):
             return given
         name = f"fit/{faces.name}-{_slug(fields)}-s{seed}"
         after: tuple[Step, ...] = ()
@@ -105,10 +107,13 @@ class Paper:
             if self.scale.init:
                 shared = {key: value for key, value in fields.items() if key in ("ratio", "strategy")}
                 first = self.mae(faces, seed, **MSE, **shared)
-                assert isinstance(first, Step)
-                command += ["--init", self.lab.place(first)]
-                after = (first,)
+                command += ["--init", self.model(first)]
+                after = (first,) if isinstance(first, Step) else ()
         return Step(name, tuple(command), after, faces.count * base.get("epochs", 1), f"{self.scale.mae} {plain}")
+
+    def model(self, mae: Step | str) -> str:
+        """What `--model` takes for it."""
+        return self.lab.place(mae) if isinstance(mae, Step) else mae
 
     def masked(self, faces: Faces, ratio: float | None = 0.75, strategy: str = "random", seed: int = 0) -> Step:
         """Faces masked by a number, under their names, as the paper's experiments are."""
@@ -119,10 +124,9 @@ class Paper:
 
     def released(self, mae: Step | str, masked: Step) -> Step:
         """Faces drawn anew."""
-        model = mae if isinstance(mae, str) else self.lab.place(mae)
-        name = (mae if isinstance(mae, str) else mae.name).replace("/", "-")
-        command = ("reconstruct", "--in", self.lab.place(masked), "--model", model)
-        after = (masked,) if isinstance(mae, str) else (masked, mae)
+        name = (mae.name if isinstance(mae, Step) else mae).replace("/", "-")
+        command = ("reconstruct", "--in", self.lab.place(masked), "--model", self.model(mae))
+        after = (masked, mae) if isinstance(mae, Step) else (masked,)
         folder = f"released/{name}--{Path(masked.name).stem}.rec"
         return Step(folder, command, after, masked.faces, self.scale.mae)
 
@@ -240,7 +244,13 @@ def _margins(paper: Paper) -> list[Row]:
     ]
 
 
+def _tradeoff(paper: Paper) -> list[Row]:
+    """What each model keeps and gives away as more or less is hidden: a point of one curve beside the other curve."""
+    both = [("MAE", MSE), ("FaceMAE", FACEMAE)]
+    return [paper.facemae(f"{title}, {100 * ratio:.0f} %", ratio, **loss) for title, loss in both for ratio in TRADED]
+
+
 TABLES = {
     "table1": _table1, "table2": _table2, "table3": _table3, "table4": _table4, "table5": _table5,
-    "table6": _table6, "table7": _table7, "table8": _table8, "margins": _margins,
+    "table6": _table6, "table7": _table7, "table8": _table8, "margins": _margins, "tradeoff": _tradeoff,
 }  # fmt: skip
