@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from facemae_cli import distributed, losses, masking, sheets
+from facemae_cli.augmenting import augment
 from facemae_cli.device import Precision, autocast
 from facemae_cli.feed import Batch, FaceFeed
 from facemae_cli.networks.mae import MaskedAutoencoder, patchify, select
@@ -58,7 +59,7 @@ class Reconstruction(Objective):
         terms = {"pixel": pixel}
         total = self.recipe.effective_pixel_weight * pixel
         if self.recipe.uses_phi:
-            wanted, got = self._features(*self._phi_views(real, made, step))
+            wanted, got = self._features(*self._phi_views(real, made, batch.samples.repeat(views), step))
             terms["im"] = losses.instance_matching(wanted, got)
             terms["rm"] = losses.relation_matching(wanted, got)
             beta = self.recipe.beta * losses.relation_scale(len(wanted), self.recipe.relation_scale)
@@ -76,8 +77,9 @@ class Reconstruction(Objective):
             made: Tensor = forward(select(patchify(real, self.network.patch), index), index)
         return made.float()
 
-    def _phi_views(self, real: Tensor, made: Tensor, step: int) -> tuple[Tensor, Tensor]:
-        """Both faces shifted and blurred alike, so that phi cannot be pleased by patterns of single pixels."""
+    def _phi_views(self, real: Tensor, made: Tensor, samples: Tensor, step: int) -> tuple[Tensor, Tensor]:
+        """Both faces shifted, blurred and augmented alike, so that phi cannot be pleased by patterns of single pixels
+        or by colours that no face has."""
         random = np.random.default_rng([self.recipe.seed, step])
         reach = round(self.recipe.view_shift * self.network.size / 112)
         if reach:
@@ -86,6 +88,8 @@ class Reconstruction(Objective):
         sigma = float(random.uniform(0, self.recipe.view_blur)) * self.network.size / 112
         if sigma > 0.2:  # narrower than this a sampled Gaussian is the identity to four digits
             real, made = (_blur(image, sigma) for image in (real, made))
+        if strength := self.recipe.view_augment:
+            real, made = (augment(image, samples, strength, self.recipe.seed, step) for image in (real, made))
         return real, made
 
     def _features(self, real: Tensor, made: Tensor) -> tuple[Tensor, Tensor]:

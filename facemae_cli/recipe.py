@@ -92,6 +92,8 @@ class FitRecipe(Recipe):
     """Phi sees both faces shifted by up to so many pixels of 112, the same way."""
     view_blur: float = 0.0
     """Phi sees both faces blurred by a Gaussian of up to this sigma in pixels, the same way."""
+    view_augment: float = 0.0
+    """How far phi sees both faces moved, turned, zoomed, lit and hidden by squares, the same way, in [0, 1]."""
     second_view: bool = False
     """Each photo twice in a batch under two masks: same-person edges where people have one photo."""
     strategy: str = "random"
@@ -123,8 +125,8 @@ class FitRecipe(Recipe):
         "weights_dtype": ("float32", "float16"),
     }
     _at_least_zero = (
-        "beta", "instance_weight", "pixel_weight", "privacy_weight", "view_shift", "view_blur", "warmup",
-        "weight_decay",
+        "beta", "instance_weight", "pixel_weight", "privacy_weight", "view_shift", "view_blur", "view_augment",
+        "warmup", "weight_decay",
     )  # fmt: skip
     _above_zero = ("epochs", "batch_size", "lr", "clip", "validation")
     _below_one = ("beta1", "beta2")
@@ -133,6 +135,8 @@ class FitRecipe(Recipe):
         super().__post_init__()
         if self.loss != "mse" and not (self.instance_weight or self.beta):
             raise UsageError("recipe: instance_weight and beta are both 0, so phi teaches nothing; say loss: mse")
+        if self.view_augment > 1:
+            raise UsageError(f"recipe view_augment: {self.view_augment} must be in [0, 1]")
         if self.privacy_margin is not None:
             if self.loss == "mse":
                 raise UsageError("recipe: privacy_margin is judged by phi, which loss: mse does not use")

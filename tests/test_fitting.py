@@ -123,9 +123,22 @@ def test_phi_sees_both_faces_shifted_alike() -> None:
     moved = _shift(images, 4, 7, 2)  # three to the left, two down
     assert torch.equal(moved[:, :, 2:, :-3], images[:, :, :-2, 3:])
     fit = objective(Phi(), view_shift=4, view_blur=1.5)
-    real, made = fit._phi_views(images, images.clone(), step=3)
+    real, made = fit._phi_views(images, images.clone(), torch.arange(2), step=3)
     assert torch.equal(real, made)
     assert not torch.equal(real, images)
+
+
+def test_phi_sees_each_face_augmented_in_its_own_way_and_otherwise_at_each_step() -> None:
+    images = torch.rand(1, 3, 112, 112, generator=torch.Generator().manual_seed(0)).repeat(2, 1, 1, 1)
+    fit = objective(Phi(), view_augment=0.5)
+    real, made = fit._phi_views(images, images.clone(), torch.tensor([5, 9]), step=3)
+    assert torch.equal(real, made)
+    assert not torch.equal(real[0], real[1])
+    assert not torch.equal(real, fit._phi_views(images, images, torch.tensor([5, 9]), step=4)[0])
+    images.requires_grad_()
+    fit._phi_views(images, images, torch.tensor([5, 9]), step=3)[1].sum().backward()
+    assert images.grad is not None
+    assert images.grad.abs().sum() > 0
 
 
 def test_blur_keeps_flat_colour_and_total_light_and_spreads_by_sigma() -> None:
