@@ -8,7 +8,7 @@ of both models) and `curves` (figures 3 and 5: leakage against people). Every st
 starts, `--jobs` of them at a time; a stopped run goes on where it was. `--forecast` prints the commands that are left
 and how long each takes by the rates of like steps, in this or another `--rates` folder.
 Utility is the share of the originals' accuracy above chance that is kept, paired over seeds; the error ratio is the
-paper's, that to the originals'. Leakage is that of other photos of a person, K = 2, under the strongest attacker.
+paper's, that to the originals'. Leakage is at K = 2, by attacker, with other photos of a person and with the very one.
 """
 
 from __future__ import annotations
@@ -45,14 +45,13 @@ def spread(values: Sequence[float]) -> str:
     return f"{mean(values):.2f}" + (f" +- {stdev(values):.2f}" if len(values) > 1 else "")
 
 
-def risk(found: dict[str, Any], attack: str, k: int = 2) -> dict[str, Any] | None:
-    """The highest risk of an attack with other photos and all people, over the attackers."""
-    told = [
-        result
-        for result in found["results"]
-        if (result["attack"], result["photo"], result["k"]) == (attack, "other", k) and result["all_identities"]
-    ]
-    return max(told, key=lambda result: result["risk"], default=None)
+def risk(found: dict[str, Any], attack: str, attacker: str, photo: str = "other", k: int = 2) -> dict[str, Any] | None:
+    """That of one attacker with all people; None where it was not measured."""
+    wanted = (attack, attacker, photo, k)
+    for result in found["results"]:
+        if (*(result[key] for key in ("attack", "attacker", "photo", "k")),) == wanted and result["all_identities"]:
+            return dict(result)
+    return None
 
 
 def percent(found: dict[str, Any] | None) -> str:
@@ -66,9 +65,12 @@ def percent(found: dict[str, Any] | None) -> str:
 def table(paper: Paper, name: str) -> Iterator[str]:
     """Runs what is left of a table, then gives it as Markdown, row by row."""
     lab, rows, packs = paper.lab, paper.rows(name), [pack.stem for pack in paper.packs]
+    audits = {row.title: lab.run(row.leakage) for row in rows if row.leakage}
+    attackers = list(dict.fromkeys(found["attacker"] for audit in audits.values() for found in audit["results"]))
     columns = [column for pack in packs for column in (pack, "kept", "error ratio")]
-    yield "| trained on | " + " | ".join([*columns, "leakage", "of the originals"]) + " |"
-    yield "|---" * (len(columns) + 3) + "|"
+    columns += [f"{attacker}, {photo}" for attacker in attackers for photo in ("other photos", "the very photo")]
+    yield "| trained on | " + " | ".join(columns) + " |"
+    yield "|---" * (len(columns) + 1) + "|"
     originals = {pack: accuracies(lab, rows[0], pack) for pack in packs}
     for row in rows:
         cells = [row.title]
@@ -77,8 +79,10 @@ def table(paper: Paper, name: str) -> Iterator[str]:
             kept = [100 * (one - 50) / (other - 50) for one, other in zip(found, best, strict=True)]
             ratio = [(100 - one) / max(100 - other, 1e-9) for one, other in zip(found, best, strict=True)]
             cells += [spread(found), f"{spread(kept)} %", spread(ratio)]
-        audit = lab.run(row.leakage) if row.leakage else None
-        cells += [percent(audit and risk(audit, attack)) for attack in ("real_to_released", "real_to_real")]
+        attack = "real_to_released" if row.leakage else "real_to_real"
+        audit = audits.get(row.title) or next(iter(audits.values()), None)  # the originals are in every audit
+        for attacker in attackers:
+            cells += [percent(audit and risk(audit, attack, attacker, photo)) for photo in ("other", "same")]
         yield "| " + " | ".join(cells) + " |"
 
 
