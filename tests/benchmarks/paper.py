@@ -62,9 +62,9 @@ def percent(found: dict[str, Any] | None) -> str:
     return f"{100 * found['risk']:.1f} % ({100 * low:.1f} to {100 * high:.1f})"
 
 
-def table(paper: Paper, name: str) -> Iterator[str]:
+def table(paper: Paper, rows: Sequence[Row]) -> Iterator[str]:
     """Runs what is left of a table, then gives it as Markdown, row by row."""
-    lab, rows, packs = paper.lab, paper.rows(name), [pack.stem for pack in paper.packs]
+    lab, packs = paper.lab, [pack.stem for pack in paper.packs]
     audits = {row.title: lab.run(row.leakage) for row in rows if row.leakage}
     attackers = list(dict.fromkeys(found["attacker"] for audit in audits.values() for found in audit["results"]))
     columns = [column for pack in packs for column in (pack, "kept", "error ratio")]
@@ -136,6 +136,7 @@ def parsed(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--scale", type=Path, required=True)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--faces", type=int, help="of --private, whole people from its start")
+    parser.add_argument("--skip", action="append", default=[], help="rows whose title holds this")
     parser.add_argument("--people", default="100,300,1000,3000,all", help="of the curves")
     parser.add_argument("--work", type=Path, default=Path("runs/paper"))
     parser.add_argument("--rates", type=Path)
@@ -167,12 +168,13 @@ def main(arguments: Sequence[str]) -> None:
     )
     audits = list(curve_audits(paper, given.people).values())
     rows = [] if given.what == "curves" else paper.rows(given.what)
+    rows = [row for row in rows if not any(text in row.title for text in given.skip)]
     steps = [step for row in rows for step in (*row.utility, *([row.leakage] if row.leakage else []))] or audits
     if given.forecast:
         lines = forecast(paper, steps)
     else:
         paper.lab.run_all(steps, given.jobs)
-        lines = curves(paper, given.people) if given.what == "curves" else table(paper, given.what)
+        lines = curves(paper, given.people) if given.what == "curves" else table(paper, rows)
     for line in list(lines):
         print(line)
 
