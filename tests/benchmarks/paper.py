@@ -14,6 +14,7 @@ paper's, that to the originals'. Leakage is at K = 2, by attacker, with other ph
 from __future__ import annotations
 
 import argparse
+import re
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
@@ -136,7 +137,7 @@ def parsed(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--scale", type=Path, required=True)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--faces", type=int, help="of --private, whole people from its start")
-    parser.add_argument("--skip", action="append", default=[], help="rows whose title holds this")
+    parser.add_argument("--skip", action="append", default=[], help="rows whose title matches this pattern")
     parser.add_argument("--people", default="100,300,1000,3000,all", help="of the curves")
     parser.add_argument("--work", type=Path, default=Path("runs/paper"))
     parser.add_argument("--rates", type=Path)
@@ -168,7 +169,7 @@ def main(arguments: Sequence[str]) -> None:
     )
     audits = list(curve_audits(paper, given.people).values())
     rows = [] if given.what == "curves" else paper.rows(given.what)
-    rows = [row for row in rows if not any(text in row.title for text in given.skip)]
+    rows = [row for row in rows if not any(re.search(pattern, row.title) for pattern in given.skip)]
     steps = [step for row in rows for step in (*row.utility, *([row.leakage] if row.leakage else []))] or audits
     if given.forecast:
         lines = forecast(paper, steps)
