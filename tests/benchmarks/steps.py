@@ -12,12 +12,10 @@ import shlex
 import subprocess
 import sys
 import time
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 from facemae_cli.data.threads import cores
@@ -52,7 +50,6 @@ class Lab:
     def __init__(self, work: Path, rates: Path | None = None) -> None:
         self.work = work
         self._rates = [folder for folder in (work, rates) if folder is not None]
-        self._locks: defaultdict[str, Lock] = defaultdict(Lock)
         self._environment: dict[str, str] = dict(os.environ)
 
     def place(self, step: Step) -> str:
@@ -68,21 +65,31 @@ class Lab:
         path = self._kept(step)
         return json.loads(path.read_text())["result"] if path.is_file() else None
 
-    def run_all(self, steps: Sequence[Step], jobs: int = 1) -> None:
-        """Runs what is left of `steps`, `jobs` at a time, each with its share of the cores. Raises as `run` does."""
+    def run_all(self, steps: Iterable[Step], jobs: int = 1) -> None:
+        """Runs what is left of `steps` and of those they need, `jobs` at a time, each with its share of the cores.
+
+        Raises as `run` does, once what was begun has ended.
+        """
         if jobs > 1:
             self._environment["OMP_NUM_THREADS"] = str(max(1, cores() // jobs))
+        waiting, done = list(_in_order(steps)), set[str]()
+        running: dict[Future[Any], Step] = {}
         with ThreadPoolExecutor(jobs) as pool:
-            for _ in pool.map(self.run, steps):
-                pass
+            while waiting or running:
+                ready = [step for step in waiting if done.issuperset(earlier.name for earlier in step.after)]
+                for step in ready[: jobs - len(running)]:
+                    waiting.remove(step)
+                    running[pool.submit(self.run, step)] = step
+                for ended in wait(running, return_when=FIRST_COMPLETED).done:
+                    ended.result()
+                    done.add(running.pop(ended).name)
 
     def run(self, step: Step) -> dict[str, Any]:
         """The result of a step, which is run, after those it needs, unless it is done. Raises CalledProcessError."""
         for earlier in step.after:
             self.run(earlier)
-        with self._locks[step.name]:
-            done = self.known(step)
-            return self._run(step) if done is None else done
+        done = self.known(step)
+        return self._run(step) if done is None else done
 
     def _run(self, step: Step) -> dict[str, Any]:
         command = [*self.command(step), *self._again(step), "--json"]
