@@ -138,7 +138,7 @@ def parsed(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--faces", type=int, help="of --private, whole people from its start")
     parser.add_argument("--skip", action="append", default=[], help="rows whose title matches this pattern")
-    parser.add_argument("--people", default="100,300,1000,3000,all", help="of the curves")
+    parser.add_argument("--people", default="100,300,1000,all", help="of the curves")
     parser.add_argument("--work", type=Path, default=Path("runs/paper"))
     parser.add_argument("--rates", type=Path)
     parser.add_argument("--jobs", type=int, default=1, help="steps at a time, which share the cores")
