@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import json
+import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from PIL import Image
 from releases import write_faces
 
 from facemae_cli import mask, sheets
+from facemae_cli.data import open_source
 from models import write_embedder
 
 BENCHMARKS = Path(__file__).parent / "benchmarks"
@@ -92,3 +95,37 @@ def test_the_projection_is_that_in_which_people_differ_most() -> None:
     middle, axes = figures.projection(features, ["a", "a", "b", "b", "c", "c"])
     assert middle == pytest.approx([0, 2 / 3, 0])
     assert np.abs(axes) == pytest.approx(np.array([[1, 0], [0, 1], [0, 0]]), abs=1e-12)
+
+
+def test_people_of_several_datasets_are_gathered_whole_and_keep_apart(tmp_path: Path) -> None:
+    people = importlib.import_module("people")
+    first, second = write_faces(tmp_path / "a", range(3)), write_faces(tmp_path / "b", range(2))
+    people.main([str(tmp_path / "both.rec"), f"{first}:even", f"{second}:odd"])
+    found = open_source(tmp_path / "both.rec")
+    assert sorted({str(found.name(at).identity) for at in range(len(found))}) == ["1-p0", "1-p2", "2-p1"]
+    originals = open_source(first)
+    assert found.read(0) == originals.read(0)
+    assert len(found) == len(originals)  # two people of three, and one of two: three people's photos
+    with pytest.raises(SystemExit):
+        people.main([str(tmp_path / "more.rec"), f"{first}:third"])
+
+
+def test_steps_run_several_at_a_time_and_after_what_they_need(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = importlib.import_module("steps")
+    lab, told = steps.Lab(tmp_path), []
+    together = threading.Barrier(2, timeout=30)
+
+    def run(step: Any) -> dict[str, Any]:
+        if step.name in ("b", "c"):  # neither comes through without the other
+            together.wait()
+        told.append(step.name)
+        (tmp_path / f"{step.name}.json").write_text('{"result": {}}')
+        return {}
+
+    monkeypatch.setattr(lab, "_run", run)
+    first = steps.Step("a", ("x",))
+    middle = [steps.Step(name, ("x",), (first,)) for name in ("b", "c")]
+    lab.run_all([steps.Step("d", ("x",), tuple(middle))], jobs=2)
+    assert told[0] == "a"
+    assert sorted(told[1:3]) == ["b", "c"]
+    assert told[3:] == ["d"]
