@@ -2,7 +2,7 @@
 
 Regularised canonical correlation (Hotelling, Biometrika 28, 1936) between the features of his own faces, real and drawn
 anew: real faces are whitened, and drawn ones become what they let expect of the whitened real one, so that a direction
-counts as much as it survives the drawing. Measured with a MobileFaceNet on 6,136 faces held out of a release by a weaker
+counts as much as it survives the drawing. Measured with a MobileFaceNet on 6,136 held-out faces, released by a weaker
 model than ships: the very face was among the two nearest of 8.1 % of photos before, of 20.5 % after.
 """
 
