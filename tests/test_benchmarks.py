@@ -15,6 +15,7 @@ from releases import write_faces
 
 from facemae_cli import mask, sheets
 from facemae_cli.data import open_source
+from facemae_cli.data.packs import open_pack
 from models import write_embedder
 
 BENCHMARKS = Path(__file__).parent / "benchmarks"
@@ -108,6 +109,20 @@ def test_people_of_several_datasets_are_gathered_whole_and_keep_apart(tmp_path: 
     assert len(found) == len(originals)  # two people of three, and one of two: three people's photos
     with pytest.raises(SystemExit):
         people.main([str(tmp_path / "more.rec"), f"{first}:third"])
+
+
+def test_pairs_are_drawn_of_the_wanted_people_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    people = importlib.import_module("people")
+    monkeypatch.setattr(people, "PAIRS", 20)
+    raw = write_faces(tmp_path / "raw", range(80), photos=2)
+    people.main([str(tmp_path / "even.bin"), f"{raw}:even"])
+    pack, faces = open_pack(tmp_path / "even.bin"), open_source(raw)
+    wanted = {faces.read(at) for at in range(len(faces)) if at // 2 % 2 == 0}
+    assert pack.pairs.shape == (20, 2)
+    assert pack.same.sum() == 10
+    assert {pack.read(at) for at in range(len(pack))} <= wanted
+    with pytest.raises(SystemExit):
+        people.main([str(tmp_path / "even.bin"), str(raw), str(raw)])
 
 
 def test_steps_run_several_at_a_time_and_after_what_they_need(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

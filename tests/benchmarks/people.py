@@ -2,9 +2,11 @@
 
     python tests/benchmarks/people.py others.rec public private:even
     python tests/benchmarks/people.py odd.rec private:odd
+    python tests/benchmarks/people.py even.bin private:even
 
-`even` and `odd` count people as they first appear in the source. Of several sources each person's name begins with the
-number of the source, since two people of two datasets may have one name. Images are copied byte for byte.
+To a `.bin` 6,000 pairs of one dataset are written, half of them of one person, as LFW has them. `even` and `odd` count
+people as they first appear in the source. Of several sources each person's name begins with the number of the source,
+since two people of two datasets may have one name. Images are copied byte for byte.
 """
 
 from __future__ import annotations
@@ -15,8 +17,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from facemae_cli.data import open_source
+from facemae_cli.data.files import write_whole
 from facemae_cli.data.manifest import Manifest
 from facemae_cli.data.outputs import open_output
+from facemae_cli.data.packs import pack_bytes
+from facemae_cli.data.pairs import draw_pairs
+
+PAIRS, SEED = 6000, 7
 
 Rule = Callable[[int], bool]
 RULES: dict[str, Rule] = {
@@ -48,6 +55,17 @@ def gather(out: Path, parts: Sequence[tuple[Path, Rule]], most: int | None = Non
     return count
 
 
+def draw_pack(out: Path, path: Path, wanted: Rule) -> int:
+    """Writes pairs of the people whose number is wanted; how many. Raises InputError where the people are too few."""
+    source = open_source(path)
+    names = [source.name(index).identity for index in range(len(source))]
+    numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
+    members = [index for index, name in enumerate(names) if wanted(numbers[name])]
+    pairs, same = draw_pairs([names[index] for index in members], PAIRS, SEED)
+    write_whole(out, pack_bytes((source.read(members[at]) for at in pairs.ravel()), same.tolist()))
+    return len(pairs)
+
+
 def main(arguments: Sequence[str]) -> None:
     """Writes one dataset."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -60,7 +78,12 @@ def main(arguments: Sequence[str]) -> None:
         if rule not in RULES:
             parser.error(f"{text}: {rule!r} is neither 'even' nor 'odd'")
         parts.append((Path(place), RULES[rule]))
-    print(f"{gather(given.out, parts)} faces: {given.out}")
+    if given.out.suffix != ".bin":
+        print(f"{gather(given.out, parts)} faces: {given.out}")
+    elif len(parts) == 1:
+        print(f"{draw_pack(given.out, *parts[0])} pairs: {given.out}")
+    else:
+        parser.error("a .bin is drawn from one dataset")
 
 
 if __name__ == "__main__":
