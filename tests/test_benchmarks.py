@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from releases import write_faces
+from releases import PHOTOS, write_faces
 
 from facemae_cli import mask, sheets
 from facemae_cli.data import open_source
@@ -107,6 +107,7 @@ def test_people_of_several_datasets_are_gathered_whole_and_keep_apart(tmp_path: 
     originals = open_source(first)
     assert found.read(0) == originals.read(0)
     assert len(found) == len(originals)  # two people of three, and one of two: three people's photos
+    assert people.members(originals, people.RULES[""], most=PHOTOS + 1) == list(range(2 * PHOTOS))  # two whole people
     with pytest.raises(SystemExit):
         people.main([str(tmp_path / "more.rec"), f"{first}:third"])
 

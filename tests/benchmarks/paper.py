@@ -48,9 +48,9 @@ def spread(values: Sequence[float]) -> str:
 
 def risk(found: dict[str, Any], attack: str, attacker: str, photo: str = "other", k: int = 2) -> dict[str, Any] | None:
     """That of one attacker with all people; None where it was not measured."""
-    wanted = (attack, attacker, photo, k)
+    wanted = {"attack": attack, "attacker": attacker, "photo": photo, "k": k, "all_identities": True}
     for result in found["results"]:
-        if (*(result[key] for key in ("attack", "attacker", "photo", "k")),) == wanted and result["all_identities"]:
+        if wanted == {key: result[key] for key in wanted}:
             return dict(result)
     return None
 

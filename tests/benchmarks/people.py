@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from facemae_cli.data import open_source
+from facemae_cli.data.faces import FaceSource
 from facemae_cli.data.files import write_whole
 from facemae_cli.data.manifest import Manifest
 from facemae_cli.data.outputs import open_output
@@ -33,23 +34,31 @@ RULES: dict[str, Rule] = {
 }
 
 
+def members(source: FaceSource, wanted: Rule, most: int | None = None) -> list[int]:
+    """The faces of the people whose number is wanted, whole people, about `most` faces."""
+    names = [source.name(index).identity for index in range(len(source))]
+    numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
+    chosen: list[int] = []
+    taken: set[str | None] = set()
+    for index, name in enumerate(names):
+        if wanted(numbers[name]) and (name in taken or most is None or len(chosen) < most):
+            taken.add(name)
+            chosen.append(index)
+    return chosen
+
+
 def gather(out: Path, parts: Sequence[tuple[Path, Rule]], most: int | None = None) -> int:
     """Writes the people whose number is wanted, whole people, about `most` faces of each part; how many faces."""
     count = 0
     with open_output(out, plan={}, overwrite=True) as output:
         for part, (path, wanted) in enumerate(parts, 1):
             source = open_source(path)
-            numbers: dict[str | None, int] = {}
-            written = 0
-            for index in range(len(source)):
+            chosen = members(source, wanted, most)
+            for index in chosen:
                 name = source.name(index)
-                known = name.identity in numbers
-                number = numbers.setdefault(name.identity, len(numbers))
-                if wanted(number) and (most is None or written < most or known):
-                    renamed = name._replace(identity=f"{part}-{name.identity}") if len(parts) > 1 else name
-                    output.write(renamed, source.read(index))
-                    written += 1
-            count += written
+                renamed = name._replace(identity=f"{part}-{name.identity}") if len(parts) > 1 else name
+                output.write(renamed, source.read(index))
+            count += len(chosen)
         output.commit()
         output.finish(Manifest(command="convert", names="copied"))
     return count
@@ -58,11 +67,9 @@ def gather(out: Path, parts: Sequence[tuple[Path, Rule]], most: int | None = Non
 def draw_pack(out: Path, path: Path, wanted: Rule) -> int:
     """Writes pairs of the people whose number is wanted; how many. Raises InputError where the people are too few."""
     source = open_source(path)
-    names = [source.name(index).identity for index in range(len(source))]
-    numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
-    members = [index for index, name in enumerate(names) if wanted(numbers[name])]
-    pairs, same = draw_pairs([names[index] for index in members], PAIRS, SEED)
-    write_whole(out, pack_bytes((source.read(members[at]) for at in pairs.ravel()), same.tolist()))
+    chosen = members(source, wanted)
+    pairs, same = draw_pairs([source.name(index).identity for index in chosen], PAIRS, SEED)
+    write_whole(out, pack_bytes((source.read(chosen[at]) for at in pairs.ravel()), same.tolist()))
     return len(pairs)
 
 
