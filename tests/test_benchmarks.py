@@ -16,6 +16,8 @@ from releases import PHOTOS, write_faces
 from facemae_cli import mask, sheets
 from facemae_cli.data import open_source
 from facemae_cli.data.packs import open_pack
+from facemae_cli.recipe import FitRecipe
+from facemae_cli.safe_yaml import load_mapping
 from models import write_embedder
 
 BENCHMARKS = Path(__file__).parent / "benchmarks"
@@ -145,3 +147,39 @@ def test_steps_run_several_at_a_time_and_after_what_they_need(tmp_path: Path, mo
     assert told[0] == "a"
     assert sorted(told[1:3]) == ["b", "c"]
     assert told[3:] == ["d"]
+
+
+def paper_of(scale: Any, lab: Any) -> Any:
+    """The tables' plan, of faces nobody reads."""
+    tables = importlib.import_module("tables")
+    public, private, even, odd = (
+        tables.Faces(name, Path(f"{name}.rec"), 64) for name in ("public", "private", "even", "odd")
+    )
+    return tables.Paper(lab, scale, public, private, (even, odd), [Path("lfw.bin")], ["phi.onnx"], ["probe-v1"], [0])
+
+
+@pytest.mark.parametrize("scale", sorted((BENCHMARKS / "scales").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_fit_of_every_table_has_a_recipe_that_fit_takes(scale: Path, tmp_path: Path) -> None:
+    tables, steps = importlib.import_module("tables"), importlib.import_module("steps")
+    paper = paper_of(tables.Scale.load(scale), steps.Lab(tmp_path))
+    for name in tables.TABLES:
+        paper.rows(name)
+    fits = list((tmp_path / "recipes").glob("fit-*.yaml"))
+    assert len(fits) > 10  # a recipe is written as a row is made
+    for path in fits:
+        FitRecipe.of(load_mapping(path))
+
+
+def test_given_models_stand_for_the_shipped_losses_alone(tmp_path: Path) -> None:
+    tables, steps = importlib.import_module("tables"), importlib.import_module("steps")
+    margin = {"privacy_margin": 0.1, "instance_weight": 0.0}
+    scale = tables.Scale("facemae-tiny", "probe", facemae=margin, given={"mse": "plain", "facemae": "shipped"})
+    paper = paper_of(scale, steps.Lab(tmp_path))
+    released = {row.title: row.leakage.after[0].after for row in paper.rows("table1") if row.title.endswith("MAE")}
+    assert [step.name for step in released["MAE"]] == ["masked/private-random-75-s0.rec"]
+    assert paper.mae(paper.public, 0, **paper.best) == "shipped"
+    for fields in (tables.FACEMAE, {**paper.best, "ratio": 0.9}):
+        fitted = paper.mae(paper.public, 0, **fields)
+        recipe = load_mapping(tmp_path / "recipes" / f"{fitted.name.replace('/', '-')}.yaml")
+        assert recipe == {**fields}
+    assert paper.mae(paper.private, 0, **paper.best).name.startswith("fit/private-")

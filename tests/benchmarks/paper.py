@@ -24,7 +24,7 @@ from typing import Any
 
 from people import RULES, Rule, gather
 from steps import Lab, Step
-from tables import FACEMAE, MSE, TABLES, Faces, Paper, Row, Scale
+from tables import MSE, TABLES, Faces, Paper, Row, Scale
 
 from facemae_cli.data import open_source
 
@@ -89,7 +89,7 @@ def table(paper: Paper, rows: Sequence[Row]) -> Iterator[str]:
 
 def curve_audits(paper: Paper, people: str) -> dict[str, Step]:
     """Figures 3 and 5: the audits of both releases over numbers of people, each imitated by both models."""
-    models = {"MAE": paper.mae(paper.public, 0, **MSE), "FaceMAE": paper.mae(paper.public, 0, **FACEMAE)}
+    models = {"MAE": paper.mae(paper.public, 0, **MSE), "FaceMAE": paper.mae(paper.public, 0, **paper.best)}
     imitating = [text for model in models.values() for text in ("--imitation-model", paper.model(model))]
     masked = paper.masked(paper.private)
     return {
