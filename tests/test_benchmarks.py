@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from releases import PHOTOS, write_faces
 
-from facemae_cli import mask, sheets
+from facemae_cli import leakage, mask, sheets
 from facemae_cli.data import open_source
 from facemae_cli.data.packs import open_pack
 from facemae_cli.recipe import FitRecipe
@@ -90,6 +90,24 @@ def test_the_figures_are_drawn_of_photos_that_all_datasets_have(
     with Image.open(tmp_path / "faces.png") as sheet, Image.open(tmp_path / "features.png") as scatter:
         assert min(sheet.size) > 2 * sheets.CELL
         assert len(np.unique(np.asarray(scatter.convert("RGB")).reshape(-1, 3), axis=0)) > 100
+
+
+def test_two_releases_are_compared_by_what_an_audit_finds_in_each(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    raw, masked, phi = tmp_path / "raw", tmp_path / "masked", str(write_embedder(tmp_path / "phi.onnx", dim=16))
+    write_faces(raw, range(12))
+    mask(raw, masked, seed=0, keep_names=True)
+    audit = leakage(raw, masked, attacker=[phi], imitations=0)
+    found = {each.photo: 100 * each.trials[0].risk for each in audit.findings if each.attack == "real_to_released"}
+    paired = importlib.import_module("paired")
+    paired.main([str(raw), str(raw), str(masked), "--attacker", phi, "--cache", str(tmp_path / "cache")])
+    other, same = capsys.readouterr().out.splitlines()
+    assert f"- {found['other']:.1f} = " in other
+    assert same.startswith(f"phi, same: 100.0 - {found['same']:.1f} = {100 - found['same']:+.1f} (")
+    assert 0 < found["same"] < 100
+    paired.main([str(raw), str(masked), str(masked), "--attacker", phi, "--cache", str(tmp_path / "cache")])
+    assert capsys.readouterr().out.count("= +0.0 (+0.0 to +0.0), 12 people") == 2
 
 
 def test_the_projection_is_that_in_which_people_differ_most() -> None:

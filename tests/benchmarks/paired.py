@@ -1,0 +1,66 @@
+"""Which of two releases of the same people gives away less: the difference of their leakage, paired over people.
+
+    python tests/benchmarks/paired.py original.rec a.rec b.rec --attacker embedder-v1 --attacker probe-v1 [--k 2]
+
+In percent, a less b, by each attacker with other photos of a person and with the very one, with the 95 % interval of
+a bootstrap over people. The releases keep the original's names (`mask --keep-names`). Two intervals of two audits may
+overlap where this one is far from 0: both releases are hard on the same people.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from facemae_cli.audit.attack import Views, attacks
+from facemae_cli.audit.attackers import load_attackers
+from facemae_cli.audit.clusters import Clusters, compare
+from facemae_cli.audit.risk import hits
+from facemae_cli.audit.whoiswho import join
+from facemae_cli.data import open_source
+from facemae_cli.inference import Recogniser
+
+
+def counted(
+    name: str, attacker: Recogniser, original: Path, released: Path, k: int, cache: Path
+) -> dict[str, Clusters]:
+    """Who is found in a release by the K nearest faces, with other photos and with the very one."""
+    real, drawn = open_source(original), open_source(released)
+    seen = [attacker.embed(faces, cache=cache) for faces in (real, drawn)]
+    found = {}
+    for sides in attacks(Views(name, *seen), join(real, drawn, None)):
+        if sides.attack == "real_to_released":
+            standings, people, _ = sides.stand(None, k, "cpu")
+            there = standings.mates > 0
+            found[sides.photo] = Clusters.of(hits(standings, k)[there], people[there])
+    return found
+
+
+def lines(original: Path, releases: Sequence[Path], attackers: Sequence[str], k: int, cache: Path) -> Iterator[str]:
+    """A line for each attacker and kind of photo."""
+    for name, attacker in load_attackers(attackers, "auto", "auto").items():
+        a, b = (counted(name, attacker, original, released, k, cache) for released in releases)
+        for photo in a:
+            paired = compare(a[photo], b[photo])
+            low, high = (100 * end for end in paired.difference_interval)
+            rates = f"{100 * a[photo].rate:.1f} - {100 * b[photo].rate:.1f} = {100 * paired.difference:+.1f}"
+            yield f"{name}, {photo}: {rates} ({low:+.1f} to {high:+.1f}), {paired.people} people"
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Compares two releases."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("original", type=Path)
+    parser.add_argument("release", type=Path, nargs=2)
+    parser.add_argument("--attacker", action="append", required=True)
+    parser.add_argument("--k", type=int, default=2)
+    parser.add_argument("--cache", type=Path, default=Path("runs/cache"))
+    given = parser.parse_args(arguments)
+    for line in lines(given.original, given.release, given.attacker, given.k, given.cache):
+        print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
