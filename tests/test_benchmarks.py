@@ -182,6 +182,8 @@ def test_every_fit_of_every_table_has_a_recipe_that_fit_takes(scale: Path, tmp_p
     paper = paper_of(tables.Scale.load(scale), steps.Lab(tmp_path))
     for name in tables.TABLES:
         paper.rows(name)
+    for step in importlib.import_module("paper").curve_audits(paper, "100,all").values():
+        assert len(step.name) < 200  # a file's name, with what is added to it, has at most 255 bytes
     fits = list((tmp_path / "recipes").glob("fit-*.yaml"))
     assert len(fits) > 10  # a recipe is written as a row is made
     for path in fits:

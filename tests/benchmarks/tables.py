@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -158,7 +159,10 @@ class Paper:
         command = ["leakage", "--original", str(original.place), "--released", place, "--k", "1,2,3,4"]
         command += [text for attacker in self.attackers for text in ("--attacker", attacker)]
         command += ["--cache", str(self.lab.work / "cache"), "--allow-phi", *more]
-        name = f"leakage/{data.name.replace('/', '-').removesuffix('.rec')}{'-'.join(more).replace('/', '-')}"
+        how = "-".join(more).replace("/", "-")
+        if len(how) > 40:  # names of models' places: together longer than a file's name may be
+            how = f"-{hashlib.sha256(how.encode()).hexdigest()[:8]}"
+        name = f"leakage/{data.name.replace('/', '-').removesuffix('.rec')}{how}"
         after = (data,) if isinstance(data, Step) else ()
         return Step(name, tuple(command), after, original.count * len(self.attackers), "audit", output=False)
 
