@@ -156,7 +156,7 @@ def _at(
         trials = tuple(risk(standings, people, k) for standings, people, _ in found)
         compared = None
         if count is None:
-            counted = _clusters(*found[0][:2], k)
+            counted = clusters(*found[0][:2], k)
             if sides.attack == "real_to_real":
                 strength[k] = counted
             elif k in strength and np.isin(counted.people, strength[k].people).any():
@@ -168,7 +168,8 @@ def _at(
     return findings
 
 
-def _clusters(standings: Standings, people: People, k: int) -> Clusters:
+def clusters(standings: Standings, people: People, k: int) -> Clusters:
+    """Who is found at `k`; people: (n,) the queries' people. Queries whose person has no face there do not count."""
     there = standings.mates > 0
     return Clusters.of(hits(standings, k)[there], people[there])
 

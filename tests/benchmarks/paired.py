@@ -14,38 +14,28 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from facemae_cli.audit.attack import Views, attacks
+from facemae_cli.audit.attack import Views, attacks, clusters
 from facemae_cli.audit.attackers import load_attackers
 from facemae_cli.audit.clusters import Clusters, compare
-from facemae_cli.audit.risk import hits
 from facemae_cli.audit.whoiswho import join
 from facemae_cli.data import open_source
-from facemae_cli.inference import Recogniser
-
-
-def counted(
-    name: str, attacker: Recogniser, original: Path, released: Path, k: int, cache: Path
-) -> dict[str, Clusters]:
-    """Who is found in a release by the K nearest faces, with other photos and with the very one."""
-    real, drawn = open_source(original), open_source(released)
-    seen = [attacker.embed(faces, cache=cache) for faces in (real, drawn)]
-    found = {}
-    for sides in attacks(Views(name, *seen), join(real, drawn, None)):
-        if sides.attack == "real_to_released":
-            standings, people, _ = sides.stand(None, k, "cpu")
-            there = standings.mates > 0
-            found[sides.photo] = Clusters.of(hits(standings, k)[there], people[there])
-    return found
 
 
 def lines(original: Path, releases: Sequence[Path], attackers: Sequence[str], k: int, cache: Path) -> Iterator[str]:
     """A line for each attacker and kind of photo."""
+    real, drawn = open_source(original), [open_source(released) for released in releases]
+    who = [join(real, faces, None) for faces in drawn]
     for name, attacker in load_attackers(attackers, "auto", "auto").items():
-        a, b = (counted(name, attacker, original, released, k, cache) for released in releases)
-        for photo in a:
-            paired = compare(a[photo], b[photo])
+        seen = attacker.embed(real, cache=cache)
+        found: list[dict[str, Clusters]] = []
+        for faces, known in zip(drawn, who, strict=True):
+            sides = attacks(Views(name, seen, attacker.embed(faces, cache=cache)), known)
+            asked = [each for each in sides if each.attack == "real_to_released"]
+            found.append({each.photo: clusters(*each.stand(None, k, "cpu")[:2], k) for each in asked})
+        for photo, a in found[0].items():
+            paired = compare(a, b := found[1][photo])
             low, high = (100 * end for end in paired.difference_interval)
-            rates = f"{100 * a[photo].rate:.1f} - {100 * b[photo].rate:.1f} = {100 * paired.difference:+.1f}"
+            rates = f"{100 * a.rate:.1f} - {100 * b.rate:.1f} = {100 * paired.difference:+.1f}"
             yield f"{name}, {photo}: {rates} ({low:+.1f} to {high:+.1f}), {paired.people} people"
 
 
