@@ -26,7 +26,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    # Loaded when asked for, so that `facemae --help` and `facemae_cli.data` stay free of torch.
+    # Loaded when asked for, so that `facemae --help` and `facemae_cli.data.open` stay free of torch.
     if name not in __all__:
         raise AttributeError(f"module 'facemae_cli' has no attribute {name!r}")
     return getattr(import_module(f"facemae_cli.tasks.{name}"), name)

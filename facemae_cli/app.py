@@ -14,10 +14,21 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from facemae_cli import __version__, console
-from facemae_cli.commands import convert, demo, fit, inspect, leakage, mask, reconstruct, train_recognizer, verify
+from facemae_cli import __version__
+from facemae_cli.commands import (
+    console,
+    convert,
+    demo,
+    fit,
+    inspect,
+    leakage,
+    mask,
+    reconstruct,
+    train_recognizer,
+    verify,
+)
+from facemae_cli.commands.config_file import Command, load_settings
 from facemae_cli.errors import FacemaeError, UsageError
-from facemae_cli.settings import Command, load_settings
 
 # Where several exit codes hold, a signal's decides, else the first of these.
 PRECEDENCE = (70, 4, 2, 1, 3)

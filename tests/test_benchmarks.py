@@ -10,15 +10,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers.models import write_embedder
+from helpers.releases import PHOTOS, write_faces
 from PIL import Image
-from releases import PHOTOS, write_faces
 
-from facemae_cli import leakage, mask, sheets
-from facemae_cli.data import open_source
-from facemae_cli.data.packs import open_pack
-from facemae_cli.recipe import FitRecipe
-from facemae_cli.safe_yaml import load_mapping
-from models import write_embedder
+from facemae_cli import leakage, mask
+from facemae_cli.data.open import open_source
+from facemae_cli.data.packs.source import open_pack
+from facemae_cli.data.safe_yaml import load_mapping
+from facemae_cli.reports import pictures as sheets
+from facemae_cli.training.recipes import FitRecipe
 
 BENCHMARKS = Path(__file__).parent / "benchmarks"
 ONCE = "--rounds 0 --rows"

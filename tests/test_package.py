@@ -59,7 +59,9 @@ def test_every_module_is_in_it(wheel: zipfile.ZipFile, sources: Path) -> None:
 
 
 def test_the_page_of_a_report_is_in_it(wheel: zipfile.ZipFile) -> None:
-    assert {"facemae_cli/templates/page.html", "facemae_cli/templates/page.css"} <= set(wheel.namelist())
+    assert {"facemae_cli/reports/templates/page.html", "facemae_cli/reports/templates/page.css"} <= set(
+        wheel.namelist()
+    )
 
 
 def test_the_models_are_inside_the_package(wheel: zipfile.ZipFile, sources: Path) -> None:
@@ -89,7 +91,10 @@ def test_it_works_from_where_it_is_installed(wheel: zipfile.ZipFile, tmp_path: P
     site, elsewhere = tmp_path / "site", tmp_path / "elsewhere"
     elsewhere.mkdir()
     wheel.extractall(site)
-    script = "import facemae_cli, facemae_cli.zoo as zoo; print(facemae_cli.__file__, zoo.root(), *zoo.names())"
+    script = (
+        "import facemae_cli; from facemae_cli.networks import zoo; "
+        "print(facemae_cli.__file__, zoo.root(), *zoo.names())"
+    )
     env = {**os.environ, "PYTHONPATH": str(site)}
     done = subprocess.run([sys.executable, "-c", script], cwd=elsewhere, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from facemae_cli.commands._options import Json, Overwrite
-from facemae_cli.console import Console
+from facemae_cli.commands.console import Console
+from facemae_cli.commands.options import Json, Overwrite
 
 
 def demo(

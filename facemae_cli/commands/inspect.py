@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from facemae_cli.commands._options import Json, MaxPixels, RefusedFile, Workers
-from facemae_cli.console import Console
-from facemae_cli.data.headers import MAX_PIXELS
+from facemae_cli.commands.console import Console
+from facemae_cli.commands.options import Json, MaxPixels, RefusedFile, Workers
+from facemae_cli.data.images.header import MAX_PIXELS
 
 
 def register(app: typer.Typer) -> None:

@@ -8,18 +8,9 @@ from typing import Annotated
 
 import typer
 
-from facemae_cli.commands._options import (
-    Json,
-    KeyFile,
-    MaxPixels,
-    Overwrite,
-    RefusedFile,
-    Resume,
-    Seed,
-    Workers,
-)
-from facemae_cli.console import Console
-from facemae_cli.data.headers import MAX_PIXELS
+from facemae_cli.commands.console import Console
+from facemae_cli.commands.options import Json, KeyFile, MaxPixels, Overwrite, RefusedFile, Resume, Seed, Workers
+from facemae_cli.data.images.header import MAX_PIXELS
 
 
 class Strategy(StrEnum):

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from facemae_cli.commands._options import (
+from facemae_cli.commands.console import Console
+from facemae_cli.commands.options import (
     BatchSize,
     Device,
     Json,
@@ -19,8 +20,7 @@ from facemae_cli.commands._options import (
     Resume,
     Workers,
 )
-from facemae_cli.console import Console
-from facemae_cli.data.headers import MAX_PIXELS
+from facemae_cli.data.images.header import MAX_PIXELS
 
 
 def register(app: typer.Typer) -> None:

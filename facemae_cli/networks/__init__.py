@@ -1,1 +1,1 @@
-"""Plain nn.Module code on timm blocks."""
+"""Models: cards, the zoo that finds them, loading their weights, and how each network is built and exported."""

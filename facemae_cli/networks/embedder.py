@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from facemae_cli.card import InputSpec
+from facemae_cli.networks.card import InputSpec
 
 # On a CPU a batch goes through in pieces: their activations stay in pages the allocator reuses, while those of a
 # large batch are mapped and unmapped at every step (measured: twice the time per face).

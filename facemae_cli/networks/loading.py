@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from facemae_cli.card import Card, InputSpec, Model
 from facemae_cli.errors import InputError
+from facemae_cli.networks.architectures.iresnet import DEPTHS, IResNet, iresnet_shape
+from facemae_cli.networks.architectures.mobilefacenet import MobileFaceNet, mobilefacenet_shape
+from facemae_cli.networks.architectures.vit import VisionTransformer, transformer_shape
+from facemae_cli.networks.card import Card, InputSpec, Model
 from facemae_cli.networks.embedder import Embedder
-from facemae_cli.networks.iresnet import DEPTHS, IResNet, iresnet_shape
-from facemae_cli.networks.mobilefacenet import MobileFaceNet, mobilefacenet_shape
-from facemae_cli.networks.onnx_graph import load_onnx
-from facemae_cli.networks.vit import VisionTransformer, transformer_shape
+from facemae_cli.networks.onnx.graph import load_onnx
 from facemae_cli.networks.weights import check_state, first_line, read_safetensors, read_state
 
 if TYPE_CHECKING:
-    from facemae_cli.networks.mae import MaskedAutoencoder
+    from facemae_cli.networks.architectures.mae import MaskedAutoencoder
 
 MAX_ARGUMENT = 2**16
 # Arguments of timm.create_model that read files or change what comes out; no published configuration needs them.
@@ -70,7 +70,9 @@ PUBLISHED = ("iresnet", "mobilefacenet")
 
 def build_mae(card: Card) -> MaskedAutoencoder:
     """The autoencoder a card describes, with fresh weights. Raises InputError for what it cannot be."""
-    from facemae_cli.networks.mae import MaskedAutoencoder  # its blocks are timm's, which takes seconds to import
+    from facemae_cli.networks.architectures.mae import (
+        MaskedAutoencoder,  # its blocks are timm's, which takes seconds to import
+    )
 
     where = card.name or "the card"
     network: MaskedAutoencoder = _built(MaskedAutoencoder, card.architecture or {}, where)

@@ -12,11 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from facemae_cli.card import Model
-from facemae_cli.device import Precision, choose_precision
+from facemae_cli.networks.card import Model
 from facemae_cli.networks.embedder import Embedder
 from facemae_cli.networks.loading import load_embedder
-from facemae_cli.networks.onnx_graph import OnnxGraph
+from facemae_cli.networks.onnx.graph import OnnxGraph
+from facemae_cli.runtime.device import Precision, choose_precision
 
 AGREEMENT = 1e-4  # of the features' length
 PROBED = 3  # images a session must take at once

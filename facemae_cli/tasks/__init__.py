@@ -1,1 +1,1 @@
-"""One library function a command, each returning a result dataclass."""
+"""The public API: a library function a command, of the same name, options and defaults; it returns a result."""

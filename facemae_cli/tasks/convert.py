@@ -13,16 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facemae_cli import __version__
-from facemae_cli.data import kind_of, open_source
 from facemae_cli.data.faces import FaceSource, Name, Refusal, count_reasons, fingerprint
 from facemae_cli.data.manifest import Manifest
-from facemae_cli.data.outputs import Output, open_output
-from facemae_cli.data.packing import check_free, copied_manifest, whole_face, whole_pairs, write_bin
-from facemae_cli.data.packs import PackSource, open_pack
-from facemae_cli.data.pairs import FOLDS, Photo, draw_pairs, format_pairs
-from facemae_cli.data.threads import cores, ordered_map
+from facemae_cli.data.open import kind_of, open_source
+from facemae_cli.data.output.output import Output, open_output
+from facemae_cli.data.packs.pairs import FOLDS, Photo, draw_pairs, format_pairs
+from facemae_cli.data.packs.source import PackSource, open_pack
+from facemae_cli.data.packs.writer import check_free, copied_manifest, whole_face, whole_pairs, write_bin
 from facemae_cli.errors import FaceError, UsageError
-from facemae_cli.progress import SILENT, Progress
+from facemae_cli.runtime.progress import SILENT, Progress
+from facemae_cli.runtime.threads import cores, ordered_map
 
 UNIT = 512  # faces made durable together
 PAIRS = 6000  # as LFW has

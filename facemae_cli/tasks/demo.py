@@ -8,20 +8,20 @@ from pathlib import Path
 from typing import Any
 
 import facemae_cli
-from facemae_cli import sheets
-from facemae_cli.data import open_source
-from facemae_cli.data.drawn import write_dataset
 from facemae_cli.data.faces import FaceSource, Name, Refusal, count_reasons
 from facemae_cli.data.files import disk_errors, write_whole
-from facemae_cli.data.images import decode, decode_masked
+from facemae_cli.data.images.codec import decode, decode_masked
 from facemae_cli.data.manifest import read_manifest
-from facemae_cli.data.packs import pack_bytes
-from facemae_cli.data.pairs import draw_pairs
+from facemae_cli.data.open import open_source
+from facemae_cli.data.packs.pairs import draw_pairs
+from facemae_cli.data.packs.source import pack_bytes
+from facemae_cli.data.synthetic import write_dataset
 from facemae_cli.errors import UsageError
-from facemae_cli.keys import Key, without_suffix
+from facemae_cli.masking.key import Key, without_suffix
 from facemae_cli.networks.loading import load_mae
-from facemae_cli.progress import SILENT, Progress
-from facemae_cli.zoo import resolve
+from facemae_cli.networks.zoo import resolve
+from facemae_cli.reports import pictures as sheets
+from facemae_cli.runtime.progress import SILENT, Progress
 
 FOLDERS = ("raw", "masked", "released")
 STRANGERS = "strangers"

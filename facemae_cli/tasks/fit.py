@@ -11,26 +11,26 @@ from typing import Any
 import torch
 from torch import nn
 
-from facemae_cli import distributed
-from facemae_cli.card import CARD_NAME, WEIGHTS_NAME, Model
-from facemae_cli.checkpoint import FILE as CHECKPOINT
-from facemae_cli.checkpoint import HISTORY
-from facemae_cli.data import open_source
 from facemae_cli.data.faces import FaceSource, Refusal, once
-from facemae_cli.device import Precision, choose_device, choose_precision, keep_freed_memory
+from facemae_cli.data.open import open_source
+from facemae_cli.data.safe_yaml import load_mapping
 from facemae_cli.errors import UsageError
-from facemae_cli.feed import FaceFeed, hold_out
-from facemae_cli.fitting import Reconstruction
+from facemae_cli.networks.architectures.mae import MaskedAutoencoder
+from facemae_cli.networks.card import CARD_NAME, WEIGHTS_NAME, Model
 from facemae_cli.networks.embedder import Ensemble
 from facemae_cli.networks.loading import build_mae, load_embedder, load_mae
-from facemae_cli.networks.mae import MaskedAutoencoder
-from facemae_cli.progress import SILENT, Progress
-from facemae_cli.recipe import FitRecipe
-from facemae_cli.runs import ancestor, child_card, claim_run, same_to_resume, write_model
-from facemae_cli.safe_yaml import load_mapping
-from facemae_cli.schedule import Schedule
-from facemae_cli.training import Trainer, parameter_groups
-from facemae_cli.zoo import resolve
+from facemae_cli.networks.zoo import resolve
+from facemae_cli.runtime import distributed
+from facemae_cli.runtime.device import Precision, choose_device, choose_precision, keep_freed_memory
+from facemae_cli.runtime.progress import SILENT, Progress
+from facemae_cli.training.checkpoint import FILE as CHECKPOINT
+from facemae_cli.training.checkpoint import HISTORY
+from facemae_cli.training.loader import FaceFeed, hold_out
+from facemae_cli.training.lr_schedule import Schedule
+from facemae_cli.training.mae_objective import Reconstruction
+from facemae_cli.training.recipes import FitRecipe
+from facemae_cli.training.run_folder import ancestor, child_card, claim_run, same_to_resume, write_model
+from facemae_cli.training.trainer import Trainer, parameter_groups
 
 _OWN_FILES = (CARD_NAME, WEIGHTS_NAME, CHECKPOINT, HISTORY, "samples.png", "curves.png")
 

@@ -12,16 +12,17 @@ from typing import Any
 
 import numpy as np
 
-from facemae_cli import masking
-from facemae_cli.data import kind_of, open_source, sidecars
 from facemae_cli.data.faces import FaceSource, Refusal, count_reasons
-from facemae_cli.data.images import ImageInfo, decode, decode_masked, probe
+from facemae_cli.data.images.codec import ImageInfo, decode, decode_masked, probe
 from facemae_cli.data.manifest import Manifest, read_manifest
-from facemae_cli.data.packs import PackSource, open_pack
-from facemae_cli.data.rec import RecSource
-from facemae_cli.data.threads import cores, ordered_map
+from facemae_cli.data.open import kind_of, open_source
+from facemae_cli.data.packs.source import PackSource, open_pack
+from facemae_cli.data.recordio import sidecars
+from facemae_cli.data.recordio.source import RecSource
 from facemae_cli.errors import FaceError, UsageError
-from facemae_cli.progress import SILENT, Progress
+from facemae_cli.masking import patches as masking
+from facemae_cli.runtime.progress import SILENT, Progress
+from facemae_cli.runtime.threads import cores, ordered_map
 
 ALIGNED = "112x112"
 SHOWN = 5  # sizes in the summary

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from facemae_cli import __version__, distributed
-from facemae_cli.audit.attack import Plan, parse_identities, parse_ks
-from facemae_cli.audit.attackers import Origin, load_attackers, warnings
-from facemae_cli.audit.imitation import Imitator, Recipe
-from facemae_cli.audit.result import LeakageResult
-from facemae_cli.audit.steps import (
+from facemae_cli import __version__
+from facemae_cli.data.files import check_report_and_cache, write_whole
+from facemae_cli.errors import UsageError
+from facemae_cli.evaluation.leakage.attackers import Origin, load_attackers, warnings
+from facemae_cli.evaluation.leakage.audit import (
     Datasets,
     Looking,
     expose,
@@ -20,14 +19,16 @@ from facemae_cli.audit.steps import (
     see_all,
     who_attacked,
 )
-from facemae_cli.audit.verdict import judge
-from facemae_cli.data.files import check_report_and_cache, write_whole
-from facemae_cli.data.threads import cores
-from facemae_cli.device import choose_device, choose_precision, keep_freed_memory
-from facemae_cli.errors import UsageError
-from facemae_cli.progress import SILENT, Progress
-from facemae_cli.retrieval import choose_backend, faiss_clash
-from facemae_cli.zoo import resolve
+from facemae_cli.evaluation.leakage.identification import Plan, parse_identities, parse_ks
+from facemae_cli.evaluation.leakage.imitation import Imitator, Recipe
+from facemae_cli.evaluation.leakage.leakage_result import LeakageResult
+from facemae_cli.evaluation.leakage.verdict import judge
+from facemae_cli.evaluation.retrieval import choose_backend, faiss_clash
+from facemae_cli.networks.zoo import resolve
+from facemae_cli.runtime import distributed
+from facemae_cli.runtime.device import choose_device, choose_precision, keep_freed_memory
+from facemae_cli.runtime.progress import SILENT, Progress
+from facemae_cli.runtime.threads import cores
 
 
 def leakage(
@@ -146,7 +147,7 @@ def _settings(plan: Plan, looking: Looking, recipe: Recipe, min_attacker: str, a
 
 def _write_report(path: Path, result: LeakageResult) -> None:
     """The page for a person: it tells who is exposed, so it is its owner's alone (0600)."""
-    from facemae_cli.audit.page import audit_page  # brings matplotlib and jinja2
+    from facemae_cli.evaluation.leakage.page import audit_page  # brings matplotlib and jinja2
 
     write_whole(path, audit_page(result), 0o600)
     result.report = path

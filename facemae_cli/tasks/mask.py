@@ -9,17 +9,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from facemae_cli import masking, sharing
-from facemae_cli.data import open_source
 from facemae_cli.data.faces import FaceSource, Refusal, count_reasons
-from facemae_cli.data.images import decode
+from facemae_cli.data.images.codec import decode
 from facemae_cli.data.manifest import Manifest, read_manifest
-from facemae_cli.data.outputs import Output, open_output
-from facemae_cli.data.threads import cores
+from facemae_cli.data.open import open_source
+from facemae_cli.data.output.output import Output, open_output
 from facemae_cli.errors import FaceError, InputError, UsageError
-from facemae_cli.keys import DEFAULT_KEY_FILE, Key
-from facemae_cli.masker import Masker, MaskJob
-from facemae_cli.progress import SILENT, Progress
+from facemae_cli.masking import patches as masking
+from facemae_cli.masking.job import Masker, MaskJob
+from facemae_cli.masking.key import DEFAULT_KEY_FILE, Key
+from facemae_cli.runtime import shared_output as sharing
+from facemae_cli.runtime.progress import SILENT, Progress
+from facemae_cli.runtime.threads import cores
 
 PROBED = 8  # faces looked at to tell a masked dataset from a raw one
 

@@ -12,22 +12,25 @@ from typing import Any
 
 import torch
 
-from facemae_cli import __version__, masking, sharing, sheets
-from facemae_cli.card import Model
-from facemae_cli.data import open_source
+from facemae_cli import __version__
 from facemae_cli.data.faces import FaceSource, Refusal, count_reasons, fingerprint
 from facemae_cli.data.files import require_outside, write_whole
-from facemae_cli.data.images import encode_png
+from facemae_cli.data.images.codec import encode_png
 from facemae_cli.data.manifest import Manifest, read_manifest
-from facemae_cli.data.outputs import Output, open_output
-from facemae_cli.data.threads import cores
-from facemae_cli.device import choose_device, choose_precision, keep_freed_memory
-from facemae_cli.engine import Runner, choose_batch_size, pipeline
+from facemae_cli.data.open import open_source
+from facemae_cli.data.output.output import Output, open_output
 from facemae_cli.errors import FaceError, InputError, UsageError
+from facemae_cli.inference.pipeline import Runner, choose_batch_size, pipeline
+from facemae_cli.inference.reconstruct import MaskColor, MaskedReader, Reconstructor, ReleasedFace, ReleasedWriter
+from facemae_cli.masking import patches as masking
+from facemae_cli.networks.card import Model
 from facemae_cli.networks.loading import load_mae
-from facemae_cli.progress import SILENT, Progress
-from facemae_cli.reconstructor import MaskColor, MaskedReader, Reconstructor, ReleasedFace, ReleasedWriter
-from facemae_cli.zoo import resolve
+from facemae_cli.networks.zoo import resolve
+from facemae_cli.reports import pictures as sheets
+from facemae_cli.runtime import shared_output as sharing
+from facemae_cli.runtime.device import choose_device, choose_precision, keep_freed_memory
+from facemae_cli.runtime.progress import SILENT, Progress
+from facemae_cli.runtime.threads import cores
 
 WINDOW = 4  # batches made durable together, and within which faces are sorted by their number of visible patches
 PROBED = 8  # faces looked at to tell a raw dataset from a masked one

@@ -11,34 +11,34 @@ from typing import Any
 
 import torch
 
-from facemae_cli import distributed
-from facemae_cli.card import CARD_NAME, WEIGHTS_NAME, Model
-from facemae_cli.checkpoint import FILE as CHECKPOINT
-from facemae_cli.checkpoint import HISTORY
-from facemae_cli.data import open_source
 from facemae_cli.data.faces import FaceSource, Refusal, once
 from facemae_cli.data.files import require_outside
-from facemae_cli.data.images import decode_visible
-from facemae_cli.data.packs import open_packs
-from facemae_cli.data.people import names_in, shared_people
-from facemae_cli.device import Precision, choose_device, choose_precision, keep_freed_memory
-from facemae_cli.enrolment import Enrolment
+from facemae_cli.data.images.codec import decode_visible
+from facemae_cli.data.open import open_source
+from facemae_cli.data.packs.people import names_in, shared_people
+from facemae_cli.data.packs.source import open_packs
+from facemae_cli.data.safe_yaml import load_mapping
 from facemae_cli.errors import UsageError
-from facemae_cli.feed import FaceFeed
-from facemae_cli.footprint import Footprint
-from facemae_cli.inference import Recogniser
+from facemae_cli.inference.recognizer import Recogniser
+from facemae_cli.networks.card import CARD_NAME, WEIGHTS_NAME, Model
 from facemae_cli.networks.embedder import Embedder
 from facemae_cli.networks.export import require_onnx, save_onnx, save_pth
 from facemae_cli.networks.onnx_session import load_for_inference
-from facemae_cli.progress import SILENT, Progress
-from facemae_cli.recipe import RecognizerRecipe
-from facemae_cli.recognising import Pack, Recognition, build_centres, trainable
-from facemae_cli.runs import ancestor, child_card, claim_run, same_to_resume, write_model
-from facemae_cli.safe_yaml import load_mapping
-from facemae_cli.schedule import Schedule
-from facemae_cli.teaching import Teacher
-from facemae_cli.training import Trainer
-from facemae_cli.zoo import resolve
+from facemae_cli.networks.zoo import resolve
+from facemae_cli.runtime import distributed
+from facemae_cli.runtime.device import Precision, choose_device, choose_precision, keep_freed_memory
+from facemae_cli.runtime.progress import SILENT, Progress
+from facemae_cli.training.checkpoint import FILE as CHECKPOINT
+from facemae_cli.training.checkpoint import HISTORY
+from facemae_cli.training.labels import Enrolment
+from facemae_cli.training.loader import FaceFeed
+from facemae_cli.training.lr_schedule import Schedule
+from facemae_cli.training.memory import Footprint
+from facemae_cli.training.recipes import RecognizerRecipe
+from facemae_cli.training.recognizer_objective import Pack, Recognition, build_centres, trainable
+from facemae_cli.training.run_folder import ancestor, child_card, claim_run, same_to_resume, write_model
+from facemae_cli.training.teacher import Teacher
+from facemae_cli.training.trainer import Trainer
 
 HELD_OUT = "held_out"
 EXPORTS = {"onnx": "model.onnx", "pth": "model.pth"}

@@ -7,21 +7,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from facemae_cli import distributed
-from facemae_cli.data import open_source
 from facemae_cli.data.faces import Refusal
 from facemae_cli.data.files import check_report_and_cache, write_whole
-from facemae_cli.data.packing import SIDE, Packed, check_free, write_bin
-from facemae_cli.data.packs import PackSource, open_packs
-from facemae_cli.data.people import names_in, shared_people
-from facemae_cli.data.threads import cores
-from facemae_cli.device import choose_device, keep_freed_memory
+from facemae_cli.data.open import open_source
+from facemae_cli.data.packs.people import names_in, shared_people
+from facemae_cli.data.packs.source import PackSource, open_packs
+from facemae_cli.data.packs.writer import SIDE, Packed, check_free, write_bin
 from facemae_cli.errors import UsageError
-from facemae_cli.inference import Recogniser
-from facemae_cli.metrics import FARS, decimal
-from facemae_cli.progress import SILENT, Progress
-from facemae_cli.verification import Gate, VerifiedPack, doubts, judged, pack_report, parse_gates
-from facemae_cli.zoo import EMBEDDER
+from facemae_cli.evaluation.metrics import FARS
+from facemae_cli.evaluation.verification.results import Gate, VerifiedPack, doubts, judged, pack_report, parse_gates
+from facemae_cli.inference.recognizer import Recogniser
+from facemae_cli.networks.zoo import EMBEDDER
+from facemae_cli.reports.text import decimal
+from facemae_cli.runtime import distributed
+from facemae_cli.runtime.device import choose_device, keep_freed_memory
+from facemae_cli.runtime.progress import SILENT, Progress
+from facemae_cli.runtime.threads import cores
 
 NONE = "-"
 
@@ -231,8 +232,8 @@ class _Job:
 
     def write_report(self, path: Path, recogniser: Recogniser) -> None:
         """The page for a person, with the pairs that were judged worst: photos, so it is its owner's alone (0600)."""
-        from facemae_cli.page import Verdict  # these bring matplotlib and jinja2
-        from facemae_cli.report import verification_page
+        from facemae_cli.evaluation.verification.page import verification_page
+        from facemae_cli.reports.html import Verdict  # these bring matplotlib and jinja2
 
         result, model = self.result, recogniser.model
         failed = len(result.failed_gates)

@@ -21,8 +21,8 @@ from drawings import faces
 from PIL import Image
 from timing import Bench, Floor, bandwidth, begin, cores
 
-from facemae_cli import masking
-from facemae_cli.data.images import decode, decode_masked, encode_jpeg, encode_png
+from facemae_cli.data.images.codec import decode, decode_masked, encode_jpeg, encode_png
+from facemae_cli.masking import patches as masking
 
 QUALITY = 95
 ROUNDING = 2.0  # levels that two decoders may differ by, on average

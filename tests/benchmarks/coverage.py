@@ -15,7 +15,7 @@ import argparse
 
 import numpy as np
 
-from facemae_cli.audit.clusters import Clusters
+from facemae_cli.evaluation.leakage.statistics import Clusters
 
 PEOPLE = (30, 100, 1000)
 RISKS = (0.001, 0.01, 0.05, 0.3)

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from facemae_cli.data.drawn import people
 from facemae_cli.data.faces import Name
-from facemae_cli.data.images import encode_jpeg
+from facemae_cli.data.images.codec import encode_jpeg
 from facemae_cli.data.manifest import Manifest
-from facemae_cli.data.outputs import open_output
+from facemae_cli.data.output.output import open_output
+from facemae_cli.data.synthetic import people
 
 DRAWN = 48  # different faces; a face takes about ten milliseconds to draw
 

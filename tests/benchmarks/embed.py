@@ -26,11 +26,11 @@ from PIL import Image
 from random_models import random_network, write_folder, write_onnx
 from timing import Bench, as_the_system_does, begin, work_floor
 
-from facemae_cli.card import Card
-from facemae_cli.data import open_source
-from facemae_cli.device import choose_precision, keep_freed_memory
-from facemae_cli.inference import Recogniser
-from facemae_cli.zoo import resolve
+from facemae_cli.data.open import open_source
+from facemae_cli.inference.recognizer import Recogniser
+from facemae_cli.networks.card import Card
+from facemae_cli.networks.zoo import resolve
+from facemae_cli.runtime.device import choose_precision, keep_freed_memory
 
 BATCH = 32  # of the plain loops on a CPU; 256 on a GPU
 AGREEMENT = {"fp32": 1e-3, "tf32": 2e-2, "bf16": 0.2}  # of a feature's length, in a network that was not trained

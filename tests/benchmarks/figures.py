@@ -20,11 +20,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from facemae_cli import sheets
-from facemae_cli.data import open_source
 from facemae_cli.data.faces import FaceSource
-from facemae_cli.data.images import decode_masked, decode_visible, probe
-from facemae_cli.inference import Recogniser
+from facemae_cli.data.images.codec import decode_masked, decode_visible, probe
+from facemae_cli.data.open import open_source
+from facemae_cli.inference.recognizer import Recogniser
+from facemae_cli.reports import pictures as sheets
 
 Photo = tuple[str, str]
 Floats = NDArray[np.float64]

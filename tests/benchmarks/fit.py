@@ -27,16 +27,16 @@ from random_models import as_a_user_loads, write_folder, write_onnx
 from timing import Bench, as_the_system_does, begin, work_floor
 from torch import Tensor, nn
 
-from facemae_cli.data import open_source
-from facemae_cli.device import Precision, choose_precision, keep_freed_memory
-from facemae_cli.feed import Batch, FaceFeed
-from facemae_cli.fitting import Reconstruction, draw_masks
+from facemae_cli.data.open import open_source
+from facemae_cli.networks.architectures.mae import MaskedAutoencoder
 from facemae_cli.networks.loading import build_mae, load_embedder
-from facemae_cli.networks.mae import MaskedAutoencoder
-from facemae_cli.recipe import FitRecipe
-from facemae_cli.schedule import Schedule
-from facemae_cli.training import Trainer, parameter_groups
-from facemae_cli.zoo import resolve
+from facemae_cli.networks.zoo import resolve
+from facemae_cli.runtime.device import Precision, choose_precision, keep_freed_memory
+from facemae_cli.training.loader import Batch, FaceFeed
+from facemae_cli.training.lr_schedule import Schedule
+from facemae_cli.training.mae_objective import Reconstruction, draw_masks
+from facemae_cli.training.recipes import FitRecipe
+from facemae_cli.training.trainer import Trainer, parameter_groups
 
 RATE, DECAY, BETAS, CLIP = 1e-4, 0.05, (0.9, 0.95), 1.0
 

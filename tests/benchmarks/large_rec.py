@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from facemae_cli.data.rec import RecSource
-from facemae_cli.data.recordio import frame, pack_header
+from facemae_cli.data.recordio.records import frame, pack_header
+from facemae_cli.data.recordio.source import RecSource
 
 BODY = 2000  # bytes, give or take
 CHUNK = 10_000

@@ -24,9 +24,9 @@ from drawings import write_faces
 from PIL import Image
 from timing import Floor, begin, cores, timed
 
-from facemae_cli import masking
-from facemae_cli.data import open_source
-from facemae_cli.data.images import decode_masked
+from facemae_cli.data.images.codec import decode_masked
+from facemae_cli.data.open import open_source
+from facemae_cli.masking import patches as masking
 from facemae_cli.tasks.mask import mask
 
 HIDDEN = 147  # of 196 patches

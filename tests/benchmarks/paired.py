@@ -14,11 +14,11 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from facemae_cli.audit.attack import Views, attacks, clusters
-from facemae_cli.audit.attackers import load_attackers
-from facemae_cli.audit.clusters import Clusters, compare
-from facemae_cli.audit.whoiswho import join
-from facemae_cli.data import open_source
+from facemae_cli.data.open import open_source
+from facemae_cli.evaluation.leakage.attackers import load_attackers
+from facemae_cli.evaluation.leakage.identification import Views, attacks, clusters
+from facemae_cli.evaluation.leakage.matching import join
+from facemae_cli.evaluation.leakage.statistics import Clusters, compare
 
 
 def lines(original: Path, releases: Sequence[Path], attackers: Sequence[str], k: int, cache: Path) -> Iterator[str]:

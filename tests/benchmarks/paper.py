@@ -26,7 +26,7 @@ from people import RULES, Rule, gather
 from steps import Lab, Step
 from tables import MSE, TABLES, Faces, Paper, Row, Scale
 
-from facemae_cli.data import open_source
+from facemae_cli.data.open import open_source
 
 
 def part(path: Path, out: Path, wanted: Rule, most: int | None = None) -> Faces:

@@ -16,13 +16,13 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from facemae_cli.data import open_source
 from facemae_cli.data.faces import FaceSource
 from facemae_cli.data.files import write_whole
 from facemae_cli.data.manifest import Manifest
-from facemae_cli.data.outputs import open_output
-from facemae_cli.data.packs import pack_bytes
-from facemae_cli.data.pairs import draw_pairs
+from facemae_cli.data.open import open_source
+from facemae_cli.data.output.output import open_output
+from facemae_cli.data.packs.pairs import draw_pairs
+from facemae_cli.data.packs.source import pack_bytes
 
 PAIRS, SEED = 6000, 7
 

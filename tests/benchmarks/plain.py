@@ -18,7 +18,7 @@ from timing import cores
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from facemae_cli.networks.mae import MaskedAutoencoder
+from facemae_cli.networks.architectures.mae import MaskedAutoencoder
 
 
 class Folder(Dataset[tuple[Tensor, int]]):

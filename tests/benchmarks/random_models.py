@@ -10,10 +10,10 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from facemae_cli.card import Card, Model, save_card
+from facemae_cli.networks.card import Card, Model, save_card
 from facemae_cli.networks.export import save_onnx
 from facemae_cli.networks.loading import build_embedder
-from facemae_cli.zoo import resolve
+from facemae_cli.networks.zoo import resolve
 
 
 def random_network(card: Card) -> nn.Module:

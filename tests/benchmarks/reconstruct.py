@@ -28,18 +28,18 @@ from safetensors.torch import save_file
 from timing import as_the_system_does, begin, cores, product_rate, timed
 from torch.utils.data import DataLoader, Dataset
 
-from facemae_cli import masking
-from facemae_cli.card import save_card
-from facemae_cli.data import open_source
 from facemae_cli.data.faces import FaceSource
-from facemae_cli.data.images import encode_jpeg
+from facemae_cli.data.images.codec import encode_jpeg
 from facemae_cli.data.manifest import Manifest
-from facemae_cli.data.outputs import open_output
-from facemae_cli.device import has_fast_bf16
+from facemae_cli.data.open import open_source
+from facemae_cli.data.output.output import open_output
+from facemae_cli.masking import patches as masking
+from facemae_cli.networks.architectures.mae import MaskedAutoencoder, patchify
+from facemae_cli.networks.card import save_card
 from facemae_cli.networks.loading import build_mae
-from facemae_cli.networks.mae import MaskedAutoencoder, patchify
+from facemae_cli.networks.zoo import resolve
+from facemae_cli.runtime.device import has_fast_bf16
 from facemae_cli.tasks.reconstruct import reconstruct
-from facemae_cli.zoo import resolve
 
 
 def write_masked(path: Path, faces: int) -> None:

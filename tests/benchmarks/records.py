@@ -21,8 +21,8 @@ from typing import Any, BinaryIO
 import numpy as np
 from timing import Bench, Floor, bandwidth, begin
 
-from facemae_cli.data.rec import RecSource
-from facemae_cli.data.recordio import frame, pack_header
+from facemae_cli.data.recordio.records import frame, pack_header
+from facemae_cli.data.recordio.source import RecSource
 
 Read = Callable[[list[int]], int]  # the bodies of these keys; returns their bytes, together
 SHORTEST, LONGEST = 4000, 12000  # bytes of a body

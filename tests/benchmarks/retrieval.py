@@ -18,8 +18,8 @@ from importlib.util import find_spec
 import numpy as np
 from timing import begin, product_rate
 
-from facemae_cli.audit.risk import risk
-from facemae_cli.audit.standings import stand
+from facemae_cli.evaluation.leakage.ranks import stand
+from facemae_cli.evaluation.leakage.risk import risk
 
 BLOCK = 8192  # rows drawn at a time, so that making the embeddings needs no memory beyond them
 

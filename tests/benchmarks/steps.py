@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from facemae_cli.data.threads import cores
+from facemae_cli.runtime.threads import cores
 
 RATE = re.compile(r"([0-9.]+) faces/s")
 SELF_RESUMING = {"mask", "reconstruct"}  # --resume begins anew where nothing was begun

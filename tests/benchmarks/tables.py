@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 from steps import Lab, Step
 
-from facemae_cli.safe_yaml import load_mapping
+from facemae_cli.data.safe_yaml import load_mapping
 
 RATIOS = (0.30, 0.50, 0.75, 0.85, 0.90)
 TRADED = (0.65, 0.75, 0.80, 0.85)

@@ -25,17 +25,17 @@ from drawings import write_faces
 from timing import Bench, as_the_system_does, begin, work_floor
 from torch import Tensor, nn
 
-from facemae_cli.card import Card
-from facemae_cli.data import open_source
-from facemae_cli.data.images import decode_visible
-from facemae_cli.device import Precision, choose_precision, keep_freed_memory
-from facemae_cli.feed import Batch, FaceFeed
+from facemae_cli.data.images.codec import decode_visible
+from facemae_cli.data.open import open_source
+from facemae_cli.networks.card import Card
 from facemae_cli.networks.loading import build_embedder
-from facemae_cli.recipe import RecognizerRecipe
-from facemae_cli.recognising import Recognition, build_centres, trainable
-from facemae_cli.schedule import Schedule
-from facemae_cli.training import Trainer
-from facemae_cli.zoo import resolve
+from facemae_cli.networks.zoo import resolve
+from facemae_cli.runtime.device import Precision, choose_precision, keep_freed_memory
+from facemae_cli.training.loader import Batch, FaceFeed
+from facemae_cli.training.lr_schedule import Schedule
+from facemae_cli.training.recipes import RecognizerRecipe
+from facemae_cli.training.recognizer_objective import Recognition, build_centres, trainable
+from facemae_cli.training.trainer import Trainer
 
 RATE, MOMENTUM, DECAY, CLIP = 0.01, 0.9, 5e-4, 5.0
 

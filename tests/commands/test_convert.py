@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from facemae_cli.app import main
-from facemae_cli.data.images import encode_png
+from facemae_cli.data.images.codec import encode_png
 
 
 def raw(folder: Path) -> Path:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from facemae_cli.app import main
-from facemae_cli.data.recordio import frame, pack_header
+from facemae_cli.data.recordio.records import frame, pack_header
 
 PNG = bytes.fromhex(
     "89504e470d0a1a0a0000000d4948445200000001000000010802000000907753de"

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from releases import PEOPLE, PHOTOS, make_release
+from helpers.releases import PEOPLE, PHOTOS, make_release
 
 from facemae_cli.app import main
 

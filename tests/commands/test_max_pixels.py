@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 import typer
-from maskcases import SECRET, encoded, key_file, pixels, put
+from helpers.maskcases import SECRET, encoded, key_file, pixels, put
 
 from facemae_cli.app import app, main
-from facemae_cli.data import headers
-from facemae_cli.data.images import decode
+from facemae_cli.data.images import header as headers
+from facemae_cli.data.images.codec import decode
 from facemae_cli.errors import FaceError
 
 PIXELS = 28 * 42
@@ -73,7 +73,7 @@ def test_a_limit_that_is_none_is_a_wrong_option(raw: Path, value: str, capsys: A
 
 
 def test_a_stopped_run_goes_on_under_its_own_limit_only(raw: Path, monkeypatch: Any, capsys: Any) -> None:
-    from facemae_cli.data import outputs
+    from facemae_cli.data.output import output as outputs
 
     def stop(*paths: object) -> None:
         raise KeyboardInterrupt

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from packcases import images_of, photo, write_bin, write_lfw
+from helpers.models import write_embedder
+from helpers.packcases import images_of, photo, write_bin, write_lfw
 
 from facemae_cli.app import main
-from models import write_embedder
 
 
 @pytest.fixture(autouse=True)

@@ -6,20 +6,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from packcases import write_lfw
-from releases import PEOPLE, write_faces
+from helpers.models import write_embedder, write_mae, write_recogniser
+from helpers.packcases import write_lfw
+from helpers.releases import PEOPLE, write_faces
 from safetensors import safe_open
 
 from facemae_cli.app import main
-from models import write_embedder, write_mae, write_recogniser
 
 MODEL = "../mae"
 EMBEDDER = "../phi.onnx"
 # Imported before anything is forked by a long run, so that the time of a command is its work.
 WARM = [
     *(f"facemae_cli.tasks.{name}" for name in ("convert", "fit", "leakage", "train_recognizer", "verify")),
-    "facemae_cli.audit.page",
-    "facemae_cli.report",
+    "facemae_cli.evaluation.leakage.page",
+    "facemae_cli.evaluation.verification.page",
     "matplotlib.backends.backend_agg",
     "matplotlib.backends.backend_svg",
     "onnxruntime",

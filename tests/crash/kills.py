@@ -180,7 +180,9 @@ class Rounds:
 @contextmanager
 def prepared(root: Path) -> Iterator[Path]:
     """A folder with the inputs of every case, and small units, so that a small run has many."""
-    modules = [importlib.import_module(f"facemae_cli.{name}") for name in ("masker", "tasks.mask", "tasks.convert")]
+    modules = [
+        importlib.import_module(f"facemae_cli.{name}") for name in ("masking.job", "tasks.mask", "tasks.convert")
+    ]
     before = [(module, module.UNIT) for module in modules if hasattr(module, "UNIT")]
     try:
         for module, _ in before:

@@ -31,7 +31,7 @@ sys.path[:0] = [str(ROOT / "tests"), str(ROOT)]
 
 from crash.cases import CASES, FIT, MODEL, TRAIN, prepare  # noqa: E402
 from crash.kills import files  # noqa: E402
-from releases import write_faces  # noqa: E402
+from helpers.releases import write_faces  # noqa: E402
 
 from facemae_cli.app import main as facemae  # noqa: E402
 

@@ -15,7 +15,7 @@ import pytest
 
 from facemae_cli.data.faces import FaceSource, Name, count_reasons
 from facemae_cli.data.folder import FolderSource
-from facemae_cli.data.headers import Limits
+from facemae_cli.data.images.header import Limits
 from facemae_cli.errors import FaceError, InputError, OutputError
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from facemae_cli.data import kind_of, open_source
 from facemae_cli.data.folder import FolderSource
+from facemae_cli.data.open import kind_of, open_source
 from facemae_cli.errors import InputError, UsageError
 
 

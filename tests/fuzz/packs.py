@@ -14,7 +14,7 @@ import numpy as np
 from fuzz.engine import Reading, Target, scratch
 from fuzz.mutating import apply, nudged, number, reorder
 
-from facemae_cli.data.packs import open_pack, pack_bytes
+from facemae_cli.data.packs.source import open_pack, pack_bytes
 from facemae_cli.errors import FaceError
 
 _IMAGES = [b"\xff\xd8one", b"\x89PNG two", b"\xff\xd8one", b""]

@@ -13,7 +13,7 @@ from fuzz.engine import Reading, Target
 from fuzz.mutating import Edit, apply
 from PIL import Image
 
-from facemae_cli.data.images import decode, decode_masked, decode_visible, probe
+from facemae_cli.data.images.codec import decode, decode_masked, decode_visible, probe
 from facemae_cli.errors import FaceError
 
 _SIDES = (0, 1, 2, 3, 7, 8, 9, 15, 16, 17, 28, 63, 64, 100, 112, 255, 256, 1000)

@@ -11,9 +11,9 @@ from random import Random
 from fuzz.engine import Reading, Target, scratch
 from fuzz.mutating import apply, nudged, number, reorder
 
-from facemae_cli.data import open_source
-from facemae_cli.data.rec import RecSource
-from facemae_cli.data.recordio import MAGIC, frame, pack_header
+from facemae_cli.data.open import open_source
+from facemae_cli.data.recordio.records import MAGIC, frame, pack_header
+from facemae_cli.data.recordio.source import RecSource
 from facemae_cli.errors import FaceError
 
 _MAGIC = struct.pack("<I", MAGIC)

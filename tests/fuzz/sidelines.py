@@ -13,12 +13,12 @@ from fuzz.mutating import NUMBERS, apply, change_bytes, nudged, reorder, text
 from fuzz.recs import check_name, index_of, insightface, survey
 from numpy.typing import NDArray
 
-from facemae_cli.data import sidecars
 from facemae_cli.data.faces import Name
-from facemae_cli.data.lst import Lst
-from facemae_cli.data.rec import RecSource
-from facemae_cli.data.reckeys import assign_keys
-from facemae_cli.data.recordio import frame, pack_header
+from facemae_cli.data.recordio import sidecars
+from facemae_cli.data.recordio.keys import assign_keys
+from facemae_cli.data.recordio.lst import Lst
+from facemae_cli.data.recordio.records import frame, pack_header
+from facemae_cli.data.recordio.source import RecSource
 
 
 @cache

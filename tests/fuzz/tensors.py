@@ -19,10 +19,10 @@ from fuzz.engine import Reading, Target, scratch
 from fuzz.mutating import apply, change_value, nudged, number
 from safetensors.torch import save
 
-from facemae_cli import feature_cache
-from facemae_cli.checkpoint import FILE, Checkpoint
+from facemae_cli.inference import feature_cache
 from facemae_cli.networks.weights import check_state, read_state
-from facemae_cli.progress import Silent
+from facemae_cli.runtime.progress import Silent
+from facemae_cli.training.checkpoint import FILE, Checkpoint
 
 _DTYPES = (
     *(

@@ -14,8 +14,8 @@ from fuzz.mutating import apply, number, text
 from fuzz.writing import edit_encoding, edit_lines, tokens
 
 from facemae_cli.app import app
-from facemae_cli.card import card_text, load_card
-from facemae_cli.settings import FILE_NAME, load_settings
+from facemae_cli.commands.config_file import FILE_NAME, load_settings
+from facemae_cli.networks.card import card_text, load_card
 
 _CARDS = (
     """kind: mae

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from facemae_cli.card import InputSpec
+from facemae_cli.networks.card import InputSpec
 from facemae_cli.networks.embedder import CPU_PIECE, Embedder, Ensemble
 
 MEAN, STD = (0.5, 0.25, 0.125), (0.5, 0.25, 0.0625)

@@ -10,21 +10,20 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-import references
 import torch
-from references import assert_same_embeddings, faces, scrambled
+from helpers import references
+from helpers.references import assert_same_embeddings, faces, scrambled
 from torch import Tensor, nn
 
-from facemae_cli import zoo
-from facemae_cli.card import Card, InputSpec, save_card
 from facemae_cli.errors import FacemaeError, OutputError, UsageError
-from facemae_cli.networks import export
+from facemae_cli.networks import export, zoo
+from facemae_cli.networks.architectures.iresnet import DEPTHS, IResNet
+from facemae_cli.networks.architectures.mobilefacenet import MobileFaceNet
+from facemae_cli.networks.architectures.vit import VisionTransformer
+from facemae_cli.networks.card import Card, InputSpec, save_card
 from facemae_cli.networks.export import save_onnx, save_pth
-from facemae_cli.networks.iresnet import DEPTHS, IResNet
 from facemae_cli.networks.loading import load_embedder
-from facemae_cli.networks.mobilefacenet import MobileFaceNet
-from facemae_cli.networks.onnx_graph import load_onnx
-from facemae_cli.networks.vit import VisionTransformer
+from facemae_cli.networks.onnx.graph import load_onnx
 
 SIDE = 32
 NETWORKS: dict[str, Callable[[], nn.Module]] = {

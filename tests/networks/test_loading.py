@@ -12,12 +12,12 @@ import yaml
 from safetensors.torch import save_file
 from torch import Tensor
 
-from facemae_cli import zoo
-from facemae_cli.card import Card, InputSpec, Model
 from facemae_cli.errors import InputError
-from facemae_cli.networks.iresnet import IResNet
+from facemae_cli.networks import zoo
+from facemae_cli.networks.architectures.iresnet import IResNet
+from facemae_cli.networks.architectures.mae import MaskedAutoencoder
+from facemae_cli.networks.card import Card, InputSpec, Model
 from facemae_cli.networks.loading import build_mae, load_embedder, load_mae
-from facemae_cli.networks.mae import MaskedAutoencoder
 
 SIDE = 32
 SPEC = InputSpec(SIDE, "rgb", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))

@@ -10,17 +10,17 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from helpers.models import NORM, write_embedder
+from helpers.onnxgraphs import SIDE, images, insightface_graph, model_of, save
 from onnx import external_data_helper, helper, numpy_helper
-from onnxgraphs import SIDE, images, insightface_graph, model_of, save
 
-from facemae_cli.card import Model
 from facemae_cli.errors import InputError, UsageError
-from facemae_cli.networks.iresnet import IResNet
+from facemae_cli.networks.architectures.iresnet import IResNet
+from facemae_cli.networks.card import Model
 from facemae_cli.networks.loading import load_embedder
-from facemae_cli.networks.onnx_graph import OnnxGraph
+from facemae_cli.networks.onnx.graph import OnnxGraph
 from facemae_cli.networks.onnx_session import OnnxSession, inference_precision, load_for_inference
-from facemae_cli.zoo import resolve
-from models import NORM, write_embedder
+from facemae_cli.networks.zoo import resolve
 
 CPU = torch.device("cpu")
 
@@ -57,7 +57,7 @@ def test_bf16_is_not_for_onnxruntime(tmp_path: Path) -> None:
 
 
 def test_auto_is_fp32_for_an_onnx_on_a_cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("facemae_cli.device.has_fast_bf16", lambda device: True)
+    monkeypatch.setattr("facemae_cli.runtime.device.has_fast_bf16", lambda device: True)
     model = resolve(str(write_embedder(tmp_path / "phi.onnx")), "embedder")
     assert inference_precision("auto", model, CPU) == "fp32"
     assert inference_precision("bf16", model, CPU) == "bf16"

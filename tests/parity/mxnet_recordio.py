@@ -19,7 +19,7 @@ from typing import NamedTuple
 import mxnet as mx
 import numpy as np
 
-from facemae_cli.data.recordio import MAGIC, frame, pack_header, read_payload, scan, unpack_header
+from facemae_cli.data.recordio.records import MAGIC, frame, pack_header, read_payload, scan, unpack_header
 
 MAGIC_BYTES = struct.pack("<I", MAGIC)
 

@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from facemae_cli.data import open_source, outputs
-from facemae_cli.data.images import encode_jpeg, encode_png, suffix_of
-from facemae_cli.data.packs import open_pack
-from facemae_cli.data.recordio import frame, pack_header
+from facemae_cli.data.images.codec import encode_jpeg, encode_png, suffix_of
+from facemae_cli.data.open import open_source
+from facemae_cli.data.output import output as outputs
+from facemae_cli.data.packs.source import open_pack
+from facemae_cli.data.recordio.records import frame, pack_header
 from facemae_cli.errors import InputError, UsageError
 from facemae_cli.tasks import convert as module
 from facemae_cli.tasks.convert import convert

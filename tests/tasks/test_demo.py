@@ -14,17 +14,17 @@ import torch
 from safetensors.torch import save_file
 
 import facemae_cli
-from facemae_cli import sheets
 from facemae_cli.app import main
-from facemae_cli.audit.result import LeakageResult
-from facemae_cli.data import open_source
-from facemae_cli.data.drawn import people
-from facemae_cli.data.images import decode, decode_masked, encode_jpeg
+from facemae_cli.data.images.codec import decode, decode_masked, encode_jpeg
 from facemae_cli.data.manifest import read_manifest
+from facemae_cli.data.open import open_source
+from facemae_cli.data.synthetic import people
 from facemae_cli.errors import InputError, UsageError
-from facemae_cli.keys import Key, without_suffix
-from facemae_cli.masking import read_mask
-from facemae_cli.networks.mae import MaskedAutoencoder
+from facemae_cli.evaluation.leakage.leakage_result import LeakageResult
+from facemae_cli.masking.key import Key, without_suffix
+from facemae_cli.masking.patches import read_mask
+from facemae_cli.networks.architectures.mae import MaskedAutoencoder
+from facemae_cli.reports import pictures as sheets
 from facemae_cli.tasks.demo import demo
 
 SMALL = {"people": 3, "photos": 2, "seed": 1, "epochs": 1}

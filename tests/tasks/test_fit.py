@@ -13,17 +13,17 @@ from typing import Any
 
 import pytest
 import torch
-from ranks import end_of, run_ranks
+from helpers.models import write_embedder, write_mae
+from helpers.ranks import end_of, run_ranks
+from helpers.sources import smooth_face
 from safetensors import safe_open
-from sources import smooth_face
 
-from facemae_cli import training
-from facemae_cli.card import load_card
-from facemae_cli.data.images import encode_png
+from facemae_cli.data.images.codec import encode_png
 from facemae_cli.errors import FacemaeError, InputError, UsageError
+from facemae_cli.networks.card import load_card
+from facemae_cli.networks.zoo import resolve
 from facemae_cli.tasks.fit import FitResult, fit
-from facemae_cli.zoo import resolve
-from models import write_embedder, write_mae
+from facemae_cli.training import trainer as training
 
 QUICK = {"epochs": 2, "batch_size": 4, "warmup": 0.0, "precision": "fp32"}
 FILES = {"checkpoint.safetensors", "curves.png", "history.jsonl", "model.yaml", "samples.png", "weights.safetensors"}

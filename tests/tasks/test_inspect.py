@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from facemae_cli import masking
-from facemae_cli.data.images import encode_jpeg, encode_png
-from facemae_cli.data.recordio import frame, pack_header
+from facemae_cli.data.images.codec import encode_jpeg, encode_png
+from facemae_cli.data.recordio.records import frame, pack_header
 from facemae_cli.errors import InputError, UsageError
+from facemae_cli.masking import patches as masking
 from facemae_cli.tasks.inspect import inspect
 
 

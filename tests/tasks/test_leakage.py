@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from audits import rate_by_looping
-from releases import PEOPLE, PHOTOS, audit, make_release, risks, write_faces
+from helpers.audits import rate_by_looping
+from helpers.releases import PEOPLE, PHOTOS, audit, make_release, risks, write_faces
 
-from facemae_cli.data import open_source
-from facemae_cli.data.images import decode, encode_png
+from facemae_cli.data.images.codec import decode, encode_png
+from facemae_cli.data.open import open_source
 from facemae_cli.errors import UsageError
-from facemae_cli.inference import Recogniser
+from facemae_cli.inference.recognizer import Recogniser
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def by_looping(original: Path, released: Path, called: dict[tuple[str, str], tup
 
 def test_the_figures_are_those_of_plain_loops_over_recomputed_names(folder: Path) -> None:
     result = audit(k="1,3")
-    from facemae_cli.keys import Key
+    from facemae_cli.masking.key import Key
 
     key = Key.load(folder / "facemae.key")
     called = {

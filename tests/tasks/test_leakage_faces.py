@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from facemae_cli.data import open_source
+from facemae_cli.data.open import open_source
 from facemae_cli.tasks.leakage import leakage
 from facemae_cli.tasks.mask import mask
 from facemae_cli.tasks.reconstruct import reconstruct

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from releases import PEOPLE, PHOTOS, audit, make_release, photo, risks, write_faces
+from helpers.releases import PEOPLE, PHOTOS, audit, make_release, photo, risks, write_faces
 
 import facemae_cli
-from facemae_cli.data.images import encode_jpeg
+from facemae_cli.data.images.codec import encode_jpeg
 from facemae_cli.errors import InputError, UsageError
 
 
@@ -87,7 +87,7 @@ def test_a_planted_copy_is_found_and_listed(folder: Path) -> None:
     name = sorted(path.name for path in (folder / "released").iterdir() if path.is_dir())[0]
     planted = sorted((folder / "released" / name).iterdir())[1]
     raw = folder / "raw" / "p3" / "1.png"
-    from facemae_cli.keys import Key
+    from facemae_cli.masking.key import Key
 
     key = Key.load(folder / "facemae.key")
     own = folder / "released" / key.identity("p3") / f"{key.photo('p3', '1.png')}.jpg"

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import yaml
 
-from facemae_cli.data.drawn import people
-from facemae_cli.data.images import encode_jpeg
-from facemae_cli.data.pairs import Photo, draw_pairs, format_pairs
+from facemae_cli.data.images.codec import encode_jpeg
+from facemae_cli.data.packs.pairs import Photo, draw_pairs, format_pairs
+from facemae_cli.data.synthetic import people
 from facemae_cli.tasks.train_recognizer import train_recognizer
 from facemae_cli.tasks.verify import verify
 

@@ -8,7 +8,7 @@ import struct
 import cv2
 import numpy as np
 import pytest
-from maskcases import (
+from helpers.maskcases import (
     OTHER,
     PEOPLE,
     SECRET,
@@ -28,12 +28,12 @@ from maskcases import (
     tree,
 )
 
-from facemae_cli import masker
-from facemae_cli.data import open_source
 from facemae_cli.data.faces import Name
-from facemae_cli.data.images import decode
+from facemae_cli.data.images.codec import decode
+from facemae_cli.data.open import open_source
 from facemae_cli.errors import UsageError
-from facemae_cli.keys import Key, recover_names, without_suffix
+from facemae_cli.masking import job as masker
+from facemae_cli.masking.key import Key, recover_names, without_suffix
 from facemae_cli.tasks.mask import mask
 
 
@@ -199,7 +199,7 @@ def test_a_stopped_run_resumes_to_the_same_bytes(raw, key, tmp_path, monkeypatch
         return decode(data, *limits)
 
     with monkeypatch.context() as patch:
-        patch.setattr("facemae_cli.masker.decode", stops)
+        patch.setattr("facemae_cli.masking.job.decode", stops)
         with pytest.raises(KeyboardInterrupt):
             mask(raw, tmp_path / f"part{suffix}", key=key, workers=1)
     assert not (tmp_path / f"part{suffix}").exists()
@@ -216,7 +216,7 @@ def test_resume_with_another_key_or_input_is_refused(raw, key, tmp_path, monkeyp
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("facemae_cli.masker.decode", stops)
+        patch.setattr("facemae_cli.masking.job.decode", stops)
         with pytest.raises(KeyboardInterrupt):
             mask(raw, tmp_path / "masked", key=key)
     for options in ({"key": key_file(tmp_path / "o.key", OTHER)}, {"key": key, "ratio": 0.5}, {"key": key, "seed": 1}):

@@ -7,9 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-from maskcases import (
+from helpers.maskcases import (
     OTHER,
     SECRET,
     Listener,
@@ -24,11 +22,13 @@ from maskcases import (
     slow_hidden,
     tree,
 )
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from facemae_cli import masking
-from facemae_cli.data import open_source
 from facemae_cli.data.faces import Name
-from facemae_cli.keys import Key, recover_names
+from facemae_cli.data.open import open_source
+from facemae_cli.masking import patches as masking
+from facemae_cli.masking.key import Key, recover_names
 from facemae_cli.tasks.mask import mask
 
 

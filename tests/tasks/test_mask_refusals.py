@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from maskcases import (
+from helpers.maskcases import (
     OTHER,
     SECRET,
     Listener,
@@ -22,7 +22,7 @@ from maskcases import (
 from facemae_cli.app import main
 from facemae_cli.data.manifest import Manifest, write_manifest
 from facemae_cli.errors import InputError, UsageError
-from facemae_cli.keys import Key
+from facemae_cli.masking.key import Key
 from facemae_cli.tasks.mask import mask
 
 

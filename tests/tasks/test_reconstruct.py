@@ -12,16 +12,17 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from ranks import end_of
-from sources import smooth_face
+from helpers.models import write_embedder, write_mae
+from helpers.ranks import end_of
+from helpers.sources import smooth_face
 
-from facemae_cli import masking
-from facemae_cli.data import open_source, outputs
-from facemae_cli.data.images import decode, encode_jpeg, encode_png
+from facemae_cli.data.images.codec import decode, encode_jpeg, encode_png
+from facemae_cli.data.open import open_source
+from facemae_cli.data.output import output as outputs
 from facemae_cli.errors import InputError, UsageError
+from facemae_cli.masking import patches as masking
 from facemae_cli.tasks.mask import mask
 from facemae_cli.tasks.reconstruct import ReconstructResult, reconstruct
-from models import write_embedder, write_mae
 
 
 @pytest.fixture(scope="module")
@@ -231,7 +232,7 @@ def test_a_killed_run_goes_on_to_the_same_bytes(
 
 
 def test_resuming_otherwise_than_begun_is_refused(tmp_path: Path, masked: Path, model: str, monkeypatch) -> None:  # type: ignore[no-untyped-def]
-    from facemae_cli.data.outputs import Output
+    from facemae_cli.data.output.output import Output
 
     def fail(*arguments: object) -> None:
         raise KeyboardInterrupt

@@ -10,19 +10,19 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from ranks import run_ranks
+from helpers.models import write_embedder, write_recogniser
+from helpers.ranks import run_ranks
+from helpers.sources import smooth_face
 from safetensors.torch import load_file
-from sources import smooth_face
 
-from facemae_cli.card import load_card
-from facemae_cli.data.images import encode_png
+from facemae_cli.data.images.codec import encode_png
 from facemae_cli.errors import FacemaeError, InputError, UsageError
+from facemae_cli.networks.card import load_card
 from facemae_cli.networks.loading import load_embedder
+from facemae_cli.networks.zoo import resolve
 from facemae_cli.tasks.mask import mask
 from facemae_cli.tasks.train_recognizer import TrainRecognizerResult, train_recognizer
-from facemae_cli.training import Trainer
-from facemae_cli.zoo import resolve
-from models import write_embedder, write_recogniser
+from facemae_cli.training.trainer import Trainer
 
 QUICK: dict[str, Any] = {"epochs": 2, "batch_size": 6, "lr": 0.4, "precision": "fp32"}
 FILES = {"checkpoint.safetensors", "curves.png", "history.jsonl", "model.yaml", "weights.safetensors"}
@@ -252,7 +252,7 @@ def test_what_cannot_be_trained_is_one_clear_error(tmp_path: Path, data: Path, m
 def test_classes_that_memory_cannot_hold_are_refused_with_the_rate_that_fits(
     tmp_path: Path, data: Path, model: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("facemae_cli.footprint.free_bytes", lambda device: 400_000)
+    monkeypatch.setattr("facemae_cli.training.memory.free_bytes", lambda device: 400_000)
     with pytest.raises(UsageError, match=r"training takes about .* of memory of .* that cpu has free"):
         run(data, tmp_path / "out", model, batch_size=20)
 

@@ -9,17 +9,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from packcases import images_of, photo, write_bin, write_lfw
+from helpers.models import write_embedder
+from helpers.packcases import images_of, photo, write_bin, write_lfw
 
-from facemae_cli.data.packs import open_pack
-from facemae_cli.embedding import embed
+from facemae_cli.data.packs.source import open_pack
 from facemae_cli.errors import InputError, UsageError
-from facemae_cli.inference import Recogniser
-from facemae_cli.metrics import verify_pairs
+from facemae_cli.evaluation.metrics import verify_pairs
+from facemae_cli.inference.embed import embed
+from facemae_cli.inference.recognizer import Recogniser
+from facemae_cli.networks.zoo import EMBEDDER
 from facemae_cli.tasks.convert import convert
 from facemae_cli.tasks.verify import VerifyResult, verify
-from facemae_cli.zoo import EMBEDDER
-from models import write_embedder
 
 
 @pytest.fixture

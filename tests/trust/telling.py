@@ -13,10 +13,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
-from maskcases import pixels, put, record
+from helpers.maskcases import pixels, put, record
 from PIL import Image, PngImagePlugin
 
-from facemae_cli.data.images import encode_jpeg
+from facemae_cli.data.images.codec import encode_jpeg
 
 TAKEN = 1368783683.123456789  # 17 May 2013, 09:41:23: when a source says its photo was taken or changed
 STAMPS = ("2013:05:17 09:41:23", "2013-05-17", "20130517", "1368783683")

@@ -6,11 +6,11 @@ import json
 from pathlib import Path
 
 import pytest
-from maskcases import SECRET, encoded, key_file, pixels, put, tree
+from helpers.maskcases import SECRET, encoded, key_file, pixels, put, tree
+from helpers.models import write_mae
 
 from facemae_cli.app import main
-from facemae_cli.keys import Key
-from models import write_mae
+from facemae_cli.masking.key import Key
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def test_what_needs_the_key_and_what_does_not(work: Path, capsys: pytest.Capture
 def test_a_stopped_run_whose_key_is_lost_is_not_gone_on_with(
     work: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from facemae_cli.data import outputs
+    from facemae_cli.data.output import output as outputs
 
     def stop(*paths: object) -> None:
         raise KeyboardInterrupt

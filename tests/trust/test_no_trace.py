@@ -6,7 +6,8 @@ import os
 from pathlib import Path
 
 import pytest
-from maskcases import key_file, put
+from helpers.maskcases import key_file, put
+from helpers.models import write_embedder, write_mae
 from trust.telling import (
     FILE,
     OTHER,
@@ -26,8 +27,7 @@ from trust.telling import (
 )
 
 from facemae_cli.app import main
-from facemae_cli.data import open_source
-from models import write_embedder, write_mae
+from facemae_cli.data.open import open_source
 
 # Each format in and out; sources and outputs are read and written apart, so not all of their pairs.
 ROUTES = (

@@ -8,16 +8,16 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from helpers.maskcases import encoded, key_file, pixels, put, rgba, tree
+from helpers.models import write_mae
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from maskcases import encoded, key_file, pixels, put, rgba, tree
 
-from facemae_cli import masking
 from facemae_cli.data.faces import Name
-from facemae_cli.keys import seed_mask_key, seed_payload
+from facemae_cli.masking import patches as masking
+from facemae_cli.masking.key import seed_mask_key, seed_payload
 from facemae_cli.tasks.mask import mask
 from facemae_cli.tasks.reconstruct import reconstruct
-from models import write_mae
 
 NAMES = [Name("anna/deep", "1.png"), Name("anna/deep", "2.png"), Name("bert", "1.png"), Name(None, "loose.png")]
 SIDE = 28

@@ -18,9 +18,9 @@ import pytest
 from crash.cases import CASES, checkpoint_is_whole
 from crash.kills import files, finished, prepared, start
 
-from facemae_cli.data.outputs import Output
-from facemae_cli.fitting import Reconstruction
-from facemae_cli.training import Trainer
+from facemae_cli.data.output.output import Output
+from facemae_cli.training.mae_objective import Reconstruction
+from facemae_cli.training.trainer import Trainer
 
 FIT = [*CASES["fit"].words, "--loss", "mse", "--epochs", "2"]
 COMMANDS = {

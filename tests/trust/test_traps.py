@@ -20,11 +20,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from maskcases import SECRET, encoded, key_file, pixels, put, record
+from helpers.maskcases import SECRET, encoded, key_file, pixels, put, record
 
 from facemae_cli.app import main
-from facemae_cli.data import open_source
-from facemae_cli.data.headers import PNG_MAGIC
+from facemae_cli.data.images.header import PNG_MAGIC
+from facemae_cli.data.open import open_source
 
 FACE = encoded(pixels(1, 28, 28), ".png")
 LIMIT_MIB = 256

@@ -1,0 +1,269 @@
+"""The only module that prints: progress and notices on stderr, a command's result on stdout."""
+
+from __future__ import annotations
+
+import os
+import select
+import sys
+import time
+import traceback
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from contextvars import ContextVar
+from json import dumps
+from pathlib import Path
+from threading import RLock
+from types import MappingProxyType, TracebackType
+from typing import TYPE_CHECKING, Any, Protocol, Self, TextIO
+
+from facemae_cli.data.faces import Refusal, count_reasons
+from facemae_cli.data.files import require_outside, write_refused
+from facemae_cli.errors import GateFailed
+from facemae_cli.reports.text import Stage, clean, finite, table
+
+if TYPE_CHECKING:
+    import rich.progress
+
+LISTED_REFUSALS = 20
+LOG_SECONDS = 5.0
+
+# What facemae.yaml set for the running command; the app writes it, the result's JSON repeats it.
+settings_in_use: ContextVar[Mapping[str, Any]] = ContextVar("settings_in_use", default=MappingProxyType({}))
+
+
+class Result(Protocol):
+    """What a task returns.
+
+    A task that reads faces adds `refused: Sequence[Refusal]`; one with gates adds `failed_gates: Sequence[str]`, a
+    line for each that did not pass; one that measures several things alike adds `measured()`, rows of as many cells
+    each, the first row of headings, which are shown above the summary.
+    """
+
+    def as_json(self) -> dict[str, Any]:
+        """The result as JSON types, without `refused` and `settings`: the console adds these."""
+
+    def summary(self) -> Sequence[tuple[str, str]]:
+        """The result as (label, value) rows for a person, the most important first."""
+
+
+def write_line(line: str, stream: TextIO) -> None:
+    """Writes one line, with what the stream's encoding cannot hold as escapes."""
+    encoding = stream.encoding or "utf-8"
+    stream.write(line.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+    stream.flush()
+
+
+def show(text: str) -> None:
+    """Help, version or a result, on stdout."""
+    for line in text.splitlines():
+        write_line(line, sys.stdout)
+
+
+def notice(line: str) -> None:
+    """One line for a person, on stderr."""
+    write_line(f"facemae: {clean(line)}", sys.stderr)
+
+
+def show_error(line: str) -> None:
+    """The one line an error is worth, on stderr."""
+    notice(f"error: {' '.join(line.split())}")
+
+
+def show_traceback(error: BaseException) -> None:
+    """Where the error came from, for `--debug`."""
+    for line in "".join(traceback.format_exception(error)).splitlines():
+        write_line(line, sys.stderr)
+
+
+def reader_has_gone() -> bool:
+    """Whether stdout is a pipe or a terminal whose other end is closed."""
+    try:
+        poll = select.poll()
+        poll.register(sys.stdout.fileno(), 0)
+        return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
+    except (OSError, ValueError):  # a stdout without a file descriptor, or a closed one
+        return False
+
+
+def settle_stdout() -> None:
+    """Writes out what stdout still holds; what cannot be written goes nowhere.
+
+    Otherwise the interpreter's last flush would fail again, and change the exit code.
+    """
+    try:
+        sys.stdout.flush()
+    except OSError:
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def is_terminal(stream: TextIO) -> bool:
+    """Whether a person watches `stream` on a terminal that can redraw a line."""
+    return stream.isatty() and os.environ.get("TERM") != "dumb"
+
+
+class Log:
+    """Progress without a terminal: a line every few seconds, and one when a stage ends."""
+
+    def __init__(self) -> None:
+        self._stage: Stage | None = None
+        self._written_at = 0.0
+        self._written: tuple[int, str] | None = None
+
+    def start(self, stage: Stage) -> None:
+        self._stage, self._written_at, self._written = stage, time.monotonic(), None
+
+    def update(self) -> None:
+        stage = self._stage
+        if stage is not None and (stage.done >= stage.total or time.monotonic() - self._written_at >= LOG_SECONDS):
+            self._write(stage)
+
+    def notice(self, line: str) -> None:
+        notice(line)
+
+    def end(self) -> None:
+        if self._stage is not None:
+            self._write(self._stage)
+        self._stage = None
+
+    def _write(self, stage: Stage) -> None:
+        if self._written != (stage.done, stage.note):
+            notice(f"{stage.label}: {stage.figures()}")
+        self._written_at, self._written = time.monotonic(), (stage.done, stage.note)
+
+
+class Bar:
+    """Progress on a terminal: one live line a stage, which stays behind as a plain line when the stage ends."""
+
+    def __init__(self) -> None:
+        self._stage: Stage | None = None
+        self._drawn: rich.progress.Progress | None = None
+
+    def start(self, stage: Stage) -> None:
+        from rich.console import Console as RichConsole
+        from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
+
+        columns = (
+            SpinnerColumn(),
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f} %"),
+            TextColumn("{task.fields[figures]}", markup=False),
+        )
+        self._stage = stage
+        self._drawn = Progress(*columns, console=RichConsole(stderr=True), transient=True)
+        self._drawn.add_task(stage.label, total=stage.total, completed=stage.done, figures=stage.figures())
+        self._drawn.start()
+
+    def update(self) -> None:
+        if self._drawn is not None and self._stage is not None:
+            task = self._drawn.task_ids[0]
+            self._drawn.update(task, completed=self._stage.done, figures=self._stage.figures())
+
+    def notice(self, line: str) -> None:
+        if self._drawn is None:
+            notice(line)
+        else:
+            self._drawn.console.print(f"facemae: {clean(line)}", markup=False, highlight=False, soft_wrap=True)
+
+    def end(self) -> None:
+        if self._drawn is not None and self._stage is not None:
+            self._drawn.stop()
+            notice(f"{self._stage.label}: {self._stage.figures()}")
+        self._drawn = self._stage = None
+
+
+class Console:
+    """One command's side of the talk with a person: the task's progress, then its result.
+
+    with Console(json=json, refused=refused, outputs=(out,)) as console:
+        return console.finish(task(..., progress=console))
+
+    On every rank but the first of a torchrun launch it is silent. Safe to call from several threads.
+    """
+
+    def __init__(self, *, json: bool = False, refused: Path | None = None, outputs: Sequence[Path] = ()) -> None:
+        """Raises UsageError where `refused`, the file that will name refused inputs, lies inside an output."""
+        if refused is not None:
+            require_outside(refused, outputs, "--refused")
+        self._json, self._refused_file, self._outputs = json, refused, outputs
+        self._silent = int(os.environ.get("RANK") or 0) > 0
+        self._view: Bar | Log = Bar() if is_terminal(sys.stderr) else Log()
+        self._stage: Stage | None = None
+        self._lock = RLock()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._end_stage()
+
+    def start(self, label: str, total: int, unit: str = "faces", done: int = 0) -> None:
+        """A stage begins; the one before it is over."""
+        with self._lock:
+            self._end_stage()
+            self._stage = Stage(label, total, unit, done)
+            if not self._silent:
+                self._view.start(self._stage)
+
+    def advance(self, count: int = 1, note: str = "") -> None:
+        """`count` more units of the stage are done."""
+        with self._lock:
+            if self._stage is None:
+                return
+            self._stage.done += count
+            self._stage.note = clean(note) or self._stage.note
+            if not self._silent:
+                self._view.update()
+
+    def notice(self, line: str) -> None:
+        """One line for a person, above the progress."""
+        with self._lock:
+            if not self._silent:
+                self._view.notice(line)
+
+    def finish(self, result: Result) -> int:
+        """Shows the result, the refused inputs and the failed gates.
+
+        Returns the exit code: 1 where a gate failed, else 3 where inputs were refused, else 0.
+        """
+        self._end_stage()
+        refused: Sequence[Refusal] = getattr(result, "refused", ())
+        failed: Sequence[str] = getattr(result, "failed_gates", ())
+        if not self._silent:
+            show(self._as_text(result, refused))
+            _list_refused(refused, self._refused_file)
+            if self._refused_file is not None:
+                write_refused(self._refused_file, refused, self._outputs)
+            for line in failed:
+                notice(f"gate failed: {line}")
+        if failed:
+            return GateFailed.exit_code
+        return 3 if refused else 0
+
+    def _as_text(self, result: Result, refused: Sequence[Refusal]) -> str:
+        if not self._json:
+            measured: Sequence[Sequence[str]] = getattr(result, "measured", list)()
+            return "\n\n".join(table(rows) for rows in (measured, result.summary()) if rows)
+        value = result.as_json()
+        if hasattr(result, "refused"):
+            value["refused"] = [{"where": r.where, "reason": r.reason, "detail": r.detail} for r in refused]
+        value["settings"] = dict(settings_in_use.get())
+        return dumps(finite(value), indent=2)
+
+    def _end_stage(self) -> None:
+        with self._lock:
+            if self._stage is not None and not self._silent:
+                self._view.end()
+            self._stage = None
+
+
+def _list_refused(refused: Sequence[Refusal], file: Path | None) -> None:
+    if not refused:
+        return
+    for item in refused[:LISTED_REFUSALS]:
+        notice(f"refused: {item.where}: {item.reason}: {item.detail}")
+    if len(refused) > LISTED_REFUSALS:
+        notice(f"... and {len(refused) - LISTED_REFUSALS} more, see {file or '--refused FILE'}")
+    reasons = ", ".join(f"{count} {reason}" for reason, count in count_reasons(refused).items())
+    notice(f"refused {len(refused)} of the inputs: {reasons}")

@@ -1,0 +1,57 @@
+"""Which format a path is, and its faces opened for reading."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from facemae_cli.data.names import one_line
+from facemae_cli.errors import InputError, UsageError
+
+if TYPE_CHECKING:
+    from facemae_cli.data.faces import FaceSource
+
+Kind = Literal["folder", "rec", "pack"]
+
+
+def kind_of(path: Path) -> Kind:
+    """Which format `path` is, by what stands there, or by its name alone where nothing does yet (an output).
+
+    `rec`: `X.rec`, or a folder with a `train.rec`. `pack`, a verification pack: `X.bin` or `pairs.txt`. Else `folder`.
+    Raises InputError for a file of any other kind.
+    """
+    path = Path(path)
+    if os.path.isdir(path):
+        return "rec" if os.path.isfile(path / "train.rec") else "folder"
+    if path.suffix.lower() == ".rec":
+        return "rec"
+    if path.suffix.lower() == ".bin" or path.name == "pairs.txt":
+        return "pack"
+    if os.path.lexists(path):
+        way_out = "give the folder or the .rec that holds the faces"
+        raise InputError(f"{one_line(str(path))} is no folder, .rec, .bin or pairs.txt: {way_out}")
+    return "folder"
+
+
+def open_source(path: Path) -> FaceSource:
+    """The faces at `path`, a folder of images or a `.rec`, opened for reading.
+
+    Raises InputError where nothing is there or it cannot be read, UsageError for a verification pack.
+    """
+    path = Path(path)
+    if not os.path.exists(path):
+        raise InputError(f"{one_line(str(path))} does not exist: give a folder of images or a .rec file")
+    kind = kind_of(path)
+    if kind == "pack":
+        raise UsageError(
+            f"{one_line(str(path))} is a verification pack, which holds pairs: `facemae verify` takes it, "
+            "and `facemae convert` turns it into a folder or a .rec"
+        )
+    if kind == "rec":
+        from facemae_cli.data.recordio.source import RecSource
+
+        return RecSource(path)
+    from facemae_cli.data.folder import FolderSource
+
+    return FolderSource(path)

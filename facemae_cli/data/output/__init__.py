@@ -1,0 +1,1 @@
+"""Outputs that appear whole or not at all: staged aside, journalled, resumed, as a folder or a `.rec`."""

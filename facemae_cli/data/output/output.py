@@ -1,0 +1,279 @@
+"""Outputs that appear whole or not at all, and go on after any kill (design section 6).
+
+Faces are written aside (`staging.py`) and journaled a unit at a time: `commit` returns when the unit is on disk.
+`finish` completes the data, seals the journal and moves all of it into place; killed in between, `--resume` does the
+rest.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from facemae_cli import __version__
+from facemae_cli.data.faces import Name, Refusal
+from facemae_cli.data.files import disk_errors, is_inside, remove_tree, sync_folder, write_whole
+from facemae_cli.data.images.header import limits_in_use
+from facemae_cli.data.manifest import Manifest
+from facemae_cli.data.output.folder import FolderSink
+from facemae_cli.data.output.recordio import RecSink
+from facemae_cli.data.output.staging import SUFFIX, Staging
+from facemae_cli.errors import OutputError, UsageError
+
+Sink = FolderSink | RecSink
+JOURNAL = 1  # what its lines hold
+_AGAIN = "then run again with --resume"
+
+
+class Output:
+    """A dataset being written. Use it as a context manager and call `finish`.
+
+    Left without `finish`, what is journaled waits for `--resume` and the lock is free. `units_done`, `refused` and
+    `tally` say what an interrupted run had journaled: how many units, which inputs it refused, and the sums of the
+    counts given to `commit`. They keep growing: after the last commit they are those of the whole output.
+    """
+
+    def __init__(self, staging: Staging, sink: Sink, replaces: bool) -> None:
+        self.units_done = 0
+        self.refused: list[Refusal] = []
+        self.tally: Counter[str] = Counter()
+        self._staging = staging
+        self._sink = sink
+        self._replaces = replaces
+        self._sealed = False  # nothing more is written
+        self._pending = False
+        self._open = True
+
+    def __enter__(self) -> Output:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Leaves the staged part as it is and frees the lock."""
+        self._open = False
+        try:
+            self._sink.close()
+        finally:
+            self._staging.leave()
+
+    def write(self, name: Name, image: bytes) -> None:
+        """Stages one face, an encoded image; `name.photo` gets the suffix of what `image` holds.
+
+        Raises FaceError where it cannot be in this output (`bad-name`, `same-name`, no image), which leaves the output
+        as it was, and OutputError where the disk fails.
+        """
+        self._check_usable()
+        with self._disk():
+            self._sink.write(name, image)
+        self._pending = True
+
+    def commit(self, refused: Sequence[Refusal] = (), counts: Mapping[str, int] | None = None) -> None:
+        """Ends a unit: all that was written since the last commit is on disk and in the journal on return.
+
+        `refused` and `counts` (any sums the caller wants back) belong to the unit. Raises OutputError.
+        """
+        self._check_usable()
+        with self._disk():
+            entry = {
+                "unit": self.units_done,
+                "mark": self._sink.flush(),
+                "refused": [[item.where, item.reason, item.detail] for item in refused],
+                "counts": dict(counts or {}),
+            }
+            self._staging.append(entry)
+        self._pending = False
+        self._count(entry)
+
+    def finish(self, manifest: Manifest, pairs: str | None = None) -> None:
+        """Completes the output with its sidecars and `facemae.json` and moves it into place, the old one aside first.
+
+        `pairs`: the text of a `pairs.txt`, which makes a folder a verification pack.
+        What was written after the last commit is committed first. After a resume from within `finish` the output is
+        complete already, with the manifest it was given then. Raises OutputError, and UsageError where something came
+        to stand in the output's place meanwhile.
+        """
+        if not self._open:
+            raise RuntimeError("the output is closed")
+        with self._disk():
+            if not self._sealed:
+                if self._pending:
+                    self.commit()
+                _check_free(self._sink, self._replaces)
+                if pairs is not None:
+                    write_whole(self._sink.moves[-1][0] / "pairs.txt", pairs, 0o666)
+                self._sink.seal(manifest)
+                self._staging.append({"sealed": True})
+            _put_in_place(self._staging, self._sink, self._replaces)
+        self.close()
+
+    def go_on(self, sealed: bool) -> Output:
+        """Takes in the journal of a stopped run and cuts the staged data back to it. Raises UsageError, OutputError."""
+        self._sealed = sealed
+        if not sealed:
+            _check_free(self._sink, self._replaces)
+        for entry in self._staging.entries():
+            if "mark" in entry:
+                self._sink.recall(entry["mark"])
+                self._count(entry)
+        if not sealed:
+            self._sink.restore()
+        return self
+
+    def _count(self, entry: Mapping[str, Any]) -> None:
+        self.units_done += 1
+        self.refused += [Refusal(*item) for item in entry["refused"]]
+        self.tally.update(entry["counts"])
+
+    @contextmanager
+    def _disk(self) -> Iterator[None]:
+        """Once the disk has failed nothing more is taken: what is journaled waits for --resume."""
+        try:
+            with disk_errors(self._sink.target, _AGAIN):
+                yield
+        except OutputError:
+            self._open = False
+            raise
+
+    def _check_usable(self) -> None:
+        if not self._open or self._sealed:
+            raise RuntimeError("the output is closed, or complete and only to be finished")
+
+
+def open_output(
+    path: Path, *, plan: Mapping[str, Any], overwrite: bool = False, resume: bool = False, inputs: Sequence[Path] = ()
+) -> Output:
+    """Opens `path` for writing: `X.rec` or `DIR/train.rec` as RecordIO, anything else as a folder.
+
+    `plan` is a JSON object of all that must be equal for `resume` to give the bytes of an unbroken run. With both
+    `resume` and `overwrite`, a stopped run of the same plan goes on and one of another plan is started over.
+    Raises UsageError where `path` exists or a stopped run left its part and neither option says what to do, where an
+    option does not apply, where another process writes `path`, and where `path` and one of `inputs` contain each
+    other; OutputError where the disk refuses.
+    """
+    target = _resolve(path)
+    _check_apart(path, target, inputs)
+    folder = target.with_name(target.name + SUFFIX)
+    sink = (RecSink if target.suffix.lower() == ".rec" else FolderSink)(folder, target)
+    ours = {"journal": JOURNAL, "facemae": __version__, "max_pixels": limits_in_use().max_pixels}
+    fixed: dict[str, Any] = json.loads(json.dumps({**ours, **plan}))
+    with disk_errors(path):
+        if not folder.exists():
+            _check_fresh(sink, overwrite, resume)
+            target.parent.mkdir(parents=True, exist_ok=True)
+        staging = Staging(folder)
+        try:
+            return _enter(staging, sink, fixed, overwrite, resume)
+        except BaseException:
+            sink.close()
+            staging.leave()
+            raise
+
+
+def _enter(staging: Staging, sink: Sink, plan: dict[str, Any], overwrite: bool, resume: bool) -> Output:
+    """The output in its locked staging folder: gone on with, or started."""
+    try:
+        header, sealed = staging.look()
+    except OutputError:  # a damaged journal
+        if not overwrite:
+            raise
+        header, sealed = None, False
+    if header is None:
+        staging.clear()  # what was stopped before it had a header
+    else:
+        if not overwrite and not resume:
+            raise UsageError(
+                f"{staging.folder} is left from a stopped run: --resume goes on with it, --overwrite starts over"
+            )
+        change = _difference(header["plan"], plan) if resume else None
+        if change and not overwrite:
+            raise UsageError(f"--resume: the stopped run had {change}: give that again, or --overwrite to start over")
+        replaces = bool(header["replaces"]) or overwrite
+        if resume and not change:
+            return Output(staging, sink, replaces).go_on(sealed)
+        if sealed:  # what it replaces may be half gone, and it is complete
+            _put_in_place(staging, sink, replaces)
+    _check_fresh(sink, overwrite, resume)
+    staging.begin({"tool": "facemae", "plan": plan, "replaces": overwrite})
+    sink.begin()
+    return Output(staging, sink, overwrite)
+
+
+def _put_in_place(staging: Staging, sink: Sink, replaces: bool) -> None:
+    """Moves what is sealed to where it belongs; begun and stopped anywhere, it goes on from there.
+
+    What is replaced goes first, and what completes the output comes last: at no time do an old and a new file stand
+    together as if they were one output. Raises OSError.
+    """
+    staged, final = sink.moves[-1]
+    if os.path.lexists(staged):
+        if os.path.lexists(final):
+            _check_free(sink, replaces)
+            os.rename(final, staging.old)
+        for source, place in sink.moves[:-1]:
+            if source.exists():
+                os.replace(source, place)
+        sync_folder(final.parent)
+        os.rename(staged, final)
+        sync_folder(final.parent)
+    remove_tree(staging.old)
+    staging.clear()
+
+
+def _check_fresh(sink: Sink, overwrite: bool, resume: bool) -> None:
+    """Raises UsageError unless a new output may be started."""
+    found = sink.occupied()
+    if found is None or overwrite:
+        _check_free(sink, overwrite)
+    elif resume and found == sink.target:
+        raise UsageError(f"--resume: {found} is complete already; --overwrite makes it anew")
+    else:
+        raise UsageError(f"{found} exists: choose another --out, or --overwrite to replace it once all is done")
+
+
+def _check_free(sink: Sink, replaces: bool) -> None:
+    """Raises UsageError where something stands in the output's place that must not be replaced."""
+    found = sink.occupied()
+    if found is None:
+        return
+    if not replaces:
+        raise UsageError(f"{found} appeared meanwhile: move it away, or say --resume --overwrite to replace it")
+    sink.check_replaceable()
+
+
+def _resolve(path: Path) -> Path:
+    """Where the output really is, seen through links, so that it can be staged on the same file system."""
+    if path.suffix.lower() == ".bin" or path.name == "pairs.txt":
+        raise UsageError(f"{path} names a verification pack: faces go into a folder or a .rec")
+    if path.suffix.lower() == ".rec":
+        return path.parent.resolve() / path.name
+    target = path.resolve()
+    if os.path.ismount(target):
+        raise UsageError(f"{path} is a mount point, which cannot be put in place as a whole: name a folder in it")
+    return target
+
+
+def _check_apart(path: Path, target: Path, inputs: Sequence[Path]) -> None:
+    for given in inputs:
+        if is_inside(target, given):
+            raise UsageError(f"--out {path} is inside the input {given}: choose a place outside it")
+        if is_inside(given, target):
+            raise UsageError(f"the input {given} is inside --out {path}: choose another place")
+
+
+def _difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
+    """The first key, in sorted order, that two plans disagree on, with both values; None where they are equal."""
+    for key in sorted({*before, *now}):
+        if key not in before or key not in now or before[key] != now[key]:
+            values = [json.dumps(plan[key])[:80] if key in plan else "nothing" for plan in (before, now)]
+            return f"{key} = {values[0]}, and now it is {values[1]}"
+    return None

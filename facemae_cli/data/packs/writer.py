@@ -1,0 +1,112 @@
+"""Writing a verification pack: the images of pairs, as they are, in a `.bin` that InsightFace reads."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from contextlib import closing
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facemae_cli import __version__
+from facemae_cli.data.faces import FaceSource, Refusal, count_reasons
+from facemae_cli.data.files import is_inside, write_whole
+from facemae_cli.data.images.codec import probe
+from facemae_cli.data.manifest import Manifest, manifest_path, read_manifest, write_manifest
+from facemae_cli.data.packs.source import pack_bytes
+from facemae_cli.errors import FaceError, InputError, UsageError
+from facemae_cli.runtime.progress import Progress
+from facemae_cli.runtime.threads import ordered_map
+
+SIDE = 112  # pixels a side that InsightFace's packs have
+
+
+@dataclass(frozen=True)
+class Packed:
+    """What a written `.bin` holds: distinct `faces`, `pairs` of them, and how many faces are not 112 x 112 pixels.
+
+    `left_out`: pairs of which a face was `refused` on reading.
+    """
+
+    faces: int
+    pairs: int
+    left_out: int
+    other_size: int
+    refused: list[Refusal]
+
+
+def whole_face(source: FaceSource, index: int) -> bytes | FaceError:
+    """The bytes of a face, whole by their framing, or why they are not; nothing is decoded."""
+    try:
+        data = source.read(index)
+        probe(data)
+        return data
+    except FaceError as error:
+        return error
+
+
+def whole_pairs(path: Path, pairs: NDArray[np.int64], lost: Collection[int]) -> NDArray[np.int64]:
+    """Which of `pairs`, (n, 2) indexes of faces, have neither in `lost`. Raises InputError where none have."""
+    left = np.flatnonzero(np.isin(pairs, list(lost), invert=True).all(axis=1))
+    if not len(left):
+        raise InputError(f"{path}: not one of its {len(pairs)} pairs has two whole images")
+    return left
+
+
+def check_free(out: Path, path: Path, overwrite: bool, option: str = "--out") -> None:
+    """Raises UsageError where the `.bin` `out` may not be written: it exists, or lies in the dataset at `path`."""
+    if is_inside(out, path) or (path.name == "pairs.txt" and is_inside(out, path.parent)):
+        raise UsageError(f"{option} {out} is inside the input {path}: choose a place outside it")
+    if out.exists() and not overwrite:
+        raise UsageError(f"{out} exists: choose another {option}, or --overwrite to replace it once all is done")
+
+
+def write_bin(
+    out: Path,
+    source: FaceSource,
+    pairs: NDArray[np.int64],
+    same: NDArray[np.bool_],
+    *,
+    command: str,
+    threads: int,
+    progress: Progress,
+) -> Packed:
+    """Writes the `.bin` of `pairs`, (n, 2) indexes of faces, with its manifest `X.bin.facemae.json` beside it.
+
+    Pairs with a broken face are left out. Raises InputError where no pair is whole, OutputError where the disk fails.
+    """
+    wanted = np.unique(pairs).tolist()
+    images: dict[int, bytes] = {}
+    refused: list[Refusal] = []
+    progress.start(command, len(wanted))
+    with closing(ordered_map(partial(whole_face, source), wanted, threads)) as faces:
+        for index, face in zip(wanted, faces, strict=True):
+            if isinstance(face, FaceError):
+                refused.append(Refusal(source.where(index), face.reason, face.detail))
+            else:
+                images[index] = face
+            progress.advance()
+    left = whole_pairs(source.path, pairs, set(wanted) - set(images))
+    kept = np.unique(pairs[left]).tolist()
+    manifest = copied_manifest(source, command, len(kept), [*source.refused, *refused])
+    write_manifest(manifest_path(out), manifest)  # first: where there is a pack, all of it is there
+    write_whole(out, pack_bytes((images[index] for index in pairs[left].ravel().tolist()), same[left].tolist()), 0o666)
+    other_size = sum((size.height, size.width) != (SIDE, SIDE) for size in (probe(images[index]) for index in kept))
+    return Packed(len(kept), len(left), len(pairs) - len(left), other_size, refused)
+
+
+def copied_manifest(source: FaceSource, command: str, faces: int, refused: Iterable[Refusal]) -> Manifest:
+    """The manifest of `faces` copied from `source`: what its own says of them, which is still the same."""
+    path = source.path
+    before = read_manifest(path.parent if path.name == "pairs.txt" else path)
+    return replace(
+        before or Manifest(command=command),
+        command=command,
+        version=__version__,
+        counts={"in": len(source) + len(source.refused), "out": faces, "refused": count_reasons(refused)},
+        names="copied",
+        extra={"made_by": before.command, **before.extra} if before else {},
+    )

@@ -1,0 +1,228 @@
+"""A `.rec` as a source of faces, in InsightFace's layout or im2rec's (design section 3)."""
+
+from __future__ import annotations
+
+import os
+import struct
+import weakref
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facemae_cli.data.faces import FaceSource, Name, Refusal
+from facemae_cli.data.images.header import Limits, limits_in_use
+from facemae_cli.data.names import one_line
+from facemae_cli.data.recordio import sidecars
+from facemae_cli.data.recordio.keys import assign_keys
+from facemae_cli.data.recordio.lst import Lst
+from facemae_cli.data.recordio.records import HEADER_BYTES, read_payload, unpack_header
+from facemae_cli.data.recordio.scan import ScanResult, Words, mapped, scan_words
+from facemae_cli.errors import FaceError, InputError, OutputError
+
+_EXACT = 2**24  # whole numbers above are rounded in float32
+_LARGEST_KEY = 2**53
+
+
+@dataclass(slots=True)
+class _Table:
+    """Columns, one row a record: where it stands and what its payload header says; sorted by key in the end."""
+
+    offset: NDArray[np.int64]
+    length: NDArray[np.int64]  # bytes of payload
+    parts: NDArray[np.int32]
+    body: NDArray[np.int64]  # bytes of header and labels before the image
+    flag: NDArray[np.int64]
+    label: NDArray[np.float32]  # the first, where there are many
+    label2: NDArray[np.float32]  # the second; 0 where there is none
+    own: NDArray[np.int64]  # the number the record carries; -1 where it can be no key
+
+    def __len__(self) -> int:
+        return len(self.offset)
+
+    def take(self, rows: NDArray[np.int64] | NDArray[np.bool_]) -> _Table:
+        return _Table(*(getattr(self, column)[rows] for column in self.__slots__))
+
+    @property
+    def empty(self) -> NDArray[np.bool_]:
+        return self.length == self.body
+
+
+class RecSource(FaceSource):
+    """The faces of `X.rec` or `DIR/train.rec`, in the order of their keys.
+
+    The whole file is scanned on opening, so that what is damaged is known: `refused` tells it by byte offset.
+    Header and identity-range records are no faces. Identity: from the `.lst` where it names the key, else the
+    label's digits, None where the label is negative or no number. Photo: from the `.lst`, else the key's digits.
+    `layout` is "insightface" (a header record under key 0) or "im2rec". Bodies are read by `os.pread`, which shares
+    no file position, releases the GIL and turns a failing disk into an error where a memory map would end the process.
+    """
+
+    kind = "rec"
+    refused: list[Refusal]
+    ignored = 0
+
+    def __init__(self, path: Path, limits: Limits | None = None) -> None:
+        """Raises InputError where the file is missing, cannot be read, or holds no record."""
+        self.path = Path(path)
+        self.limits = limits or limits_in_use()
+        self.rec = sidecars.rec_file(self.path)
+        self._shown = one_line(str(self.rec))
+        with mapped(self.rec) as (words, size):
+            scanned = scan_words(words, size)
+            if not len(scanned.offsets):
+                raise InputError(
+                    f"{self._shown} is no RecordIO file: no whole record in its {size} bytes; give a .rec as"
+                    " InsightFace, im2rec or facemae writes it"
+                )
+            self._file = _File(self.rec)
+            table, misshapen = _read_headers(words, scanned, self._file.descriptor)
+        damaged = [*scanned.problems, *misshapen]
+        keys, complaints = self._assign_keys(table, {problem[0] for problem in damaged}, size)
+        self.refused = [Refusal(f"{self._shown} at byte {at}", *told) for at, *told in damaged] + complaints
+        faces = self._choose_faces(table, keys)
+        self._table = table.take(faces)
+        self._keys = keys[faces]
+        lst = sidecars.sidecar(self.rec, "lst")
+        self._names = Lst(lst) if lst.is_file() else None
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+    def key(self, index: int) -> int:
+        """The RecordIO key of face `index`."""
+        return int(self._keys[index])
+
+    def name(self, index: int) -> Name:
+        label, key = float(self._table.label[index]), int(self._keys[index])
+        identity = _identity(label)
+        named = self._names.name(key, label) if self._names is not None else None
+        if named is None:
+            return Name(identity, str(key))
+        return Name(None if identity is None else named.identity or identity, named.photo)
+
+    def where(self, index: int) -> str:
+        return f"{self._shown} key {self._keys[index]} at byte {self._table.offset[index]}"
+
+    def read(self, index: int) -> bytes:
+        """The image bytes of face `index`.
+
+        Raises FaceError: `empty`, `too-large`, `truncated-record`; OutputError where the disk fails.
+        """
+        table = self._table
+        length, body = int(table.length[index]), int(table.body[index])
+        if length == body:
+            raise FaceError("empty", "the record holds no image")
+        if length - body > self.limits.max_bytes:
+            raise FaceError("too-large", f"{length - body} bytes, over the limit of {self.limits.max_bytes}")
+        try:
+            if table.parts[index] == 1:
+                data = os.pread(self._file.descriptor, length - body, int(table.offset[index]) + 8 + body)
+            else:
+                data = self._file.payload(table, index)[body:]
+        except OSError as error:
+            raise OutputError(f"{self.where(index)}: {error.strerror or error}") from error
+        if len(data) != length - body:
+            raise FaceError("truncated-record", "the file was cut while it was being read")
+        return data
+
+    def _assign_keys(self, table: _Table, damaged: set[int], size: int) -> tuple[NDArray[np.int64], list[Refusal]]:
+        text = sidecars.read_sidecar(self.rec, "idx")
+        index = None if text is None else sidecars.parse_index(text)
+        where = one_line(str(sidecars.sidecar(self.rec, "idx")))
+        refused = [
+            Refusal(f"{where} at byte {at}", "bad-index", f"a line that is no key and offset: {line!r}")
+            for at, line in (index.bad_lines if index is not None else [])
+        ]
+        keys, complaints = assign_keys(table.offset, table.own, ~table.empty, index, damaged, size)
+        return keys, refused + [Refusal(f"{self._shown} at byte {at}", *told) for at, *told in complaints]
+
+    def _choose_faces(self, table: _Table, keys: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Rows of the records that are faces, by key; sets `layout`. Empty ones stay, to be refused on reading."""
+        bare = table.empty & (table.flag > 0)
+        header = np.flatnonzero(bare & (keys == 0))
+        self.layout = "insightface" if len(header) else "im2rec"
+        if len(header):
+            end = float(table.label[header[0]])
+            end -= 0 if end < _EXACT else float(np.spacing(np.float32(end)))
+            other = bare & ((keys == 0) | (keys >= end))
+        else:
+            # The header may be missing from a damaged file: ranges are told by [first, last) before their own key.
+            last_image = keys[~table.empty].max(initial=-1)
+            is_range = (table.flag == 2) & (table.label >= 1) & (table.label < table.label2) & (table.label2 <= keys)
+            other = bare & is_range & (keys > last_image)
+        rows = np.flatnonzero(~other)
+        return rows[np.argsort(keys[rows], kind="stable")]
+
+
+class _File:
+    """An open file descriptor, closed with its owner and opened anew where a copy is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        weakref.finalize(self, os.close, self.descriptor)
+
+    def __reduce__(self) -> tuple[type[_File], tuple[Path]]:
+        return _File, (self.path,)
+
+    def payload(self, table: _Table, row: int) -> bytes:
+        where = int(table.offset[row]), int(table.length[row]), int(table.parts[row])
+        return read_payload(self.descriptor, *where)
+
+
+def _read_headers(words: Words, scanned: ScanResult, descriptor: int) -> tuple[_Table, list[tuple[int, str, str]]]:
+    """Every record with a payload header, and (offset, reason, detail) of those whose header does not fit."""
+    count = len(scanned.offsets)
+    table = _Table(
+        scanned.offsets,
+        scanned.lengths,
+        scanned.parts,
+        body=np.zeros(count, np.int64),
+        flag=np.zeros(count, np.int64),
+        label=np.zeros(count, np.float32),
+        label2=np.zeros(count, np.float32),
+        own=np.zeros(count, np.int64),
+    )
+    whole = np.flatnonzero((scanned.parts == 1) & (scanned.lengths >= HEADER_BYTES))
+    at = scanned.offsets[whole] // 4 + 2
+    table.flag[whole] = words[at]
+    table.label[whole] = words[at + 1].view("<f4")
+    table.own[whole] = words[at + 2] | words[at + 3].astype(np.int64) << 32
+    many = (words[at] > 0) & (scanned.lengths[whole] >= HEADER_BYTES + 4 * words[at].astype(np.int64))
+    table.label[whole[many]] = words[at[many] + 6].view("<f4")
+    two = many & (words[at] > 1)
+    table.label2[whole[two]] = words[at[two] + 7].view("<f4")
+    for row in np.flatnonzero(scanned.parts > 1).tolist():
+        _read_split(table, row, descriptor)
+    table.own[(table.own < 0) | (table.own > _LARGEST_KEY)] = -1
+    table.body[:] = HEADER_BYTES + 4 * table.flag
+    misshapen = table.body > table.length
+    text = "a payload of {} bytes, whose header and labels would take {} (flag {})"
+    complaints = [
+        (int(table.offset[i]), "bad-header", text.format(table.length[i], table.body[i], table.flag[i]))
+        for i in np.flatnonzero(misshapen)
+    ]
+    return table.take(~misshapen), complaints
+
+
+def _read_split(table: _Table, row: int, descriptor: int) -> None:
+    """The header of a record split at a magic, which may stand in the header itself."""
+    where = int(table.offset[row]), int(table.length[row]), int(table.parts[row])
+    payload = read_payload(descriptor, *where)
+    if len(payload) < HEADER_BYTES:
+        return
+    flag, _, own = struct.unpack_from("<IfQ", payload)
+    table.flag[row], table.own[row] = flag, min(own, _LARGEST_KEY + 1)  # a column holds no 64 bits without a sign
+    if len(payload) >= HEADER_BYTES + 4 * flag:
+        labels = unpack_header(payload)[0].label
+        first, second, *_ = (labels, 0.0, 0.0) if isinstance(labels, float) else (*labels, 0.0, 0.0)
+        table.label[row], table.label2[row] = first, second
+
+
+def _identity(label: float) -> str | None:
+    """A label as an identity: its digits, None where it is negative (nobody) or no number."""
+    if not np.isfinite(label) or label < 0:
+        return None
+    return str(int(label)) if label == int(label) else str(np.float32(label))

@@ -1,0 +1,137 @@
+"""The open-set question: can it be told whether a person is in a release at all? (design section 5, point 5)
+
+A person's score is the highest similarity of any of his photos to any released face. Members are people in the
+release, non-members are not; whoever scores over a threshold is called a member.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from facemae_cli.errors import InputError
+from facemae_cli.evaluation.leakage.statistics import DRAWN, RESAMPLES, People, percentiles, resampled
+from facemae_cli.evaluation.metrics import Floats, Interval, Roc, allowed_errors, roc, wilson
+from facemae_cli.reports.text import decimal
+
+FPRS = (1e-2, 1e-3)
+DECIMALS = 6  # scores are compared to this many: what differs by less is tied
+
+
+@dataclass(frozen=True)
+class Membership:
+    """How well members are told from non-members, with 95 % intervals.
+
+    `auc`: how often a member scores higher than a non-member, ties counting half; its interval is of a bootstrap over
+    people from `seed`. `tpr_at_fpr`: the share of members called so at the lowest threshold that calls at most
+    floor(FPR x non_members) non-members so; None where that is below 1 (`notes` say what it would need). Its interval
+    spans Wilson's, at that threshold, and the bootstrap's, which chooses the threshold anew. `curve`: the ROC, `far`
+    and `tar` its axes.
+    """
+
+    members: int
+    non_members: int
+    auc: float
+    auc_interval: Interval
+    tpr_at_fpr: dict[float, float | None]
+    tpr_intervals: dict[float, Interval | None]
+    curve: Roc
+    seed: int
+    notes: tuple[str, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """The figures as JSON types, without the curve; FPRs as plain decimals: "0.001"."""
+        return {
+            "auc": self.auc,
+            "auc_interval": list(self.auc_interval),
+            "tpr_at_fpr": {decimal(fpr): tpr for fpr, tpr in self.tpr_at_fpr.items()},
+            "tpr_intervals": {decimal(fpr): None if i is None else list(i) for fpr, i in self.tpr_intervals.items()},
+            "members": self.members,
+            "non_members": self.non_members,
+            "seed": self.seed,
+            "notes": list(self.notes),
+        }
+
+
+def strongest(scores: ArrayLike, people: ArrayLike) -> tuple[People, Floats]:
+    """Each person's highest score: people (p,) ascending and their scores (p,), from (n,) photos."""
+    known, place = np.unique(np.asarray(people), return_inverse=True)
+    highest = np.full(len(known), -np.inf)
+    np.maximum.at(highest, place, np.asarray(scores, np.float64))
+    return known, highest
+
+
+def membership(
+    members: ArrayLike,
+    non_members: ArrayLike,
+    *,
+    fprs: Sequence[float] = FPRS,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+) -> Membership:
+    """Tell members (a,) from non-members (b,) by their people's scores. Raises InputError where a side is empty."""
+    inside, outside = _sorted(members), _sorted(non_members)
+    if not (len(inside) and len(outside)):
+        raise InputError(f"membership needs people on both sides; there are {len(inside)} in and {len(outside)} not in")
+    curve = roc(-np.concatenate([inside, outside]), np.arange(len(inside) + len(outside)) < len(inside))
+    allowed = {fpr: allowed_errors(fpr, len(outside)) for fpr in fprs}
+    told = {fpr: count for fpr, count in allowed.items() if count >= 1}
+    again = np.concatenate(list(_resample(inside, outside, list(told.values()), seed, resamples)), axis=1)
+    tprs: dict[float, float | None] = dict.fromkeys(fprs)
+    intervals: dict[float, Interval | None] = dict.fromkeys(fprs)
+    for (fpr, count), values in zip(told.items(), again[1:], strict=True):
+        found = len(inside) - int(np.searchsorted(inside, _threshold(outside, count), side="right"))
+        tprs[fpr] = found / len(inside)
+        both = wilson(found, len(inside)), percentiles(values)
+        intervals[fpr] = min(low for low, _ in both), max(high for _, high in both)
+    return Membership(
+        members=len(inside),
+        non_members=len(outside),
+        auc=curve.auc,
+        auc_interval=percentiles(again[0]),
+        tpr_at_fpr=tprs,
+        tpr_intervals=intervals,
+        curve=curve,
+        seed=seed,
+        notes=tuple(
+            f"TPR at FPR {decimal(fpr)} needs {math.ceil(1 / fpr)} people who are not in; there are {len(outside)}"
+            for fpr in fprs
+            if fpr not in told
+        ),
+    )
+
+
+def _sorted(scores: ArrayLike) -> Floats:
+    rounded: Floats = np.sort(np.round(np.asarray(scores, np.float64), DECIMALS))
+    return rounded
+
+
+def _threshold(outside: Floats, allowed: int) -> float:
+    """The score that must be exceeded so that at most `allowed` of `outside`, ascending, exceed it."""
+    return float(outside[-1 - allowed]) if allowed < len(outside) else -math.inf
+
+
+def _resample(inside: Floats, outside: Floats, allowed: list[int], seed: int, resamples: int) -> Iterator[Floats]:
+    """Blocks (1 + len(allowed), b): AUC, and TPR with so many errors allowed, of people drawn anew on both sides."""
+    below, upto = (np.searchsorted(outside, inside, side=side) for side in ("left", "right"))
+    past = np.append(np.searchsorted(inside, outside, side="right"), 0)  # members up to each non-member's score; none
+    block = max(1, DRAWN // (len(inside) + len(outside)))
+    sides = (resampled(len(side), [seed, i], resamples, block) for i, side in enumerate((inside, outside)))
+    for drawn_in, drawn_out in zip(*sides, strict=True):
+        before = np.zeros((len(drawn_out), len(outside) + 1))  # drawn non-members before each place
+        np.cumsum(drawn_out, axis=1, out=before[:, 1:])
+        auc = (drawn_in * (before[:, below] + before[:, upto])).sum(axis=1) / (2 * len(inside) * len(outside))
+        kept = np.zeros((len(drawn_in), len(inside) + 1))
+        np.cumsum(drawn_in, axis=1, out=kept[:, 1:])
+        rows = np.arange(len(kept))
+        tprs = []
+        for count in allowed:
+            # The threshold is the highest score that has more than `count` draws at or above it.
+            place = (len(outside) - before[:, :-1] > count).sum(axis=1) - 1
+            tprs.append(1 - kept[rows, past[place]] / len(inside))
+        yield np.stack([auc, *tprs])

@@ -1,0 +1,229 @@
+"""What an audit found in plain words, as its page says it: figures, sentences, how it was measured, and its limits."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+
+from facemae_cli.evaluation.leakage.leakage_result import LeakageResult
+from facemae_cli.evaluation.leakage.results import Attacker, Finding, MembershipFinding, strongest
+from facemae_cli.evaluation.metrics import Interval
+from facemae_cli.reports.text import decimal
+
+NONE = "–"
+PHOTOS = {"other": "other photos", "same": "the very photo"}
+DIGITS = 6  # of a percentage, at most
+
+METHOD = (
+    "A face and its mirror image are embedded by the attacker's network; the sum of both, scaled to length 1, is the "
+    "face's feature, and the inner product of two features is their similarity. A photo asks for the K faces that are "
+    "most similar to it. It finds its person if one of these is the person's. The search is exact, since an "
+    "approximate one would make the risk look smaller.",
+    "The risk is the share of the asking photos that find their person: a mean over photos, not over people (Eq. 3 of "
+    "arXiv 2205.11090). Photos whose person has no face to be found do not count. A person is found where at least one "
+    "of the person's photos finds the person.",
+    "Real → released: real photos ask among the released faces. With “other photos” the face that was made of the "
+    "asking photo is left out, as if the attacker had only other photos of the person; with “the very photo” it is "
+    "there, the worst case. Real → real: the same photos ask among the real ones, themselves left out; it is how "
+    "strong the attacker is where nothing is hidden. Imitated → released: the attacker masks photos of his own, draws "
+    "them anew as the release was made, and asks with the outcome; over several masks a photo the features are added "
+    "up.",
+    "Chance is what K faces drawn at random would reach, computed exactly, for the same photos. Above chance is "
+    "(risk - chance) / (1 - chance): 0 % is guessing, 100 % is certainty. Of real → real is the ratio of the two "
+    "risks, over the people that both measured.",
+    "Similarities within 0.000001 are tied. Where a tie reaches over the K-th place, a photo counts as likely as a "
+    "random order of the tie finds the person; so faces that all look alike give chance, not certainty.",
+    "Photos of one person are not independent. The interval of a risk is Wilson's 95 % interval for as many "
+    "independent photos as tell as much; where fewer than 20 people are found, or fewer than 20 stay hidden, for at "
+    "most as many as there are people, and no shorter than Clopper and Pearson's. Intervals of ratios, and of AUC, are "
+    "of a bootstrap over people. Among fewer people than all, each figure, and each end of an interval, is the mean "
+    "over random draws of people.",
+    "In the release or not: a person's score is the highest similarity of any of the person's photos to any released "
+    "face, and whoever is over a threshold is said to be in it. AUC is how often a person who is in it scores higher "
+    "than one who is not, 0.5 being a guess. TPR at an FPR is the share of the people in it who are recognised where "
+    "at most that share of the others is taken for people in it.",
+    "Who is who is told by the names of people and photos, or by the pseudonyms that the release's key makes of them, "
+    "never by position.",
+)
+LIMITS = (
+    "The figures hold for these attackers. A stronger network, more photos of a person, or what is known from "
+    "elsewhere may find more; no measurement shows that nobody can be found.",
+    "The intervals are for other people like these, asking among this release. Among fewer people a person is easier "
+    "to find than among many, so the figures do not carry over to a part of the release, or to another one.",
+    "A risk is a mean. The people who are listed as most exposed are in more danger than it says.",
+    "Only faces were attacked. Names, files' dates, captions, and whatever else goes with a release were not.",
+    "Copies that are equal in their bytes are found among all faces; others only where they are nearest neighbours.",
+    "Which risk is acceptable is not for a measurement to say, and nothing here is a legal opinion.",
+)
+
+
+def share(value: float | None) -> str:
+    """A share in percent, with more digits where it would else seem to be nothing, or all: 7.4 %, 0.0022 %."""
+    return NONE if value is None else f"{_percent(value)} %"
+
+
+def span(interval: Interval | None) -> str:
+    """An interval of shares in percent: 6.6 to 8.2 %."""
+    return NONE if interval is None else f"{_percent(interval[0])} to {_percent(interval[1])} %"
+
+
+def _percent(value: float) -> str:
+    percent = 100 * value
+    digits = 1
+    for gap, below, more in ((abs(percent), 1.0, 1), (abs(100 - percent), 0.05, 0)):
+        if 10**-DIGITS < gap < below:
+            digits = min(more - math.floor(math.log10(gap)), DIGITS)
+    said = f"{percent:.{digits}f}"
+    return said.removeprefix("-") if float(said) == 0 else said.replace("-", "−")
+
+
+def count(people: float) -> str:
+    """How many people, an expectation where ties are broken: 40, 17.3, 2691."""
+    return f"{people:.0f}" if people >= 100 or abs(people - round(people)) < 0.05 else f"{people:.1f}"
+
+
+def title(finding: Finding) -> str:
+    """What a measurement is called: real → released, other photos."""
+    if finding.attack == "real_to_real":
+        return "real → real"
+    asks = "real" if finding.attack == "real_to_released" else f"imitated by {finding.model}"
+    return f"{asks} → released, {PHOTOS[finding.photo]}"
+
+
+def among(finding: Finding) -> str:
+    """Among whom it was measured: 40, or 10 in 5 draws."""
+    draws = len(finding.trials)
+    if finding.whole:
+        return str(finding.identities)
+    return f"{finding.identities} in {draws} draw{'s' if draws > 1 else ''}"
+
+
+def measured(finding: Finding) -> str:
+    """A risk with its interval and chance."""
+    return f"{share(finding.risk)} of photos (95 % interval {span(finding.interval)}; chance {share(finding.chance)})"
+
+
+def strength_of(result: LeakageResult, finding: Finding) -> Finding | None:
+    """The same attacker's real_to_real at the same K, among everyone or as many people."""
+
+    def where(each: Finding) -> tuple[str, int, int | None]:
+        return each.attacker, each.k, None if each.whole else each.identities
+
+    real = (each for each in result.findings if each.attack == "real_to_real")
+    return next((each for each in real if where(each) == where(finding)), None)
+
+
+def lead(result: LeakageResult) -> list[str]:
+    """The figures that matter most, in a few sentences."""
+    top = result.headline
+    if top is None:
+        return ["How many people can be found by other photos of theirs could not be measured."]
+    nearest = "the nearest released face is" if top.k == 1 else f"one of the {top.k} nearest released faces is"
+    said = [
+        f"Somebody who holds other photos of the people in this release finds them again with {measured(top)}: "
+        f"{nearest} the person's. At least one photo finds {count(top.leaking)} of {top.people} people; "
+        f"{top.queries} photos asked, among the faces of {among(top)} people, by {top.attacker}{_of(result)}."
+    ]
+    real = strength_of(result, top)
+    if real is not None:
+        words = f"Among the real photos, where nothing is hidden, the same attacker finds people with {measured(real)}"
+        if top.compared is not None and top.compared.ratio is not None:
+            ratio, interval = top.compared.ratio, top.compared.ratio_interval
+            words += f". The release gives away {share(ratio)} of what these do (95 % interval {span(interval)})"
+        said.append(words + ".")
+    drawn = strongest(result.findings, "imitated_to_released", "other")
+    if drawn is not None and _among_the_same(drawn, top) and drawn.risk > top.risk:
+        said.append(f"More is found by an attacker who first imitates the release with {drawn.model}: {_found(drawn)}.")
+    return said
+
+
+def _of(result: LeakageResult) -> str:
+    return f", the strongest of {len(result.attackers)} attackers" if len(result.attackers) > 1 else ""
+
+
+def _among_the_same(one: Finding, other: Finding) -> bool:
+    return (one.whole, one.identities, one.k) == (other.whole, other.identities, other.k)
+
+
+def outcomes(result: LeakageResult) -> list[tuple[str, str]]:
+    """What else was found, a line each."""
+    rows = []
+    worst = strongest(result.findings, "real_to_released", "same")
+    if worst is not None:
+        rows.append(("with the very photo", f"the worst case: {_found(worst)}"))
+    for photo in ("other", "same"):
+        drawn = strongest(result.findings, "imitated_to_released", "other" if photo == "other" else "same")
+        if drawn is not None:
+            rows.append((f"imitating, {PHOTOS[photo]}", f"with {drawn.model}: {_found(drawn)}"))
+    if result.memberships:
+        rows.append(("in the release or not", told(result.memberships[0])))
+    if result.duplicates is not None:
+        said = result.duplicates.lines() or ["no released face is a real one, and no original is there twice"]
+        rows.append(("copies", "; ".join(said)))
+    if result.names is not None:
+        rows.append(("people", "; ".join(result.names.lines())))
+    return rows
+
+
+def _found(finding: Finding) -> str:
+    found = f"at least one photo finds {count(finding.leaking)} of {finding.people} people"
+    return f"{measured(finding)}; {found}, by {finding.attacker}"
+
+
+def told(found: MembershipFinding) -> str:
+    """How well people in the release are told from people who are not."""
+    how = found.membership
+    low, high = how.auc_interval
+    words = [f"AUC {how.auc:.3f} (95 % interval {low:.3f} to {high:.3f}; guessing gives 0.5)"]
+    for fpr, tpr in how.tpr_at_fpr.items():
+        if tpr is not None:
+            reached = f"{share(tpr)} of those in it ({span(how.tpr_intervals[fpr])})"
+            words.append(f"{reached} recognised where {decimal(100 * fpr)} % of the others are taken for them")
+    sides = f"{how.members} people in it, {how.non_members} not"
+    return "; ".join([*words, f"{sides}, told by {PHOTOS[found.photo]}, by {found.attacker}"])
+
+
+def missing(result: LeakageResult) -> list[str]:
+    """What was not measured and why, a line each."""
+    lines = list(result.unmeasured)
+    noted: dict[str, list[str]] = {}
+    for found in result.memberships:
+        for note in found.membership.notes:
+            noted.setdefault(note, []).append(f"{found.attacker} with {PHOTOS[found.photo]}")
+    lines += [f"{note} ({', '.join(who)})" for note, who in noted.items()]
+    attacks = {each.attack for each in result.findings}
+    told_of = " ".join(lines)
+    if not result.memberships and "membership" not in told_of:
+        lines.append("whether a person is in the release at all")
+    if "imitated_to_released" not in attacks and "imitated_to_released" not in told_of:
+        lines.append("imitations of the release: none were asked for")
+    return lines
+
+
+def noted(result: LeakageResult) -> list[str]:
+    """What a reader should mind, a line each; faces that were left out as counts, since their places may tell names."""
+    reasons = Counter(item.reason for item in result.refused)
+    if not reasons:
+        return result.notices
+    said = ", ".join(f"{number} {reason}" for reason, number in sorted(reasons.items()))
+    faces = "1 face was" if reasons.total() == 1 else f"{reasons.total()} faces were"
+    return [*result.notices, f"{faces} refused and left out: {said}"]
+
+
+def attacker(each: Attacker) -> list[tuple[str, str]]:
+    """All that is known of an attacker."""
+    shared = "not known" if each.shared is None else ", ".join(each.shared) or "none"
+    rows = [
+        ("attacker", each.name),
+        ("its sha256", each.sha256),
+        ("its card", each.card),
+        ("computed", each.computed),
+        ("real → real", share(each.strength) if each.strength is not None else "not measured"),
+        ("ancestors shared with the release's model", shared),
+    ]
+    if each.adapted is not None:
+        learnt = each.adapted
+        words = f"to {learnt.faces} faces of the attacker's own, drawn anew by {learnt.model}; {learnt.dim} directions"
+        rows.append(("adapted", f"{words} of the features are kept, weighted by how well they survive the drawing"))
+    why = "; ".join(f"it {reason}" for reason in each.barred)
+    return [*rows, ("carries a verdict", f"not alone: {why}" if why else "yes")]

@@ -1,0 +1,119 @@
+"""Leakage rates (Eq. 3 of arXiv 2205.11090) by the tie rule of design section 5, and exact chance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from facemae_cli.errors import InputError
+from facemae_cli.evaluation.leakage.ranks import People, Standings
+from facemae_cli.evaluation.leakage.statistics import Clusters
+from facemae_cli.evaluation.metrics import Floats, Interval
+
+
+@dataclass(frozen=True)
+class Risk:
+    """One attack at one K: the share of real photos whose person is among the K nearest faces.
+
+    Only `queries` whose person has a face in the gallery count; `left_out` could never hit and would lower the rate.
+    `leaking` is how many of the `people` are hit by at least one photo (its expectation, where ties are broken at
+    random); `effective` the number of independent photos the `interval` (95 %) stands on; `chance` what random faces
+    would reach, and `relative` = (risk - chance) / (1 - chance), None where chance is 1, with its own interval.
+    """
+
+    k: int
+    risk: float
+    interval: Interval
+    chance: float
+    queries: int
+    left_out: int
+    people: int
+    leaking: float
+    effective: float
+
+    def _relative(self, rate: float) -> float | None:
+        return None if self.chance >= 1 else (rate - self.chance) / (1 - self.chance)
+
+    @property
+    def relative(self) -> float | None:
+        """How far the attack goes from chance, 0, to certainty, 1; below 0 where it does worse than chance."""
+        return self._relative(self.risk)
+
+    @property
+    def relative_interval(self) -> tuple[float, float] | None:
+        """The ends of `interval`, each relative to chance."""
+        low, high = (self._relative(end) for end in self.interval)
+        return None if low is None or high is None else (low, high)
+
+    def as_json(self) -> dict[str, Any]:
+        """The figures as JSON types; people are counted as `identities`."""
+        return {
+            "k": self.k,
+            "risk": self.risk,
+            "interval": list(self.interval),
+            "chance": self.chance,
+            "relative": self.relative,
+            "relative_interval": None if self.relative_interval is None else list(self.relative_interval),
+            "queries": self.queries,
+            "queries_left_out": self.left_out,
+            "queries_effective": self.effective,
+            "identities": self.people,
+            "identities_leaking": self.leaking,
+        }
+
+
+def risk(standings: Standings, people: People, k: int) -> Risk:
+    """The leakage rate at `k`; people: (n,) the queries' people. Raises InputError where no query's person is there."""
+    there = standings.mates > 0
+    if not there.any():
+        raise InputError(f"none of {len(there)} query photos has another face of its person in the gallery")
+    found = hits(standings, k)[there]
+    counted = Clusters.of(found, people[there])
+    interval, effective = counted.interval()
+    return Risk(
+        k=k,
+        risk=counted.rate,
+        interval=interval,
+        chance=float(chance(standings, k)[there].mean()),
+        queries=len(found),
+        left_out=int(len(there) - there.sum()),
+        people=len(counted.photos),
+        leaking=float(counted.leaking.sum()),
+        effective=effective,
+    )
+
+
+def hits(standings: Standings, k: int) -> Floats:
+    """(n,) how likely each query's person is among the k nearest faces, in [0, 1], ties broken at random.
+
+    With g faces above the person's tie group, t in it and m of these his: 0 if g >= k, 1 if t <= k - g, else
+    1 - C(t - m, k - g) / C(t, k - g). Raises ValueError for a k that the standings were not made for.
+    """
+    if not 1 <= k <= standings.k:
+        raise ValueError(f"k is 1 to {standings.k}, for which the search was made, not {k}")
+    return drawn(standings.tied, standings.own, k - standings.above)
+
+
+def chance(standings: Standings, k: int) -> Floats:
+    """(n,) how likely k random faces of the gallery hold the query's person: 1 - C(G - m, k) / C(G, k)."""
+    return drawn(standings.gallery, standings.mates, np.full(len(standings), k))
+
+
+def drawn(total: People, own: People, draws: ArrayLike) -> Floats:
+    """How likely `draws` of `total` faces, without replacement, hold one of `own`: 1 - C(t - m, d) / C(t, d).
+
+    A product of `draws` factors, 1 - m / (t - j), kept as a sum of logarithms: exact to about 1e-15 a factor, for any
+    number of faces. No draws, or none of one's own, is 0; more draws than there are others is 1.
+    """
+    draws = np.asarray(draws)
+    missed = np.zeros(len(total))
+    for j in range(int(draws.max(initial=0))):
+        goes_on = (draws > j) & (own > 0) & np.isfinite(missed)
+        left = (total - j)[goes_on]
+        share = np.where(own[goes_on] < left, own[goes_on] / np.maximum(left, 1), 1.0)
+        with np.errstate(divide="ignore"):
+            missed[goes_on] += np.log1p(-share)
+    return -np.expm1(missed)

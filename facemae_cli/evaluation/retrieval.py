@@ -1,0 +1,274 @@
+"""Exact top-K search by inner product: on FAISS, on a GPU build of it, or in blocks of torch.
+
+A backend's fp32 scores only preselect: each list is a margin longer than asked for, and all in it are scored again in
+float64, so that every backend gives the same figures. Only lists are held, never a matrix of all scores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from importlib import metadata
+from importlib.util import find_spec
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facemae_cli.errors import UsageError
+from facemae_cli.runtime.progress import SILENT, Progress
+
+Backend = Literal["auto", "faiss", "faiss-gpu", "torch"]
+Features = NDArray[np.float32]
+Scores = NDArray[np.float64]
+Rows = NDArray[np.int64]
+Lists = tuple[NDArray[np.floating], Rows]
+Search = Callable[[Features, Features, int, str], Lists]
+
+MARGIN = 8  # faces a list holds beyond those asked for, so that a few ties do not reach over its end
+QUERIES = 2**14  # searched at a time
+GALLERY = 2**18  # gallery faces a GPU holds at a time
+SCORES = 2**27  # scores torch holds at a time, on each device
+RESCORED = 512  # queries whose candidates are held in float64 at once
+GPU_WIDTH = 2048  # the longest list of faiss.knn_gpu
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """The nearest faces of queries `first`, `first + 1`, ..., and how far all others lie below.
+
+    `rows`: (b, w) int64 gallery rows, -1 where there is none; `scores`: (b, w) float64 inner products, -inf there;
+    neither is sorted. `limit`: (b,) float64: no gallery face outside a query's list scores higher.
+    """
+
+    first: int
+    scores: Scores
+    rows: Rows
+    limit: Scores
+
+
+def top_k(
+    queries: Features,
+    gallery: Features,
+    k: int,
+    *,
+    exclude: Rows | None = None,
+    device: str = "cpu",
+    backend: Backend = "auto",
+    progress: Progress = SILENT,
+) -> tuple[Scores, Rows]:
+    """The k gallery faces nearest to each query: scores (n, k) float64, falling, and gallery rows (n, k) int64.
+
+    queries: (n, D), gallery: (N, D) float32, rows of length 1. `exclude`: (n,) int64, the one gallery row a query
+    leaves out, -1 for none. Where fewer than k remain, row -1 and score -inf. Equal scores stand in the order of rows;
+    of more than MARGIN faces within the rounding of fp32 at a list's end, which ones it holds is the backend's choice.
+    `device`: cpu, cuda (all GPUs) or cuda:N. Raises ValueError for rows of another length, zero or not finite,
+    UsageError for a backend that is not here.
+    """
+    scores = np.full((len(queries), k), -np.inf)
+    rows = np.full((len(queries), k), -1, np.int64)
+    for found in candidates(queries, gallery, k, exclude=exclude, device=device, backend=backend, progress=progress):
+        order = np.lexsort((found.rows, -found.scores), axis=-1)[:, :k]
+        part = slice(found.first, found.first + len(order)), slice(0, order.shape[1])
+        scores[part] = np.take_along_axis(found.scores, order, axis=1)
+        rows[part] = np.take_along_axis(found.rows, order, axis=1)
+    return scores, rows
+
+
+def merge_top_k(parts: Sequence[Lists], k: int) -> Lists:
+    """The k best of several searches: `parts` are (scores, rows) of equally many queries, each over its own gallery.
+
+    Rows must count in the whole gallery; -1, with score -inf, stands for none. Equal scores keep the order of parts.
+    """
+    scores = np.concatenate([part[0] for part in parts], axis=1)
+    rows = np.concatenate([part[1] for part in parts], axis=1)
+    order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+    return np.take_along_axis(scores, order, axis=1), np.take_along_axis(rows, order, axis=1)
+
+
+def candidates(
+    queries: Features,
+    gallery: Features,
+    k: int,
+    *,
+    exclude: Rows | None = None,
+    device: str = "cpu",
+    backend: Backend = "auto",
+    progress: Progress = SILENT,
+) -> Iterator[Candidates]:
+    """Lists of at least the k nearest faces (all, where there are fewer), block by block; arguments as `top_k`."""
+    _check(queries, gallery, k, exclude)
+    width = min(k + MARGIN + (exclude is not None), len(gallery))
+    search, devices = _backend(backend, device, width)
+    progress.start("search", len(queries))
+    for first in range(0, len(queries), QUERIES):
+        block = np.ascontiguousarray(queries[first : first + QUERIES])
+        near, rows = _nearest(search, devices, block, gallery, width)
+        scores = _rescore(block, gallery, rows)
+        _check_rounding(near, scores, queries.shape[1])
+        limit = np.full(len(block), -np.inf)
+        if width < len(gallery):
+            limit = near.min(axis=1) + rounding(queries.shape[1])
+        if exclude is not None:
+            left_out = (rows == exclude[first : first + QUERIES, None]) & (rows >= 0)
+            scores, rows = np.where(left_out, -np.inf, scores), np.where(left_out, -1, rows)
+        yield Candidates(first, scores, rows, limit)
+        progress.advance(len(block))
+
+
+def rounding(dim: int) -> float:
+    """How far the fp32 inner product of two rows of length 1 can be from the exact one, in any order of summing.
+
+    dim * u to first order, u = 2^-24 (Higham, Accuracy and Stability of Numerical Algorithms, 3.1); here twice that.
+    """
+    return (dim + 2) * 2.0**-23
+
+
+def choose_backend(device: str = "cpu") -> Backend:
+    """What `auto` is on `device`: FAISS; on a GPU its GPU build, else torch, which also serves where FAISS is not."""
+    if find_spec("faiss") is None:
+        return "torch"
+    if device == "cpu":
+        return "faiss"
+    return "faiss-gpu" if _faiss_gpus() else "torch"
+
+
+def faiss_clash() -> str | None:
+    """One line that says what to do where faiss-cpu and faiss-gpu are both installed: they write the same folder."""
+    names = {(item.metadata["Name"] or "").lower().replace("_", "-") for item in metadata.distributions()}
+    gpu = sorted(name for name in names if name.startswith("faiss-gpu"))
+    if "faiss-cpu" not in names or not gpu:
+        return None
+    mend = f"pip uninstall -y faiss-cpu {' '.join(gpu)} && pip install --no-deps {gpu[0]}"
+    return f"faiss-cpu and {gpu[0]} overwrite each other's files: run `{mend}` (on a machine without a GPU: faiss-cpu)"
+
+
+def _backend(name: Backend, device: str, width: int) -> tuple[Search, list[str]]:
+    searches: dict[str, Search] = {"faiss": _faiss, "faiss-gpu": _faiss_gpu, "torch": _torch}
+    chosen = choose_backend(device) if name == "auto" else name
+    if name == "auto" and chosen == "faiss-gpu" and width > GPU_WIDTH:
+        chosen = "torch"
+    if chosen not in searches:
+        raise UsageError(f"search backend {name!r} is not known; there are auto, {', '.join(searches)}")
+    if chosen == "faiss-gpu" and not _faiss_gpus():
+        raise UsageError("search backend faiss-gpu needs a GPU and a FAISS built for it; say auto, faiss or torch")
+    if device != "cuda":
+        return searches[chosen], [device]
+    return searches[chosen], [f"cuda:{i}" for i in range(_faiss_gpus() if chosen == "faiss-gpu" else _torch_gpus())]
+
+
+def _nearest(search: Search, devices: list[str], queries: Features, gallery: Features, width: int) -> Lists:
+    """Lists over the whole gallery, which goes in blocks from device to device; a thread for each device."""
+    whole = devices == ["cpu"] and search is _faiss  # it blocks by itself
+    step = max(1, len(gallery) if whole else min(GALLERY, -(-len(gallery) // len(devices))))
+    starts = range(0, len(gallery), step)
+
+    def share(number: int) -> Lists:
+        best: Lists = np.empty((len(queries), 0), np.float32), np.empty((len(queries), 0), np.int64)
+        for start in starts[number :: len(devices)]:
+            block = np.ascontiguousarray(gallery[start : start + step])
+            scores, rows = search(queries, block, min(width, len(block)), devices[number])
+            best = merge_top_k([best, (scores, rows + start)], width)
+        return best
+
+    with _full_precision(search is _torch), ThreadPoolExecutor(len(devices)) as pool:
+        return merge_top_k(list(pool.map(share, range(len(devices)))), width)
+
+
+def _faiss(queries: Features, gallery: Features, width: int, device: str) -> Lists:
+    import faiss
+
+    return faiss.knn(queries, gallery, width, metric=faiss.METRIC_INNER_PRODUCT)
+
+
+def _faiss_gpu(queries: Features, gallery: Features, width: int, device: str) -> Lists:
+    import faiss
+
+    number = int(device.rpartition(":")[2])
+    metric = faiss.METRIC_INNER_PRODUCT
+    return faiss.knn_gpu(_resources(number), queries, gallery, width, metric=metric, device=number)
+
+
+def _torch(queries: Features, gallery: Features, width: int, device: str) -> Lists:
+    import torch
+
+    scores, rows = [], []
+    with torch.inference_mode(), torch.autocast(torch.device(device).type, enabled=False):
+        held = torch.tensor(gallery, device=device)
+        step = max(1, SCORES // len(gallery))
+        for start in range(0, len(queries), step):
+            best = (torch.tensor(queries[start : start + step], device=device) @ held.T).topk(width, dim=1)
+            scores.append(best.values.cpu().numpy())
+            rows.append(best.indices.cpu().numpy())
+    return np.concatenate(scores), np.concatenate(rows)
+
+
+@contextmanager
+def _full_precision(torch_too: bool) -> Iterator[None]:
+    """fp32 products in fp32, not TF32, whatever the process chose for its networks."""
+    if not torch_too:
+        yield
+        return
+    import torch
+
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+@cache
+def _resources(number: int) -> Any:
+    import faiss
+
+    return faiss.StandardGpuResources()
+
+
+def _faiss_gpus() -> int:
+    import faiss
+
+    return faiss.get_num_gpus() if hasattr(faiss, "StandardGpuResources") else 0
+
+
+def _torch_gpus() -> int:
+    import torch
+
+    return torch.cuda.device_count()
+
+
+def _rescore(queries: Features, gallery: Features, rows: Rows) -> Scores:
+    scores = np.empty(rows.shape)
+    for first in range(0, len(queries), RESCORED):
+        part = slice(first, first + RESCORED)
+        listed = gallery[rows[part]].astype(np.float64)
+        scores[part] = (listed @ queries[part, :, None].astype(np.float64))[..., 0]
+    return scores
+
+
+def _check(queries: Features, gallery: Features, k: int, exclude: Rows | None) -> None:
+    if k < 1:
+        raise ValueError(f"k is at least 1, not {k}")
+    if queries.dtype != np.float32 or gallery.dtype != np.float32 or queries.shape[1:] != gallery.shape[1:]:
+        raise ValueError("queries and gallery are float32 rows of the same length")
+    for name, features in (("queries", queries), ("gallery", gallery)):
+        wrong = np.flatnonzero(~(np.abs(np.einsum("nd,nd->n", features, features) - 1) < 1e-3))
+        if len(wrong):
+            raise ValueError(f"{name}: {len(wrong)} rows, the first {wrong[0]}, are not of length 1: leave them out")
+    if exclude is not None and not (
+        exclude.shape == (len(queries),) and np.all((exclude >= -1) & (exclude < len(gallery)))
+    ):
+        raise ValueError(f"exclude holds a row of the gallery, or -1, for each of {len(queries)} queries")
+
+
+def _check_rounding(near: NDArray[np.floating], scores: Scores, dim: int) -> None:
+    off = float(np.abs(near - scores).max(initial=0.0))
+    if off > rounding(dim):
+        raise UsageError(
+            f"the search's scores are off by {off:.1g}, more than fp32's {rounding(dim):.1g}: "
+            "unset NVIDIA_TF32_OVERRIDE, or say --device cpu"
+        )

@@ -1,0 +1,204 @@
+"""The reports that a person reads: how a recogniser verified packs of pairs, on one page."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facemae_cli import __version__
+from facemae_cli.evaluation.metrics import Floats, Interval, Verification, roc, wilson
+from facemae_cli.reports.html import Block, Facts, Figure, Gallery, Row, Section, Shown, Table, Verdict, Words, render
+from facemae_cli.reports.plots import Axis, Line, Mark, Plot, histogram, line_plot, thinned
+from facemae_cli.reports.text import decimal
+
+ONE, TWO = "pairs of one person", "pairs of two people"
+BINS = 64
+FARTHEST = 4.0  # squared distance of opposite features
+NONE = "–"
+
+PROTOCOL = (
+    "A face and its mirror image are embedded; the sum of both, scaled to length 1, is the face's feature. Two faces "
+    "are called one person where the squared distance of their features, from 0 to 4, is below a threshold.",
+    "Accuracy follows InsightFace's protocol: the pairs, in the order of the pack, are cut into 10 folds. Each fold is "
+    "judged by the first threshold of 0, 0.01, …, 3.99 that judges most pairs of the other folds rightly. What is "
+    "given is the mean over the folds ± their standard deviation, Wilson's 95 % interval over all pairs, and the "
+    "mean of the thresholds.",
+    "TAR at a FAR is the share of the pairs of one person that are accepted at the largest threshold which accepts at "
+    "most that share of the pairs of two people, over all pairs, with Wilson's 95 % interval. The band of the curve "
+    "is the same interval at each of its points.",
+)
+
+
+@dataclass(frozen=True)
+class WorstPair:
+    """A wrongly judged pair: both faces as encoded images, whether they are of one person, and their distance."""
+
+    first: bytes
+    second: bytes
+    same: bool
+    distance: float
+    caption: str
+
+
+@dataclass(frozen=True)
+class PackReport:
+    """A pack as it was verified: squared `distances` (p,), whether each pair is of the `same` person (p,) bool,
+
+    and the pairs to show, worst first (see `facemae_cli.evaluation.metrics.worst`).
+    """
+
+    name: str
+    verification: Verification
+    distances: Floats
+    same: NDArray[np.bool_]
+    worst: Sequence[WorstPair] = ()
+
+
+def verification_page(
+    *,
+    title: str,
+    model: Mapping[str, str],
+    packs: Sequence[PackReport],
+    settings: Mapping[str, str],
+    notes: Sequence[str] = (),
+    verdict: Verdict | None = None,
+) -> str:
+    """What `verify --report` writes: an HTML page that stands alone; equal figures give equal bytes.
+
+    `model` and `settings` are names and values as they are to be read, digests among them; `model["name"]` is
+    named in the subtitle. `notes` are what the reader must know, `verdict` is that of the gates, if any. Raises
+    FaceError for a picture that cannot be read.
+    """
+    opening: list[Block] = [verdict] if verdict else []
+    opening.append(Words([_in_words(pack) for pack in packs]))
+    if notes:
+        opening.append(Words(notes, remark=True))
+    opening.append(_summary(packs))
+    sections = [Section(pack.name, _blocks(pack, f"pack{number}")) for number, pack in enumerate(packs, 1)]
+    measured: list[Block] = [Words(PROTOCOL), Facts([*_headed("model", model), *settings.items()])]
+    sections.append(Section("How it was measured", measured))
+    subtitle = f"Verification by {model.get('name', 'a recogniser')}"
+    return render(title, subtitle, opening, sections, f"Made by facemae {__version__}.")
+
+
+def _headed(head: str, values: Mapping[str, str]) -> list[tuple[str, str]]:
+    return [(head if name == "name" else f"{head} {name}", value) for name, value in values.items()]
+
+
+def percent(share: float | None, digits: int = 2) -> str:
+    """A share in percent: 99.45 %; a dash for None."""
+    return NONE if share is None else f"{100 * share:.{digits}f} %"
+
+
+def span(interval: Interval | None, digits: int = 2) -> str:
+    """An interval of shares in percent: 99.23 to 99.61 %."""
+    return NONE if interval is None else f"{100 * interval[0]:.{digits}f} to {100 * interval[1]:.{digits}f} %"
+
+
+def _in_words(pack: PackReport) -> str:
+    found = pack.verification
+    if found.accuracy is None:
+        return f"{pack.name}: no accuracy can be given; {found.notes[0]}."
+    words = f"{pack.name}: {percent(found.accuracy)} of {found.pairs} pairs are judged rightly"
+    guess = max(found.positives, found.pairs - found.positives) / found.pairs
+    return f"{words} (95 % interval {span(found.interval)}); one answer for all would be right for {percent(guess, 0)}."
+
+
+def _summary(packs: Sequence[PackReport]) -> Table:
+    fars = list(dict.fromkeys(far for pack in packs for far in pack.verification.tar_at_far))
+    columns = ["pack", "pairs", "accuracy ± std", "95 % interval"]
+    columns += [f"TAR at FAR {decimal(far)}" for far in fars]
+    rows = [_summary_row(pack.name, pack.verification, fars) for pack in packs]
+    return Table([*columns, "threshold"], rows)
+
+
+def _summary_row(name: str, found: Verification, fars: Sequence[float]) -> list[str]:
+    accuracy = NONE if found.accuracy is None else f"{100 * found.accuracy:.2f} ± {100 * (found.std or 0.0):.2f} %"
+    tars = [percent(found.tar_at_far.get(far)) for far in fars]
+    threshold = NONE if found.threshold is None else f"{found.threshold:.3f}"
+    return [name, str(found.pairs), accuracy, span(found.interval), *tars, threshold]
+
+
+def _blocks(pack: PackReport, ident: str) -> list[Block]:
+    found = pack.verification
+    blocks: list[Block] = []
+    if found.notes:
+        blocks.append(Words([f"{note[0].upper()}{note[1:]}." for note in found.notes], remark=True))
+    if found.pairs:
+        blocks.append(Row([*_roc_figure(pack, ident), _histogram_figure(pack, ident)]))
+    blocks.append(Facts(_details(found)))
+    for same, heading in ((True, "One person, taken for two"), (False, "Two people, taken for one")):
+        shown = [_shown(pair) for pair in pack.worst if pair.same is same]
+        if shown:
+            blocks.append(Gallery(f"{heading}: the worst", shown))
+    return blocks
+
+
+def _details(found: Verification) -> list[tuple[str, str]]:
+    rows = [(ONE, str(found.positives)), (TWO, str(found.pairs - found.positives))]
+    for far, tar in found.tar_at_far.items():
+        threshold, interval = found.tar_thresholds[far], found.tar_intervals[far]
+        if tar is not None:
+            value = f"{percent(tar)}, 95 % interval {span(interval)}, below a distance of {threshold:.4f}"
+            rows.append((f"TAR at FAR {decimal(far)}", value))
+    if found.folds:
+        rows.append(("accuracy of each fold, %", "  ".join(f"{100 * share:.2f}" for share in found.folds)))
+        rows.append(("threshold of each fold", "  ".join(f"{threshold:.2f}" for threshold in found.thresholds)))
+    return rows
+
+
+def _shown(pair: WorstPair) -> Shown:
+    return Shown((pair.first, pair.second), (f"distance {pair.distance:.3f}", pair.caption))
+
+
+def _roc_figure(pack: PackReport, ident: str) -> list[Figure]:
+    """The curve, where there are pairs of both kinds."""
+    negatives = pack.verification.pairs - pack.verification.positives
+    if not negatives or not pack.verification.positives:
+        return []
+    curve = roc(pack.distances, pack.same)
+    plot = _roc_plot(curve.far, curve.tar, negatives, pack.verification.positives, f"{ident}-roc")
+    area = f"The area below it is {curve.auc:.5f}."
+    caption = f"ROC: accepted pairs of one person against accepted pairs of two, on a logarithmic scale. {area}"
+    return [Figure(plot, caption, f"ROC curve. {area}")]
+
+
+def _roc_plot(far: Floats, tar: Floats, negatives: int, positives: int, ident: str) -> Plot:
+    first = min(1 / negatives, 0.1)
+    accepted = far > 0
+    x, y = far[accepted], tar[accepted]
+    if x[0] > first:  # several are tied at the smallest distance of two people: below it none is accepted
+        x, y = np.insert(x, 0, first), np.insert(y, 0, tar[~accepted][-1])
+    chosen = thinned(x, log=True)
+    x, y = x[chosen], y[chosen]
+    low, high = np.array([wilson(min(share, 1.0) * positives, positives) for share in y]).T
+    room = max(1.0 - float(low.min()), 0.01)
+    decades = [10.0**-power for power in range(math.floor(-math.log10(first)) + 1)]
+    return line_plot(
+        [Line("TAR", x, y, low, high, steps=True)],
+        Axis("FAR: accepted pairs of two people", (first, 1.0), log=True, ticks=decades),
+        Axis("TAR: accepted pairs of one person", (max(1 - 1.03 * room, 0.0), 1 + 0.02 * room), percent=True),
+        ident,
+    )
+
+
+def _histogram_figure(pack: PackReport, ident: str) -> Figure:
+    found = np.clip(pack.distances, 0.0, FARTHEST)
+    farthest = min(FARTHEST, max(math.ceil(4 * float(found.max())) / 4, 0.25))
+    groups = {ONE: found[pack.same], TWO: found[~pack.same]}
+    threshold = pack.verification.threshold
+    plot = histogram(
+        {label: values for label, values in groups.items() if len(values)},
+        np.linspace(0, farthest, BINS + 1),
+        Axis("squared distance of the features", (0.0, farthest)),
+        Axis("share of the pairs", (0.0, None), percent=True),
+        f"{ident}-histogram",
+        [] if threshold is None else [Mark(threshold, f"threshold {threshold:.2f}")],
+    )
+    medians = [f"median of {label} {np.median(values):.3f}" for label, values in groups.items() if len(values)]
+    caption = "How far apart the faces of a pair are. The further the two kinds stand apart, the better."
+    return Figure(plot, caption, f"Histograms of distances; {', '.join(medians)}.")

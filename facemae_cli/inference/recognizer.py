@@ -1,0 +1,83 @@
+"""A recogniser ready to embed: a model of the zoo on a device, in a precision, and what a result must say of these."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from facemae_cli.data.faces import FaceSource
+from facemae_cli.inference.embed import Embeddings, embed
+from facemae_cli.networks.card import Model
+from facemae_cli.networks.embedder import Embedder
+from facemae_cli.networks.onnx_session import OnnxSession, inference_precision, load_for_inference
+from facemae_cli.networks.zoo import resolve
+from facemae_cli.runtime.device import Precision, choose_device, has_fast_bf16
+
+
+@dataclass(frozen=True)
+class Recogniser:
+    """An embedder and where it comes from, computing on `device` at `precision`."""
+
+    model: Model
+    embedder: Embedder
+    device: torch.device
+    precision: Precision
+
+    @classmethod
+    def load(cls, name: str, device: str = "auto", precision: str = "auto") -> Recogniser:
+        """The embedder that `name` names in the zoo. Raises UsageError and InputError."""
+        model, chosen = resolve(name, "embedder"), choose_device(device)
+        computed = inference_precision(precision, model, chosen)
+        return cls(model, load_for_inference(model, chosen, computed), chosen, computed)
+
+    def embed(self, source: FaceSource, **options: Any) -> Embeddings:
+        """The features of `source`; `options` are those of `embedding.embed`."""
+        return embed(
+            source,
+            self.embedder,
+            device=self.device,
+            precision=self.precision,
+            model_digest=self.digest,
+            **options,
+        )
+
+    @property
+    def digest(self) -> str:
+        """What tells its features from another's: the weights' sha256, and how the card builds the network."""
+        architecture = json.dumps(self.model.card.architecture, sort_keys=True, default=dict)
+        return f"{self.model.digest} {architecture}"
+
+    @property
+    def runtime(self) -> str:
+        """What computes: onnxruntime or torch."""
+        return "onnxruntime" if isinstance(self.embedder.network, OnnxSession) else "torch"
+
+    @property
+    def card(self) -> str:
+        """Whether somebody gave the model's card, or it was assumed."""
+        return "assumed" if self.model.card.assumed else "given"
+
+    def notices(self) -> Iterator[str]:
+        """What a person should know before it starts, one line each."""
+        if self.model.warning:
+            yield self.model.warning
+        if self.precision == "bf16" and not has_fast_bf16(self.device):
+            yield f"bf16 is emulated on this {self.device.type}, many times slower than --precision fp32"
+
+    def __str__(self) -> str:
+        return f"on {self.device} in {self.precision} by {self.runtime}"
+
+    def as_json(self) -> dict[str, Any]:
+        """The model and how it computes, as JSON types."""
+        return {
+            "model": self.model.name,
+            "model_sha256": self.model.digest,
+            "card": self.card,
+            "device": str(self.device),
+            "precision": self.precision,
+            "runtime": self.runtime,
+        }

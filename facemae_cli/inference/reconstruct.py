@@ -1,0 +1,174 @@
+"""A masked face on its way to a released one: read, completed by the autoencoder, encoded.
+
+Only visible patches are read from a masked face and only they reach the device, so what lay under the mask, were
+anything still there, could not come out again.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from facemae_cli.data.faces import FaceSource
+from facemae_cli.data.images.codec import decode, decode_masked, encode_jpeg, encode_png, resize
+from facemae_cli.errors import FaceError, UsageError
+from facemae_cli.inference.pipeline import Runner
+from facemae_cli.masking import patches as masking
+from facemae_cli.networks.architectures.mae import MaskedAutoencoder
+
+Pixels = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class MaskColor:
+    """The colour that hides patches in faces masked elsewhere: three bytes, and how far from it a pixel may be."""
+
+    rgb: tuple[int, int, int]
+    tolerance: int
+
+    @classmethod
+    def parse(cls, text: str, tolerance: int) -> MaskColor:
+        """RRGGBB in hex, with or without `#`. Raises UsageError."""
+        match = re.fullmatch(r"#?([0-9a-fA-F]{6})", text)
+        if match is None:
+            raise UsageError(f"--mask-color {text!r} is no colour; give six hex digits such as 000000 for black")
+        if not 0 <= tolerance <= 255:
+            raise UsageError(f"--mask-tolerance {tolerance} must be from 0 to 255")
+        red, green, blue = bytes.fromhex(match[1])
+        return cls((red, green, blue), tolerance)
+
+    def __str__(self) -> str:
+        return bytes(self.rgb).hex() + f"+{self.tolerance}"
+
+
+@dataclass(frozen=True)
+class MaskedFace:
+    """Face `index`: what of it is visible, or why it cannot be used.
+
+    `masked` is (H, W, 4) uint8 RGBA; `visible` is (V, p * p * 3) uint8, its patches at the model's size; `tokens` is
+    (V,) int64, where they stand.
+    """
+
+    index: int
+    error: FaceError | None = None
+    masked: Pixels | None = None
+    visible: Pixels | None = None
+    tokens: NDArray[np.int64] | None = None
+
+
+@dataclass(frozen=True)
+class ReleasedFace:
+    """Face `index` completed: `image` (H, W, 3) uint8 RGB and its `encoded` bytes, `hidden` patches; or the error."""
+
+    index: int
+    error: FaceError | None = None
+    masked: Pixels | None = None
+    image: Pixels | None = None
+    hidden: int = 0
+    encoded: bytes = b""
+
+
+class MaskedReader:
+    """Reads masked faces of a source for a model whose patches are `patch` pixels wide; safe from many threads."""
+
+    def __init__(self, source: FaceSource, patch: int, color: MaskColor | None) -> None:
+        self.source, self.patch, self.color = source, patch, color
+
+    def read(self, index: int) -> MaskedFace:
+        """The visible patches of face `index`; a face that is not masked as it should be carries its error."""
+        try:
+            masked, mask = self._masked(self.source.read(index))
+        except FaceError as error:
+            return MaskedFace(index, error)
+        tokens = np.flatnonzero(~mask)
+        return MaskedFace(index, None, masked, self._visible(masked, tokens), tokens)
+
+    def _masked(self, data: bytes) -> tuple[Pixels, masking.Mask]:
+        if self.color is None:
+            masked = decode_masked(data)
+            return masked, masking.read_mask(masked)
+        rgb = decode(data)
+        mask = masking.mask_from_color(rgb, self.color.rgb, self.color.tolerance)
+        return masking.apply(rgb, mask), mask
+
+    def _visible(self, masked: Pixels, tokens: NDArray[np.intp]) -> Pixels:
+        """The patches at `tokens`, each resized alone where the model's patches have another size."""
+        height, width = masking.patch_shape(*masked.shape[:2])
+        grid = masking.as_words(masked).reshape(masking.GRID, height, masking.GRID, width)
+        words = grid[tokens // masking.GRID, :, tokens % masking.GRID]
+        patches = words[..., None].view(np.uint8)[..., :3]
+        if (height, width) != (self.patch, self.patch):
+            patches = np.stack([resize(patch, self.patch, self.patch) for patch in patches])
+        return np.ascontiguousarray(patches.reshape(len(tokens), -1))
+
+
+class Reconstructor(nn.Module):
+    """The autoencoder from bytes to bytes; `paste` puts visible patches over its predictions."""
+
+    def __init__(self, network: MaskedAutoencoder, paste: bool) -> None:
+        super().__init__()
+        self.network, self.paste, self.patch = network.eval(), paste, network.patch
+
+    def forward(self, visible: Tensor, tokens: Tensor) -> Tensor:
+        """(N, V, p * p * 3) uint8 and (N, V) int64 to (N, S, S, 3) uint8."""
+        faces = self.network(visible.float() / 255, tokens).float()
+        return (faces.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).contiguous()
+
+    def example(self) -> tuple[Tensor, Tensor]:
+        """Inputs of one face, as large as the smallest mask allows."""
+        count = masking.TOKENS - masking.MIN_HIDDEN
+        return torch.zeros(1, count, self.patch**2 * 3, dtype=torch.uint8), torch.arange(count)[None]
+
+    def release(self, faces: Sequence[MaskedFace], runner: Runner) -> list[ReleasedFace]:
+        """Each face completed, in order. Faces with as many visible patches share batches."""
+        groups: dict[int, list[int]] = {}
+        released = [ReleasedFace(face.index, face.error) for face in faces]
+        for at, face in enumerate(faces):
+            if face.tokens is not None:
+                groups.setdefault(len(face.tokens), []).append(at)
+        for visible_count, members in sorted(groups.items()):
+            visible = torch.from_numpy(np.stack([_known(faces[at].visible) for at in members]))
+            tokens = torch.from_numpy(np.stack([_known(faces[at].tokens) for at in members]))
+            for at, made in zip(members, runner(visible, tokens).numpy(), strict=True):
+                masked = _known(faces[at].masked)
+                hidden = masking.TOKENS - visible_count
+                released[at] = ReleasedFace(
+                    faces[at].index, masked=masked, image=self._finished(made, masked), hidden=hidden
+                )
+        return released
+
+    def _finished(self, made: Pixels, masked: Pixels) -> Pixels:
+        """The prediction at the masked face's own size, with its visible patches where the card asks for them."""
+        height, width = masked.shape[:2]
+        image = resize(made, height, width)
+        return np.where(masked[..., 3:] > 0, masked[..., :3], image) if self.paste else image
+
+
+class ReleasedWriter:
+    """Encodes released faces as `jpg` of a quality or as `png`; safe from many threads. Raises UsageError."""
+
+    def __init__(self, format: str, quality: int) -> None:
+        if format not in ("jpg", "png"):
+            raise UsageError(f"--format {format!r} is not known; say jpg or png")
+        if not 1 <= quality <= 100:
+            raise UsageError(f"--quality {quality} must be from 1 to 100")
+        self.format, self.quality = format, quality
+
+    def encode(self, face: ReleasedFace) -> ReleasedFace:
+        """The same face with its `encoded` bytes."""
+        if face.image is None:
+            return face
+        data = encode_png(face.image) if self.format == "png" else encode_jpeg(face.image, self.quality)
+        return replace(face, encoded=data)
+
+
+def _known(value: Any) -> Any:
+    assert value is not None
+    return value

@@ -1,0 +1,178 @@
+"""Raw faces into masked PNGs: decoded, masked on their stored pixels, encoded with nothing else in them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Generator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain, islice
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from facemae_cli import __version__
+from facemae_cli.data.faces import FaceSource, Name, Refusal
+from facemae_cli.data.images.codec import decode, encode_png, resize
+from facemae_cli.data.images.header import MAX_PIXELS
+from facemae_cli.data.output.output import Output
+from facemae_cli.errors import FaceError, UsageError
+from facemae_cli.masking import patches as masking
+from facemae_cli.masking.key import Key, kept_order, keyed_order, seed_mask_key, seed_payload
+from facemae_cli.runtime import shared_output as sharing
+from facemae_cli.runtime.progress import Progress
+from facemae_cli.runtime.threads import ordered_map
+
+UNIT = 512  # faces made durable together; a killed run repeats at most so many
+
+
+class MaskedFace(NamedTuple):
+    """An RGBA PNG, how many of its 196 patches are hidden, and whether the raw face was resized before."""
+
+    image: bytes
+    hidden: int
+    resized: bool
+
+
+@dataclass(frozen=True)
+class Masker:
+    """How faces are masked; safe to use from many threads.
+
+    Masks come from `key` and a face's stored pixels, so that every release of one photo, at any ratio and size, hides
+    the same patches first. With a `seed` they come from the seed and the photo's name, never from pixels: what is
+    hidden cannot influence what is seen. Either may be None, `parts` needs neither.
+    `size` resizes each whole face to size x size pixels first; visible pixels then mix across patch edges.
+    """
+
+    strategy: str = "random"
+    ratio: float | None = None
+    key: Key | None = None
+    seed: int | None = None
+    size: int | None = None
+
+    def __post_init__(self) -> None:
+        """Raises UsageError as `masking.count_to_hide` does, for a `size` that cannot be, and for a missing key."""
+        size = self.size
+        if size is not None and (size < masking.GRID or size % masking.GRID or size * size > MAX_PIXELS):
+            raise UsageError(
+                f"--size {size}: {masking.GRID} must divide it and it is at most 4088; 112 and 224 are usual"
+            )
+        masking.count_to_hide(self.strategy, self.ratio)
+        if self.strategy != "parts" and self.seed is None and self.key is None:
+            raise UsageError(f"the strategy {self.strategy!r} needs a key or a seed")
+
+    @property
+    def key_id(self) -> str | None:
+        """Of the key, where there is one."""
+        return self.key.key_id if self.key else None
+
+    def face(self, data: bytes, name: Name) -> MaskedFace:
+        """The face in the encoded image `data`, called `name` in the raw dataset. Raises FaceError as `images.decode`
+        does, and `bad-size` where 14 does not divide a side and no size is set."""
+        image = decode(data)
+        height, width = image.shape[:2]
+        resized = self.size is not None and (height, width) != (self.size, self.size)
+        if not resized:
+            masking.patch_shape(height, width)
+        # The mask is that of the stored pixels: a release at another size then hides the same patches.
+        mask = masking.hidden(self.strategy, self._permutation(image, name), self.ratio)
+        if self.size is not None and resized:
+            image = resize(image, self.size, self.size)
+        return MaskedFace(encode_png(masking.apply(image, mask)), int(mask.sum()), resized)
+
+    def _permutation(self, image: masking.Pixels, name: Name) -> np.ndarray:
+        size = image.shape[0], image.shape[1]
+        if self.seed is not None:
+            return masking.permutation(seed_mask_key(self.seed), size, seed_payload(name))
+        return masking.permutation(self.key.mask_key if self.key else b"", size, image.tobytes())
+
+
+_Face = tuple[Name, MaskedFace] | FaceError  # with its name in the output; or why it is not masked
+
+
+@dataclass(frozen=True)
+class MaskJob:
+    """What is done to each face, and in which order; safe to use from many threads.
+
+    `names`: of the source's faces; `order`: their numbers as they are written; `repeated`: those refused for their
+    name; `key`: what new names come from, None where they are kept.
+    """
+
+    source: FaceSource
+    names: Sequence[Name]
+    order: Sequence[int]
+    repeated: frozenset[int]
+    masker: Masker
+    key: Key | None
+
+    @classmethod
+    def of(cls, source: FaceSource, masker: Masker, key: Key | None) -> MaskJob:
+        """All faces of `source`, in a keyed order under new names, or as they are."""
+        names = [source.name(index) for index in range(len(source))]
+        order, repeated = keyed_order(names, key) if key else kept_order(names)
+        return cls(source, names, order, frozenset(repeated), masker, key)
+
+    def plan(self) -> dict[str, Any]:
+        """All that decides on the output's bytes: what a resumed run must have in common with the stopped one."""
+        names = hashlib.sha256()
+        for name in self.names:
+            names.update(repr(name).encode("utf-8", "surrogatepass") + b"\n")
+        masker, path = self.masker, self.source.path
+        return {
+            "command": "mask",
+            "version": __version__,
+            "strategy": masker.strategy,
+            "hidden": masking.count_to_hide(masker.strategy, masker.ratio),
+            "key_id": masker.key_id,
+            "seed": masker.seed,
+            "keep_names": self.key is None,
+            "size": masker.size,
+            "unit": UNIT,
+            "faces": len(self.order),
+            "input_names": names.hexdigest(),
+            "input_bytes": path.stat().st_size if path.is_file() else None,
+        }
+
+    def face(self, index: int) -> _Face:
+        """Face `index` masked, with its name in the output; or why it was not."""
+        try:
+            if index in self.repeated:
+                raise FaceError("same-name", "another face of this person has this name; rename one of the two")
+            name = self.names[index]
+            return self.key.name(name) if self.key else name, self.masker.face(self.source.read(index), name)
+        except FaceError as error:
+            return error
+
+    def run(self, output: Output | None, workers: int, progress: Progress) -> None:
+        """Mask, unit by unit, what an interrupted run has not. The first of several ranks has the output."""
+        total = len(self.order)
+        start = min(sharing.told(output.units_done if output else 0) * UNIT, total)
+        progress.start("mask", total, done=start)
+        units = [self.order[first : first + UNIT] for first in range(start, total, UNIT)]
+        with closing(sharing.shared(units, partial(self._masked, workers))) as masked:
+            for unit, faces in zip(units, masked, strict=False):
+                assert output is not None
+                self._write(output, unit, faces, progress)
+
+    def _masked(self, workers: int, units: Sequence[Sequence[int]]) -> Generator[list[_Face], None, None]:
+        """The faces of each unit: decoded, masked and encoded by threads."""
+        with closing(ordered_map(self.face, chain.from_iterable(units), workers)) as faces:
+            for unit in units:
+                yield list(islice(faces, len(unit)))
+
+    def _write(self, output: Output, unit: Sequence[int], faces: Sequence[_Face], progress: Progress) -> None:
+        refused: list[Refusal] = []
+        counts = Counter[str]()
+        for index, face in zip(unit, faces, strict=True):
+            try:
+                if isinstance(face, FaceError):
+                    raise face
+                name, masked = face
+                output.write(name, masked.image)
+                counts.update(out=1, hidden=masked.hidden, resized=int(masked.resized))
+            except FaceError as error:
+                refused.append(Refusal(self.source.where(index), error.reason, error.detail))
+        output.commit(refused, counts)
+        progress.advance(len(unit))

@@ -1,0 +1,1 @@
+"""The networks themselves, one file each: the masked autoencoder and the recognisers."""

@@ -1,0 +1,117 @@
+"""ONNX files as differentiable torch modules: an interpreter over the operators of `onnx_ops`.
+
+Made for face embedders as people publish them: exported by torch or converted from MXNet, with the batch size
+baked in, slopes of shape (C, 1, 1), normalisation inside the graph. Batch norms are folded into the convolutions
+before them, and activations overwrite what only they read.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from facemae_cli.errors import InputError
+from facemae_cli.networks.onnx.file import Graph, read_graph
+from facemae_cli.networks.onnx.layers import Function, Node
+from facemae_cli.networks.onnx.operators import BUILDERS
+from facemae_cli.networks.onnx.passes import optimised
+
+AGREEMENT = 1e-3  # of the features' length: rounding stays far below it, mixed-up images far above
+
+
+class OnnxGraph(nn.Module):
+    """Runs a graph: (N, 3, H, W) float in, (N, D) out. Its float constants are buffers, for `to()` to move."""
+
+    def __init__(self, graph: Graph) -> None:
+        super().__init__()
+        self.graph = graph
+        self.one_by_one = False
+        self.output = 0
+        self.channels_last_input = len(graph.dims) == 4 and graph.dims[3] == 3 and graph.dims[1] != 3
+        self._buffer_names: dict[str, str] = {}
+        self._host: dict[str, Tensor] = {}
+        for name, value in graph.constants.items():
+            self._keep(name, value)
+        self._steps: list[tuple[Node, Function]] = [(node, BUILDERS[node.op](node)) for node in graph.nodes]
+        self._last_use = {name: i for i, node in enumerate(graph.nodes) for name in node.inputs}
+
+    def _keep(self, name: str, value: Tensor) -> None:
+        """Float arrays move with the module; shapes, axes and scalars stay with the host, which reads them."""
+        if not value.is_floating_point() or value.dim() == 0:
+            self._host[name] = value
+            return
+        self._buffer_names[name] = f"constant_{len(self._buffer_names)}"
+        if value.dim() == 4:
+            value = value.contiguous(memory_format=torch.channels_last)
+        self.register_buffer(self._buffer_names[name], value)
+
+    def _constant(self, name: str) -> Tensor | None:
+        buffer = self._buffer_names.get(name)
+        return self._buffers[buffer] if buffer else self._host.get(name)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """images: (N, 3, H, W) as the network wants them -> (N, D) features."""
+        if self.one_by_one and len(images) > 1:
+            return torch.cat([self.outputs(image)[self.output].flatten(1) for image in images.split(1)])
+        return self.outputs(images)[self.output].flatten(1)
+
+    def outputs(self, images: Tensor) -> list[Tensor]:
+        """All outputs the graph has, in its order."""
+        x = images.contiguous(memory_format=torch.channels_last)
+        values: dict[str, Any] = {self.graph.input: x.permute(0, 2, 3, 1) if self.channels_last_input else x}
+        for i, (node, function) in enumerate(self._steps):
+            results = function(*[self._value(values, name) for name in node.inputs])
+            results = results if isinstance(results, tuple) else (results,)
+            values.update(zip(node.outputs, results, strict=False))
+            for name in node.inputs:
+                if self._last_use[name] == i and name not in self.graph.outputs:
+                    values.pop(name, None)
+        return [self._value(values, name) for name in self.graph.outputs]
+
+    def _value(self, values: dict[str, Any], name: str) -> Any:
+        if not name:
+            return None
+        return values[name] if name in values else self._constant(name)
+
+
+def load_onnx(path: Path, size: int) -> OnnxGraph:
+    """The network of an ONNX file for images of `size` x `size` pixels, differentiable, in float32.
+
+    Raises InputError for what is no ONNX file or no embedder of such images, names an unknown operator, or keeps
+    weights in other files.
+    """
+    graph = read_graph(path)
+    sides = {side for side in graph.dims[1:] if side not in (None, 3)}
+    if sides and sides != {size}:
+        given = " x ".join(str(side or "?") for side in graph.dims)
+        raise InputError(f"{path}: the graph takes {given}, its card says images of {size} x {size} pixels")
+    unknown = sorted({node.op for node in graph.nodes} - BUILDERS.keys())
+    if unknown:
+        raise InputError(f"{path}: the operators {', '.join(unknown)} are not supported; known: {', '.join(BUILDERS)}")
+    try:
+        network = OnnxGraph(optimised(graph)).eval()
+        return _probed(network, size)
+    except (RuntimeError, ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise InputError(f"{path}: does not run on an image of {size} x {size} pixels: {reason}") from error
+
+
+@torch.no_grad()
+def _probed(network: OnnxGraph, size: int) -> OnnxGraph:
+    """Finds the output that holds features, and whether a batch gives what its images give one by one."""
+    pair = torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(0))
+    singles = [network.outputs(image) for image in pair.split(1)]
+    wide = [i for i, value in enumerate(singles[0]) if value.dim() > 1 and value[0].numel() > 1 and len(value) == 1]
+    if len(wide) != 1:
+        raise ValueError(f"of its outputs {', '.join(network.graph.outputs)} {len(wide)} are features, not one")
+    network.output = wide[0]
+    wanted = torch.cat([single[network.output].flatten(1) for single in singles])
+    try:
+        got = network(pair)
+        network.one_by_one = got.shape != wanted.shape or bool((got - wanted).norm() > AGREEMENT * wanted.norm())
+    except (RuntimeError, ValueError, IndexError):
+        network.one_by_one = True
+    return network

@@ -1,0 +1,69 @@
+"""Figures and names in words: pure text, which only `console.py` prints."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+
+
+def clean(text: str) -> str:
+    """`text` on one line: a name may hold newlines, escape sequences or bytes that are no text."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """Rows of as many cells each as aligned columns."""
+    cells = [[clean(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in cells)
+
+
+def finite(value: Any) -> Any:
+    """`value` with what JSON has no word for, an infinity or a NaN, as null."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(item) for item in value]
+    return value
+
+
+def duration(seconds: float) -> str:
+    """`seconds` for a person: 4.2 s, 3 min 20 s, 5 h 2 min."""
+    if seconds < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+class Stage:
+    """How far one stage of a task is, in units done and in words."""
+
+    def __init__(self, label: str, total: int, unit: str, done: int) -> None:
+        self.label, self.total, self.unit = clean(label), total, unit
+        self.done = self._before = done
+        self.note = ""
+        self._started = time.monotonic()
+
+    def figures(self) -> str:
+        """Count, rate and time left, or time taken once all is done; the rate leaves out a resumed run's share."""
+        elapsed = time.monotonic() - self._started
+        rate = (self.done - self._before) / elapsed if elapsed > 0 else 0.0
+        words = [f"{self.done}/{self.total} {self.unit}"]
+        if rate > 0:
+            words.append(f"{rate:.1f} {self.unit}/s")
+        if self.done >= self.total:
+            words.append(f"in {duration(elapsed)}")
+        elif rate > 0:
+            words.append(f"{duration((self.total - self.done) / rate)} left")
+        return ", ".join([*words, self.note] if self.note else words)
+
+
+def decimal(share: float) -> str:
+    """`share` as a plain decimal, never 1e-05."""
+    plain = format(Decimal(repr(float(share))), "f")
+    return plain.rstrip("0").rstrip(".") if "." in plain else plain

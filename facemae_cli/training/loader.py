@@ -1,0 +1,134 @@
+"""Faces for training: the same batches in the same order on any number of ranks, from any step on."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from facemae_cli.data.faces import FaceSource, Refusal
+from facemae_cli.data.images.codec import decode, resize
+from facemae_cli.errors import FaceError, InputError, UsageError
+from facemae_cli.runtime import distributed
+from facemae_cli.runtime.threads import cores
+
+AHEAD = 4  # batches decoded before they are asked for
+
+_Face = tuple[int, NDArray[np.uint8]]  # its number in the source, and (S, S, 3) RGB
+
+
+@dataclass(frozen=True)
+class Batch:
+    """images: (n, 3, S, S) uint8 RGB, channels last in memory; samples: (n,) int64, each shown face's number in its
+    source."""
+
+    images: Tensor
+    samples: Tensor
+
+
+class FaceFeed:
+    """Shuffled epochs over `members` of a source, as square faces of `size` pixels.
+
+    `decode` turns an image's bytes into (H, W, 3) uint8 RGB. Nothing is remembered between batches: what a step sees
+    follows from (seed, epoch, step) alone, so a run can begin anywhere. A face that cannot be read is replaced by the
+    next one that can, and listed in `refused`.
+    """
+
+    def __init__(
+        self,
+        source: FaceSource,
+        members: Sequence[int],
+        *,
+        size: int,
+        batch_size: int,
+        seed: int,
+        threads: int | None = None,
+        decode: Callable[[bytes], NDArray[np.uint8]] = decode,
+    ) -> None:
+        if batch_size > len(members):
+            raise UsageError(
+                f"--batch-size {batch_size} is more than the {len(members)} faces there are to train on; "
+                f"say {len(members)} or less"
+            )
+        if batch_size % distributed.world():
+            raise UsageError(f"--batch-size {batch_size} cannot be shared by {distributed.world()} ranks equally")
+        self.source, self.members = source, np.asarray(members, dtype=np.int64)
+        self.size, self.batch_size, self.seed, self.threads = size, batch_size, seed, threads or cores()
+        self._decode = decode
+        self._refused: dict[str, Refusal] = {}
+
+    @property
+    def steps(self) -> int:
+        """Steps an epoch; a last batch that is not full is left for another epoch's order."""
+        return len(self.members) // self.batch_size
+
+    @property
+    def refused(self) -> list[Refusal]:
+        """Faces that could not be read so far, by where they stand."""
+        return [self._refused[where] for where in sorted(self._refused)]
+
+    def batches(self, epoch: int, first_step: int = 0) -> Iterator[Batch]:
+        """This rank's share of each batch of `epoch`, from `first_step` on."""
+        order = np.random.default_rng([self.seed, epoch]).permutation(len(self.members))
+        share = self.batch_size // distributed.world()
+        offset = distributed.rank() * share
+        waiting: deque[list[Future[_Face]]] = deque()
+        with ThreadPoolExecutor(self.threads, thread_name_prefix="decode") as pool:
+            try:
+                for step in range(first_step, self.steps):
+                    first = step * self.batch_size + offset
+                    waiting.append([pool.submit(self._face, int(at)) for at in order[first : first + share]])
+                    if len(waiting) > AHEAD:
+                        yield _batch([face.result() for face in waiting.popleft()])
+                while waiting:
+                    yield _batch([face.result() for face in waiting.popleft()])
+            finally:
+                pool.shutdown(wait=False, cancel_futures=True)
+
+    def load(self, positions: Sequence[int]) -> Batch:
+        """The faces at `positions` of `members`, in that order."""
+        return _batch([self._face(int(position)) for position in positions])
+
+    def _face(self, position: int) -> _Face:
+        for step in range(len(self.members)):
+            index = int(self.members[(position + step) % len(self.members)])
+            try:
+                return index, resize(self._decode(self.source.read(index)), self.size, self.size)
+            except FaceError as error:
+                where = self.source.where(index)
+                self._refused[where] = Refusal(where, error.reason, error.detail)
+        raise InputError(f"{self.source.path}: none of its {len(self.members)} faces can be read")
+
+
+def _batch(faces: Sequence[_Face]) -> Batch:
+    stacked = torch.from_numpy(np.stack([image for _, image in faces])).permute(0, 3, 1, 2)  # channels last: no copy
+    return Batch(stacked, torch.tensor([index for index, _ in faces], dtype=torch.int64))
+
+
+def hold_out(source: FaceSource, about: int, seed: int) -> tuple[list[int], list[int]]:
+    """Split a source by identity: (faces to train on, faces of held-out identities), both ascending.
+
+    Identities are taken in a seeded order until at least `about` faces are held out, never more than a tenth of the
+    faces; a face without identity is a person of its own. Raises InputError where there are too few people to split.
+    """
+    people: dict[str, list[int]] = {}
+    for index in range(len(source)):
+        identity = source.name(index).identity
+        people.setdefault(f"#{index}" if identity is None else f"={identity}", []).append(index)
+    if len(people) < 2:
+        raise InputError(f"{source.path}: {len(people)} person is too few: fitting holds out people, so give 2 or more")
+    wanted = min(about, max(1, len(source) // 10))
+    held: list[int] = []
+    names = list(people)
+    for at in np.random.default_rng([seed, len(people)]).permutation(len(people))[: len(people) - 1]:
+        if len(held) >= wanted:
+            break
+        held.extend(people[names[at]])
+    kept = np.setdiff1d(np.arange(len(source)), held)
+    return kept.tolist(), sorted(held)

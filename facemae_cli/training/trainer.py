@@ -1,0 +1,245 @@
+"""The one training loop: steps, schedule, checkpoints and history, whatever is trained."""
+
+from __future__ import annotations
+
+import math
+import signal
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from facemae_cli.errors import InputError, UsageError
+from facemae_cli.runtime import distributed
+from facemae_cli.runtime.progress import SILENT, Progress
+from facemae_cli.training.checkpoint import FILE as CHECKPOINT
+from facemae_cli.training.checkpoint import Checkpoint, shown
+from facemae_cli.training.loader import Batch, FaceFeed
+from facemae_cli.training.lr_schedule import Schedule
+
+CHECK_EVERY = 8  # steps between two looks at the loss; looking makes a GPU wait
+CHECKPOINT_SECONDS = 120.0
+PICTURE_SECONDS = 20.0  # pictures take about a second, which epochs of a small run do not
+
+
+class Objective(ABC):
+    """What the loop trains: a network, a loss for a batch, and figures on held-out faces."""
+
+    network: nn.Module
+
+    @abstractmethod
+    def loss(self, forward: Callable[..., Any], batch: Batch, epoch: int, step: int) -> dict[str, Tensor]:
+        """Scalars by name, `loss` among them; `forward` is the network, under DDP where there are several ranks.
+
+        What it draws at random follows from epoch, step and sample alone, so that any step can be repeated.
+        """
+
+    @abstractmethod
+    def validate(self) -> dict[str, float]:
+        """Figures on held-out faces."""
+
+    @abstractmethod
+    def picture(self, folder: Path, history: list[dict[str, Any]]) -> None:
+        """Write what a person would look at into the run's folder."""
+
+    def stepped(self, rate: float) -> None:
+        """The optimizer has taken its step at learning rate `rate`; what the objective learns itself follows."""
+        return
+
+    def state(self) -> dict[str, Tensor]:
+        """What the objective learns itself, for the checkpoint. Called on every rank; the first one's is kept."""
+        return {}
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Take back what `state` gave."""
+        return
+
+
+def parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Weights that decay, and those that do not: biases, norms and tokens, all of one dimension in effect."""
+    decayed: list[nn.Parameter] = []
+    kept: list[nn.Parameter] = []
+    for parameter in network.parameters():
+        if parameter.requires_grad:
+            (kept if max(parameter.shape, default=1) == parameter.numel() else decayed).append(parameter)
+    return [{"params": decayed, "weight_decay": weight_decay}, {"params": kept, "weight_decay": 0.0}]
+
+
+@dataclass
+class Trainer:
+    """One training run in one folder. `run()` starts it, or goes on from the folder's checkpoint."""
+
+    objective: Objective
+    feed: FaceFeed
+    schedule: Schedule
+    optimizer: torch.optim.Optimizer
+    folder: Path
+    device: torch.device
+    settings: dict[str, Any]
+    progress: Progress = SILENT
+    label: str = "training"
+    checkpoint_seconds: float = CHECKPOINT_SECONDS
+    step: int = 0
+    history: list[dict[str, Any]] = field(default_factory=list)
+    _sums: dict[str, float] = field(default_factory=dict)
+    _counted: int = 0
+    _pictured: float = -math.inf
+
+    def run(self, resume: bool = False) -> list[dict[str, Any]]:
+        """Train to the end of the schedule; returns the history, one dict an epoch.
+
+        With `resume` a run that was killed before its first checkpoint begins again.
+        Raises UsageError where the loss stops being a number, or where the checkpoint is of another run.
+        """
+        if resume:
+            self._restore()
+        forward = self._forward()
+        total, faces = self.schedule.steps, self.feed.batch_size
+        if self.step == total:
+            self._picture()  # the run may have been killed on it
+        if distributed.rank() == 0:
+            self.progress.start(self.label, total * faces, done=self.step * faces)
+        with postponed_signals() as stopping:
+            while self.step < total:
+                self._epoch(forward, stopping)
+                if stopping():
+                    break
+        return self.history
+
+    def _forward(self) -> nn.Module:
+        if distributed.world() == 1:
+            return self.objective.network
+        ids = [self.device.index] if self.device.type == "cuda" else None
+        return DistributedDataParallel(self.objective.network, device_ids=ids)
+
+    def _epoch(self, forward: nn.Module, stopping: Callable[[], bool]) -> None:
+        steps = self.schedule.steps_per_epoch
+        epoch, first = divmod(self.step, steps)
+        saved, pending = time.monotonic(), []
+        self.objective.network.train()
+        for batch in self.feed.batches(epoch, first):
+            pending.append(self._step(forward, batch, epoch))
+            last = self.step % steps == 0
+            if last or len(pending) == CHECK_EVERY:
+                self._count(pending)
+                pending = []
+            stop = self._agree(stopping())
+            if not last and (stop or self._agree(time.monotonic() - saved > self.checkpoint_seconds)):
+                self._count(pending)
+                self.save()
+                saved, pending = time.monotonic(), []
+            if stop and not last:
+                return
+        self._finish_epoch(epoch)
+
+    def _step(self, forward: nn.Module, batch: Batch, epoch: int) -> dict[str, Tensor]:
+        rate = self.schedule.rate(self.step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        terms = self.objective.loss(forward, batch, epoch, self.step)
+        self.optimizer.zero_grad(set_to_none=True)
+        terms["loss"].backward()
+        nn.utils.clip_grad_norm_(self.objective.network.parameters(), self.schedule.clip)
+        self.optimizer.step()
+        self.objective.stepped(rate)
+        self.step += 1
+        return {name: value.detach() for name, value in terms.items()}
+
+    def _count(self, pending: list[dict[str, Tensor]]) -> None:
+        """Add the figures of the steps since the last look; a loss that is no number ends the run here."""
+        for terms in pending:
+            for name, value in terms.items():
+                self._sums[name] = self._sums.get(name, 0.0) + float(value)
+            self._counted += 1
+        loss = self._sums.get("loss", 0.0)
+        if not math.isfinite(loss):
+            raise UsageError(
+                f"the loss became {loss} by step {self.step} at learning rate {self.schedule.rate(self.step):.2g}; "
+                "lower --lr, or look at the data; --resume would go on from the last good checkpoint"
+            )
+        if distributed.rank() == 0 and pending:
+            note = f"loss {loss / self._counted:.4f}"
+            self.progress.advance(len(pending) * self.feed.batch_size, note)
+
+    def _finish_epoch(self, epoch: int) -> None:
+        figures = {name: value / self._counted for name, value in self._sums.items()}
+        line: dict[str, Any] = {"epoch": epoch + 1, "step": self.step, "lr": self.schedule.rate(self.step - 1)}
+        for name, value in figures.items():
+            line[name] = distributed.mean_over_ranks(value, self.device)
+        self.objective.network.eval()
+        line |= {f"val_{name}": value for name, value in self.objective.validate().items()}
+        self.history.append(line)
+        self._sums, self._counted = {}, 0
+        self.save()
+        if self.step == self.schedule.steps or time.monotonic() - self._pictured > PICTURE_SECONDS:
+            self._picture()
+
+    def _picture(self) -> None:
+        if distributed.rank() == 0:
+            self.objective.network.eval()
+            self.objective.picture(self.folder, self.history)
+        self._pictured = time.monotonic()
+
+    def save(self) -> None:
+        """Write checkpoint and history; on a kill at any moment the older pair or the newer one is there."""
+        learnt = self.objective.state()
+        if distributed.rank():
+            return
+        state = {"step": self.step, "sums": self._sums, "counted": self._counted, "history": self.history}
+        Checkpoint(self.settings, state, learnt).save(self.folder, self.objective.network, self.optimizer)
+
+    def _restore(self) -> None:
+        if not (self.folder / CHECKPOINT).is_file():
+            self.progress.notice(f"{self.folder} holds no {CHECKPOINT}: there is nothing to go on from, so this begins")
+            return
+        checkpoint = Checkpoint.load(self.folder, self.settings, self.objective.network, self.optimizer)
+        try:
+            self.objective.restore(checkpoint.learnt)
+            self._count_on(**checkpoint.state)
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            path = self.folder / CHECKPOINT
+            raise InputError(f"{path}: not of this run ({shown(error)}); start again with --overwrite") from None
+
+    def _count_on(self, step: int, sums: dict[str, float], counted: int, history: list[dict[str, Any]]) -> None:
+        """Go on from a checkpoint's counters. Raises TypeError and ValueError where they are none."""
+        if not (isinstance(step, int) and isinstance(counted, int) and 0 <= counted <= step <= self.schedule.steps):
+            raise ValueError(f"step {step!r} of {self.schedule.steps}, {counted!r} of them since the last epoch")
+        self.step, self._counted, self.history = step, counted, list(history)
+        self._sums = {str(name): float(value) for name, value in dict(sums).items()}
+
+    def _agree(self, mine: bool) -> bool:
+        """Whether any rank says so: ranks must stop and save at the same step."""
+        return mine if distributed.world() == 1 else distributed.mean_over_ranks(float(mine), self.device) > 0
+
+
+@contextmanager
+def postponed_signals() -> Iterator[Callable[[], bool]]:
+    """Hold back SIGINT and SIGTERM until the step is over; yields whether one has come. It is delivered on leaving."""
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    came: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        if came:  # the second time a person means it
+            signal.signal(number, before[signal.Signals(number)])
+            signal.raise_signal(number)
+        came.append(number)
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: bool(came)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if came:
+            signal.raise_signal(came[0])

@@ -1,0 +1,162 @@
+"""Real and released faces are joined by their names, or by pseudonyms under a key, and by nothing else."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers.audits import named, people_and_photos
+
+from facemae_cli.data.faces import Name
+from facemae_cli.data.manifest import Manifest
+from facemae_cli.data.open import open_source
+from facemae_cli.errors import UsageError
+from facemae_cli.evaluation.leakage.matching import find_key, join, people_of, unmeasured
+from facemae_cli.masking.key import Key
+
+KEY = Key(bytes(range(32)))
+
+
+def pseudonyms(faces: list[str], key: Key = KEY) -> list[str]:
+    """What a release calls these faces."""
+    names = [key.name(Name(*face.split("/"))) for face in faces]
+    return [f"{name.identity}/{name.photo}.jpg" for name in names]
+
+
+def twins(who) -> list[int]:
+    return who.twin.tolist()
+
+
+def test_names_join_in_any_order_and_without_suffixes() -> None:
+    who = join(named("b/2.jpg", "a/1.jpg", "a/2.png"), named("a/2.jpg", "a/1.jpg", "b/1.jpg", "b/2.png"), None)
+    assert twins(who) == [3, 1, 0]
+    assert who.released[who.twin].tolist() == who.real.tolist()
+    assert [who.labels[person] for person in who.real] == ["b", "a", "a"]
+    assert (who.names.by, who.names.people, who.names.joinable, who.names.joined) == ("names", 2, 3, 3)
+    assert who.names.photos_join
+
+
+def test_of_two_photos_alike_but_for_their_suffix_each_finds_its_own() -> None:
+    who = join(named("a/1.jpg", "a/1.png"), named("a/1.png", "a/1.jpg"), None)
+    assert twins(who) == [1, 0]
+
+
+def test_pseudonyms_are_recomputed_by_the_key() -> None:
+    faces = people_and_photos(3, 2)
+    mixed = [5, 0, 3, 1, 4, 2]
+    released = named(*(pseudonyms(faces)[at] for at in mixed))
+    who = join(named(*faces), released, KEY)
+    assert who.names.by == "key"
+    assert [mixed[at] for at in twins(who)] == list(range(6))
+    assert who.labels[who.real[0]] == KEY.identity("p0")
+    assert "p0" not in str(who.labels)
+    without = join(named(*faces), released, None)
+    assert (without.names.by, without.names.people, without.names.photos_join) == (None, 0, False)
+    assert "--key FILE" in unmeasured(without.names, None)[0]
+    assert "does not lead to" in unmeasured(join(named(*faces), released, Key(bytes(32))).names, KEY)[0]
+
+
+def test_names_that_are_kept_join_although_there_is_a_key() -> None:
+    faces = people_and_photos(3, 2)
+    assert join(named(*faces), named(*faces), KEY).names.by == "names"
+
+
+def test_names_alike_mean_nothing_where_the_release_has_pseudonyms() -> None:
+    who = join(named("0/1", "1/2"), named("0/1", "1/2"), None, keyed_only=True)
+    assert (who.names.people, twins(who)) == (0, [-1, -1])
+    assert len(np.unique(np.concatenate([who.real, who.released]))) == 4
+
+
+def test_people_on_one_side_are_counted() -> None:
+    who = join(named("a/1.jpg", "b/1.jpg", "c/1.jpg"), named("a/1.jpg", "d/1.jpg", "d/2.jpg"), None)
+    names = who.names
+    assert (names.people, names.only_original, names.only_released) == (1, 2, 1)
+    assert who.both.tolist() == [who.real[0]]
+    assert [who.labels[person] for person in who.real] == ["a", "", ""]
+    assert "2 only among the originals" in names.lines()
+    assert "1 only in the release" in names.lines()
+
+
+def test_under_99_percent_other_photos_cannot_be_told() -> None:
+    faces = people_and_photos(50, 4)
+    for renamed, join_enough in ((2, True), (3, False)):
+        released = [f"{face}x.jpg" if at < renamed else face for at, face in enumerate(faces)]
+        who = join(named(*faces), named(*released), None)
+        assert (who.names.joinable, who.names.joined) == (200, 200 - renamed)
+        assert who.names.photos_join is join_enough
+        assert np.flatnonzero(who.doubtful).tolist() == list(range(renamed))
+        assert bool(unmeasured(who.names, None)) is not join_enough
+
+
+def test_photos_that_were_not_released_take_nothing_from_the_share() -> None:
+    faces = people_and_photos(5, 4)
+    who = join(named(*faces), named(*faces[::2]), None)
+    assert (who.names.joinable, who.names.joined, who.names.photos_join) == (10, 10, True)
+    assert not who.doubtful.any()
+
+
+def test_faces_without_identity_are_people_of_their_own() -> None:
+    who = join(named("x.jpg", "y.jpg", "a/x.jpg"), named("y.png", "a/x.png", "z.png"), None)
+    assert twins(who) == [-1, 0, 1]
+    assert (who.names.people, who.names.only_original, who.names.only_released, who.names.loose) == (2, 1, 1, 4)
+
+
+def test_numbers_are_joined_on_trust() -> None:
+    names = join(named("0/1", "1/2"), named("0/1", "1/2"), None).names
+    assert names.numbered
+    assert "on trust" in names.lines()[-1]
+    assert not join(named("0/1", "b/2"), named("0/1", "b/2"), None).names.numbered
+
+
+def test_names_typed_on_another_system_join() -> None:
+    who = join(named("Zo\u00eb/1.jpg"), named("Zoe\u0308/1.jpg"), None)
+    assert twins(who) == [0]
+
+
+def test_empty_folders_are_counted(tmp_path: Path) -> None:
+    for name in ("a", "b/c", "b/d", "e", ".hidden"):
+        (tmp_path / "raw" / name).mkdir(parents=True)
+    for name in ("a/1.jpg", "b/c/1.jpg", "e/notes.txt"):
+        (tmp_path / "raw" / name).write_bytes(b"x")
+    shutil.copytree(tmp_path / "raw" / "a", tmp_path / "released" / "a")
+    names = join(open_source(tmp_path / "raw"), open_source(tmp_path / "released"), None).names
+    assert (names.empty, names.people, names.only_original) == (2, 1, 1)
+
+
+def test_people_of_one_dataset() -> None:
+    assert people_of(named("a/1.jpg", "x.jpg", "a/2.jpg", "b/1.jpg")).tolist() == [0, 1, 0, 2]
+
+
+def write_key(path: Path, key: Key) -> Path:
+    path.write_text(key.secret.hex())
+    path.chmod(0o600)
+    return path
+
+
+def manifest(key: Key | None) -> Manifest:
+    return Manifest(command="reconstruct", names="copied", key_id=key.key_id if key else None)
+
+
+def test_the_key_is_found_where_it_is_told_or_in_the_working_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert find_key(None, manifest(KEY), [], lambda: False) is None
+    write_key(tmp_path / "facemae.key", KEY)
+    assert find_key(None, manifest(KEY), [], lambda: False) == KEY
+    assert find_key(None, None, [], lambda: False) == KEY
+    other = write_key(tmp_path / "other.key", Key(bytes(32)))
+    assert find_key(other, manifest(None), [], lambda: False) == Key(bytes(32))
+
+
+def test_a_key_of_another_release_is_refused_unless_none_is_needed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    wrong = write_key(tmp_path / "facemae.key", Key(bytes(32)))
+    for path, joins in ((wrong, True), (wrong, False), (None, False)):
+        with pytest.raises(UsageError, match=rf"key_id {Key(bytes(32)).key_id}, the release has {KEY.key_id}"):
+            find_key(path, manifest(KEY), [], lambda joins=joins: joins)
+    assert find_key(None, manifest(KEY), [], lambda: True) is None

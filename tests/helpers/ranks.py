@@ -1,0 +1,71 @@
+"""Other processes in a test: forked, without the seconds that a Python with torch takes to start."""
+
+from __future__ import annotations
+
+import faulthandler
+import gc
+import multiprocessing
+import os
+import queue
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+PATIENCE = 60.0  # seconds
+
+
+def run_ranks(world: int, folder: Path, work: Callable[[int], Any]) -> list[Any]:
+    """What `work(rank)` returns on each of `world` ranks; it may use `facemae_cli.runtime.distributed` and autograd."""
+    context = multiprocessing.get_context("fork")
+    answers = context.Queue()
+    store = folder / f"store-{world}-{len(list(folder.iterdir()))}"
+
+    def run(rank: int) -> None:
+        told = open(f"{store}.{rank}", "w")  # noqa: SIM115  kept open, to tell where this rank hangs
+        faulthandler.dump_traceback_later(PATIENCE - 10, file=told)
+        try:
+            torch.set_num_threads(1)  # the parent's OpenMP threads do not outlive the fork
+            dist.init_process_group("gloo", store=dist.FileStore(str(store), world), rank=rank, world_size=world)
+            made = work(rank)
+            dist.barrier()
+            answers.put((rank, made, None))
+        except BaseException:
+            answers.put((rank, None, traceback.format_exc()))
+
+    processes = [context.Process(target=run, args=(rank,), daemon=True) for rank in range(world)]
+    gc.freeze()  # garbage of the parent, collected in a child, would join threads there that do not exist
+    for process in processes:
+        process.start()
+    gc.unfreeze()
+    found = {}
+    for _ in processes:
+        try:
+            rank, made, error = answers.get(timeout=PATIENCE)
+        except queue.Empty:
+            raise AssertionError("\n".join(Path(f"{store}.{each}").read_text() for each in range(world))) from None
+        assert error is None, error
+        found[rank] = made
+    for process in processes:
+        process.join(10)
+        process.kill()
+    return [found[rank] for rank in range(world)]
+
+
+def end_of(work: Callable[[], Any]) -> int:
+    """How a forked process ends that does `work`, on one thread: its exit code, or minus the signal."""
+    gc.freeze()  # as above
+    pid = os.fork()
+    if pid == 0:
+        code = 70
+        try:
+            torch.set_num_threads(1)  # as above
+            work()
+            code = 0
+        finally:
+            os._exit(code)
+    gc.unfreeze()
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])

@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+import base64
+import re
+from html.parser import HTMLParser
+
+import cv2
+import numpy as np
+import pytest
+
+from facemae_cli.data.images.codec import encode_jpeg, encode_png
+from facemae_cli.errors import FaceError
+from facemae_cli.reports.html import Facts, Figure, Gallery, Row, Section, Shown, Table, Verdict, Words, render
+from facemae_cli.reports.plots import Key, Plot
+
+EVIL = "<script>alert('&\"')</script>"
+PLOT = Plot('<svg viewBox="0 0 1 1"><path id="a-1" d="M 0 0"/></svg>', (Key("real", 0), Key(EVIL, 7, filled=True)))
+
+
+class Reader(HTMLParser):
+    """Tags with their attributes, and the text outside of styles."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: list[str] = []
+        self.open: list[str] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in ("meta", "link", "img"):
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if data.strip() and self.open[-1] != "style":
+            self.texts.append(data.strip())
+
+    def having(self, tag: str, **attributes: str) -> list[dict[str, str | None]]:
+        return [found for name, found in self.tags if name == tag and attributes.items() <= found.items()]
+
+
+def face(side: int = 112, channels: int = 3) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (side, side, channels), dtype=np.uint8)
+
+
+@pytest.fixture(scope="module")
+def whole() -> str:
+    """A page of every kind of block, with hostile text in every place that takes some."""
+    photo = encode_png(face())
+    figure = Figure(PLOT, EVIL, EVIL)
+    opening = [Verdict("failed", EVIL, [EVIL]), Words([EVIL, "plain"]), Words([EVIL], remark=True)]
+    blocks = [Facts([(EVIL, EVIL)]), Table([EVIL] * 3, [[EVIL] * 3], EVIL), figure, Row([figure])]
+    blocks.append(Gallery(EVIL, [Shown([photo, photo], [EVIL, "second"])]))
+    return render(EVIL, EVIL, opening, [Section(EVIL, blocks)], EVIL)
+
+
+def test_every_text_is_text(whole: str) -> None:
+    page = Reader(whole)
+    assert page.open == []
+    assert not page.having("script")
+    assert page.texts.count(EVIL) == 24
+    assert page.having("div", **{"aria-label": EVIL})
+    assert page.having("td", **{"data-column": EVIL})
+    assert whole.count("alert(") == 24 + 4
+
+
+def test_nothing_is_fetched_or_run(whole: str) -> None:
+    page = Reader(whole)
+    policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+    assert page.having("meta", **{"http-equiv": "Content-Security-Policy"}) == [
+        {"http-equiv": "Content-Security-Policy", "content": policy}
+    ]
+    assert not re.search(r"https?:|//[a-z]|@import|url\(", re.sub(r"base64,[^\"]*", "", whole))
+    for _, attributes in page.tags:
+        assert not [name for name in attributes if name.startswith("on")]
+        for name in ("src", "href"):
+            assert (attributes.get(name) or "data:").startswith("data:")
+
+
+def test_the_page_fits_phones_schemes_and_paper(whole: str) -> None:
+    assert Reader(whole).having("meta", name="viewport", content="width=device-width, initial-scale=1")
+    for rule in ("@media (prefers-color-scheme: dark)", "@media print", "@media screen and (max-width: 40rem)"):
+        assert rule in whole
+    # the same names are given a colour in all three
+    light, dark, paper = re.findall(r":root \{([^}]*)\}", whole)
+    assert set(re.findall(r"--[\w-]+(?=:)", light)) == set(re.findall(r"--[\w-]+(?=:)", dark))
+    assert set(re.findall(r"--[\w-]+(?=:)", light)) == set(re.findall(r"--[\w-]+(?=:)", paper))
+
+
+def test_plots_stand_as_they_are_with_their_keys(whole: str) -> None:
+    assert whole.count(PLOT.svg) == 2
+    page = Reader(whole)
+    assert len(page.having("svg", **{"class": "series-1"})) == 2
+    assert len(page.having("svg", **{"class": "series-2"})) == 2  # the eighth series wears the second's colour
+    alone = Figure(Plot(PLOT.svg, PLOT.keys[:1]), "caption", "words")
+    assert "real" not in render("t", "s", [alone], [], "c")
+
+
+def test_names_that_are_no_text_are_spelt_out() -> None:
+    html = render("a\udcffb\x00\x1b[31m\u202egpj", "two\nlines", [], [], "é 日本")
+    page = Reader(html.encode("utf-8").decode("utf-8"))
+    assert page.texts == ["a\\udcffb\\x00\\x1b[31m\\u202egpj"] * 2 + ["two\\nlines", "é 日本"]
+
+
+def shown(data: bytes) -> bytes:
+    (source,) = re.findall(r'<img src="([^"]*)"', render("t", "s", [Gallery("h", [Shown([data], [])])], [], "c"))
+    head, _, body = source.partition(",")
+    assert head == "data:image/jpeg;base64"
+    return base64.b64decode(body)
+
+
+def pixels(data: bytes) -> np.ndarray:
+    return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)[..., ::-1].astype(int)
+
+
+def test_pictures_carry_nothing_but_pixels() -> None:
+    jpeg = encode_jpeg(cv2.GaussianBlur(face(), (0, 0), 8))
+    comment = b"\xff\xfe\x00\x0fcamera of Ann"
+    got = shown(jpeg[:2] + comment + jpeg[2:])
+    assert b"Ann" not in got
+    assert np.abs(pixels(got) - pixels(jpeg)).mean() < 2
+
+
+def test_large_pictures_are_scaled_down_and_small_ones_kept() -> None:
+    assert pixels(shown(encode_png(face(600)[:300]))).shape == (80, 160, 3)
+    assert pixels(shown(encode_png(face(20)))).shape == (20, 20, 3)
+
+
+def test_a_masked_face_is_shown_on_black() -> None:
+    masked = np.full((16, 16, 4), 200, np.uint8)
+    masked[..., 3] = 255
+    masked[:8] = 0
+    got = pixels(shown(encode_png(masked)))
+    assert got[:6].max() < 30
+    assert got[10:].min() > 170
+
+
+def test_what_is_no_picture_is_an_error() -> None:
+    with pytest.raises(FaceError):
+        shown(b"GIF89a")

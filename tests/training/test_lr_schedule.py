@@ -1,0 +1,40 @@
+"""Learning rates by hand."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from facemae_cli.training.lr_schedule import Schedule
+
+
+def test_cosine_after_warm_up() -> None:
+    schedule = Schedule(epochs=2, steps_per_epoch=5, lr=1.0, warmup_epochs=0.4, clip=1.0)
+    rates = [schedule.rate(step) for step in range(10)]
+    assert rates[:3] == [0.5, 1.0, 1.0]
+    assert rates[6] == pytest.approx(0.5)
+    assert rates[9] == pytest.approx(0.5 * (1 + math.cos(math.pi * 7 / 8)))
+    assert rates[2:] == sorted(rates[2:], reverse=True)
+
+
+def test_steps_divide_by_ten_at_each_milestone() -> None:
+    schedule = Schedule(34, 3, lr=0.1, warmup_epochs=1, clip=5.0, shape="steps", milestones=(20, 28, 32))
+    rates = [schedule.rate(step) for step in range(schedule.steps)]
+    assert rates[:4] == pytest.approx([0.1 / 3, 0.2 / 3, 0.1, 0.1])
+    assert [rates[3 * epoch] for epoch in (19, 20, 27, 28, 31, 32, 33)] == pytest.approx(
+        [0.1, 0.01, 0.01, 0.001, 0.001, 0.0001, 0.0001]
+    )
+    assert rates[59] == pytest.approx(0.1)
+
+
+def test_poly_by_hand() -> None:
+    schedule = Schedule(2, 5, lr=2.0, warmup_epochs=0.4, clip=1.0, shape="poly", power=2.0)
+    assert [schedule.rate(step) for step in range(10)] == pytest.approx(
+        [1.0, 2.0, 2.0] + [2.0 * (1 - done / 8) ** 2 for done in range(1, 8)]
+    )
+
+
+def test_a_run_of_one_step_has_a_rate() -> None:
+    for shape in ("cosine", "steps", "poly"):
+        assert Schedule(1, 1, 0.5, warmup_epochs=3, clip=1.0, shape=shape).rate(0) == 0.5

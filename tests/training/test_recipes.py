@@ -1,0 +1,136 @@
+"""Fit recipes: layers, checks, and every card's recipe."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from facemae_cli.errors import UsageError
+from facemae_cli.networks.card import load_card
+from facemae_cli.networks.loading import build_mae
+from facemae_cli.networks.zoo import root
+from facemae_cli.training.recipes import FitRecipe, RecognizerRecipe
+
+MAE_CARDS = sorted(path for path in root().glob("facemae-*/model.yaml"))
+RECOGNISER_CARDS = [root() / name / "model.yaml" for name in ("r18", "r34", "r50", "r100", "mbf", "vit_s", "probe")]
+
+
+def test_later_layers_win_and_none_says_nothing() -> None:
+    recipe = FitRecipe.of({"beta": 2, "lr": 0.1}, None, {"beta": None, "lr": 0.2})
+    assert (recipe.beta, recipe.lr, recipe.epochs) == (2, 0.2, 200)
+    assert FitRecipe.of(recipe.as_dict()) == recipe
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("bta", 1, "no field 'bta'; there are loss, beta"),
+        ("beta", "1", "recipe beta: '1' is not a float"),
+        ("beta", True, "recipe beta: True is not a float"),
+        ("beta", float("nan"), "recipe beta: nan is not a float"),
+        ("beta", -1, "recipe beta: -1 must be 0 or more"),
+        ("epochs", 1.5, "recipe epochs: 1.5 is not a int"),
+        ("epochs", 0, "recipe epochs: 0 must be above 0"),
+        ("flip", 1, "recipe flip: 1 is not a bool"),
+        ("loss", "l1", "recipe loss: 'l1' is not known; say irm or mse or mixed"),
+        ("beta2", 1.0, r"recipe beta2: 1.0 must be in \[0, 1\)"),
+        ("ratio", 0.1, "ratio 0.1 hides"),
+        ("strategy", "nose", "no masking strategy is called 'nose'"),
+    ],
+)
+def test_a_wrong_field_is_named(field: str, value: object, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        FitRecipe.of({field: value})
+
+
+def test_a_loss_of_nothing_is_refused() -> None:
+    with pytest.raises(UsageError, match="phi teaches nothing"):
+        FitRecipe.of({"instance_weight": 0, "beta": 0})
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [({"loss": "mse", "privacy_margin": 0.1}, "judged by phi"), ({"privacy_margin": 1.0}, "1.0 is a cosine")],
+)
+def test_a_privacy_margin_that_means_nothing_is_refused(fields: dict[str, object], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        FitRecipe.of(fields)
+
+
+def test_what_the_pixel_error_counts_for() -> None:
+    weights = {loss: FitRecipe(loss=loss, pixel_weight=7).effective_pixel_weight for loss in ("irm", "mse", "mixed")}
+    assert weights == {"irm": 0, "mse": 1, "mixed": 7}
+
+
+def test_there_are_cards_for_three_sizes_and_two_geometries() -> None:
+    assert {path.parent.name for path in MAE_CARDS} >= {
+        f"facemae-{size}{geometry}" for size in ("tiny", "small", "base") for geometry in ("", "-224")
+    }
+
+
+@pytest.mark.parametrize("path", MAE_CARDS, ids=lambda path: path.parent.name)
+def test_every_card_loads_and_says_how_it_is_fitted(path: Path) -> None:
+    card = load_card(path)
+    FitRecipe.of(card.recipe)
+    assert card.architecture is not None
+    assert card.architecture["size"] == card.input.size
+    assert path.read_text().startswith("# Fit it: facemae fit --model " + path.parent.name)
+
+
+def test_the_base_card_has_the_paper_s_shape_and_recipe() -> None:
+    card = load_card(root() / "facemae-base-224" / "model.yaml")
+    with torch.device("meta"):  # shapes alone: 112 million numbers take long to draw
+        network = build_mae(card)
+    assert (network.embed.in_features, network.embed.out_features) == (16 * 16 * 3, 768)
+    assert (len(network.encoder), len(network.decoder), network.decoder_embed.out_features) == (12, 8, 512)
+    recipe = FitRecipe.of(card.recipe)
+    assert (recipe.loss, recipe.beta, recipe.epochs, recipe.warmup, recipe.lr) == ("irm", 1.0, 200, 40, 1.5e-4)
+
+
+@pytest.mark.parametrize("path", RECOGNISER_CARDS, ids=lambda path: path.parent.name)
+def test_a_recogniser_card_s_recipe_is_one(path: Path) -> None:
+    recipe = load_card(path).recipe
+    assert recipe is not None
+    assert RecognizerRecipe.of(recipe).epochs == recipe["epochs"]
+
+
+def test_r50_is_trained_as_the_paper_says() -> None:
+    recipe = RecognizerRecipe.of(load_card(root() / "r50" / "model.yaml").recipe)
+    assert recipe == RecognizerRecipe()
+    assert (recipe.batch_size, recipe.lr, recipe.momentum, recipe.weight_decay) == (512, 0.1, 0.9, 5e-4)
+    assert (recipe.milestones, recipe.epochs, recipe.warmup, recipe.margin_m) == ((20, 28, 32), 34, 1.0, 0.5)
+
+
+def test_milestones_keep_their_place_in_a_run_of_another_length() -> None:
+    card = {"epochs": 34, "milestones": [20, 28, 32]}
+    assert RecognizerRecipe.of(card, {"epochs": 17}).milestones == (10, 14, 16)
+    assert RecognizerRecipe.of(card, {"epochs": 17, "milestones": [5.5]}).milestones == (5.5,)
+    assert RecognizerRecipe.of(card, None, {"epochs": None, "lr": 1}).milestones == (20, 28, 32)
+    again = RecognizerRecipe.of(RecognizerRecipe.of(card, {"epochs": 17}).as_dict())
+    assert (again.epochs, again.milestones) == (17, (10, 14, 16))
+
+
+def test_the_margin_has_its_loss_s_own_size_unless_said() -> None:
+    assert [RecognizerRecipe(margin=kind).margin_m for kind in ("arcface", "cosface", "none")] == [0.5, 0.4, 0.0]
+    assert RecognizerRecipe(m=0.25).margin_m == 0.25
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("sample_rate", 1.5, "sample_rate: 1.5 must be at most 1"),
+        ("sample_rate", 0, "sample_rate: 0 must be above 0"),
+        ("m", 1.6, r"m: 1.6 must be in \[0, 1.5\)"),
+        ("batch_size", 1, "batch_size: 1 must be 2 or more"),
+        ("milestones", [3, 2], r"milestones: \[3, 2\] must be epochs above 0 that rise"),
+        ("milestones", 3, "milestones: 3 is not a list of numbers"),
+        ("milestones", ["3"], "milestones: '3' is not a float"),
+        ("momentum", 1.0, r"momentum: 1.0 must be in \[0, 1\)"),
+        ("schedule", "linear", "schedule: 'linear' is not known; say steps or poly or cosine"),
+    ],
+)
+def test_a_wrong_field_of_a_recogniser_is_named(field: str, value: object, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        RecognizerRecipe.of({field: value})
