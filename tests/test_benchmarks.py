@@ -18,7 +18,7 @@ from facemae_cli import leakage, mask
 from facemae_cli.data.open import open_source
 from facemae_cli.data.packs.source import open_pack
 from facemae_cli.data.safe_yaml import load_mapping
-from facemae_cli.reports import pictures as sheets
+from facemae_cli.reports import pictures
 from facemae_cli.training.recipes import FitRecipe
 
 BENCHMARKS = Path(__file__).parent / "benchmarks"
@@ -89,7 +89,7 @@ def test_the_figures_are_drawn_of_photos_that_all_datasets_have(
     figures.main([f"original={raw}", f"masked={masked}", "--model", str(phi), "--out", str(tmp_path), "--rows", "2"])
     assert capsys.readouterr().out.startswith("14 photos of 5 people")
     with Image.open(tmp_path / "faces.png") as sheet, Image.open(tmp_path / "features.png") as scatter:
-        assert min(sheet.size) > 2 * sheets.CELL
+        assert min(sheet.size) > 2 * pictures.CELL
         assert len(np.unique(np.asarray(scatter.convert("RGB")).reshape(-1, 3), axis=0)) > 100
 
 

@@ -19,7 +19,7 @@ from facemae_cli.runtime.device import Precision, choose_device, has_fast_bf16
 
 
 @dataclass(frozen=True)
-class Recogniser:
+class Recognizer:
     """An embedder and where it comes from, computing on `device` at `precision`."""
 
     model: Model
@@ -28,7 +28,7 @@ class Recogniser:
     precision: Precision
 
     @classmethod
-    def load(cls, name: str, device: str = "auto", precision: str = "auto") -> Recogniser:
+    def load(cls, name: str, device: str = "auto", precision: str = "auto") -> Recognizer:
         """The embedder that `name` names in the zoo. Raises UsageError and InputError."""
         model, chosen = resolve(name, "embedder"), choose_device(device)
         computed = inference_precision(precision, model, chosen)

@@ -21,7 +21,7 @@ from facemae_cli.data.output.output import Output
 from facemae_cli.errors import FaceError, UsageError
 from facemae_cli.masking import patches as masking
 from facemae_cli.masking.key import Key, kept_order, keyed_order, seed_mask_key, seed_payload
-from facemae_cli.runtime import shared_output as sharing
+from facemae_cli.runtime import shared_output
 from facemae_cli.runtime.progress import Progress
 from facemae_cli.runtime.threads import ordered_map
 
@@ -148,10 +148,10 @@ class MaskJob:
     def run(self, output: Output | None, workers: int, progress: Progress) -> None:
         """Mask, unit by unit, what an interrupted run has not. The first of several ranks has the output."""
         total = len(self.order)
-        start = min(sharing.told(output.units_done if output else 0) * UNIT, total)
+        start = min(shared_output.broadcast(output.units_done if output else 0) * UNIT, total)
         progress.start("mask", total, done=start)
         units = [self.order[first : first + UNIT] for first in range(start, total, UNIT)]
-        with closing(sharing.shared(units, partial(self._masked, workers))) as masked:
+        with closing(shared_output.run_sharded(units, partial(self._masked, workers))) as masked:
             for unit, faces in zip(units, masked, strict=False):
                 assert output is not None
                 self._write(output, unit, faces, progress)

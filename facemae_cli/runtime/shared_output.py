@@ -26,7 +26,7 @@ def _ranks() -> ModuleType | None:
 
 
 @contextmanager
-def joined(device: str) -> Iterator[None]:
+def process_group(device: str) -> Iterator[None]:
     """Be one of torchrun's ranks while the context lasts. `device`: cpu or cuda."""
     ranks = _ranks()
     if ranks is None:
@@ -39,13 +39,13 @@ def joined(device: str) -> Iterator[None]:
 
 
 @contextmanager
-def on_first(enter: Callable[[], AbstractContextManager[Entered]]) -> Iterator[Entered | None]:
+def rank_zero_context(enter: Callable[[], AbstractContextManager[Entered]]) -> Iterator[Entered | None]:
     """On the first rank what `enter` gives, on the others None. An error of the first on entering is raised by all."""
     with ExitStack() as stack:
-        yield first_alone(lambda: stack.enter_context(enter()))
+        yield rank_zero_first(lambda: stack.enter_context(enter()))
 
 
-def first_alone(work: Callable[[], Made]) -> Made | None:
+def rank_zero_first(work: Callable[[], Made]) -> Made | None:
     """What `work` returns on the first rank, and None on the others, which wait for it and raise what it raises."""
     ranks, failed, value = _ranks(), None, None
     if ranks is None or ranks.rank() == 0:
@@ -53,19 +53,19 @@ def first_alone(work: Callable[[], Made]) -> Made | None:
             value = work()
         except Exception as error:
             failed = error
-    failed = told(failed)
+    failed = broadcast(failed)
     if failed is not None:
         raise failed
     return value
 
 
-def told(value: Made) -> Made:
+def broadcast(value: Made) -> Made:
     """What the first rank holds, on every rank."""
     ranks = _ranks()
     return value if ranks is None else cast(Made, ranks.from_first(value))
 
 
-def shared(
+def run_sharded(
     units: Sequence[Entered], make: Callable[[Sequence[Entered]], Generator[Made, None, None]]
 ) -> Generator[Made, None, None]:
     """What `make` gives for each of `units`, in order, on the first rank; the others only help, and yield nothing.

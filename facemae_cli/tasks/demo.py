@@ -20,7 +20,7 @@ from facemae_cli.errors import UsageError
 from facemae_cli.masking.key import Key, without_suffix
 from facemae_cli.networks.loading import load_mae
 from facemae_cli.networks.zoo import resolve
-from facemae_cli.reports import pictures as sheets
+from facemae_cli.reports import pictures
 from facemae_cli.runtime.progress import SILENT, Progress
 
 FOLDERS = ("raw", "masked", "released")
@@ -126,7 +126,7 @@ def demo(
     # By the package's front door, as a reader of the demo would call them: tasks do not know each other.
     hidden = facemae_cli.mask(raw, masked, key=out / KEY, **told)
     drawn = facemae_cli.reconstruct(masked, released, model=model, **told)
-    sheets.save_png(out / SHEET, _contact_sheet(out))
+    pictures.save_png(out / SHEET, _contact_sheet(out))
     pack = _strangers(out, people, photos, seed, told)
     accuracy = {name: _learn(out, name, pack, epochs, told) for name in RECOGNISERS}
     attacker = [str(out / RECOGNISERS["raw"])]  # who knows the originals is the strongest at hand
@@ -175,7 +175,7 @@ def _check_free(out: Path, overwrite: bool) -> None:
         raise UsageError(f"{out} holds what no demo made, so it is left alone; --out FOLDER makes the demo elsewhere")
 
 
-def _contact_sheet(out: Path) -> sheets.Face:
+def _contact_sheet(out: Path) -> pictures.Face:
     """The first photo of a dozen people: original, masked, reconstructed. Names are joined by the key."""
     key = Key.load(out / KEY)
     raw = open_source(out / "raw")
@@ -191,7 +191,7 @@ def _contact_sheet(out: Path) -> sheets.Face:
                 decode_masked(hidden[0].read(hidden[1])),
                 decode(drawn[0].read(drawn[1])),
             ]
-    return sheets.contact_sheet(list(rows.values()), ["original", "masked", "reconstructed"])
+    return pictures.contact_sheet(list(rows.values()), ["original", "masked", "reconstructed"])
 
 
 def _by_name(source: FaceSource) -> dict[Name, tuple[FaceSource, int]]:

@@ -18,7 +18,7 @@ from facemae_cli.errors import FaceError, InputError, UsageError
 from facemae_cli.masking import patches as masking
 from facemae_cli.masking.job import Masker, MaskJob
 from facemae_cli.masking.key import DEFAULT_KEY_FILE, Key
-from facemae_cli.runtime import shared_output as sharing
+from facemae_cli.runtime import shared_output
 from facemae_cli.runtime.progress import SILENT, Progress
 from facemae_cli.runtime.threads import cores
 
@@ -120,27 +120,27 @@ def mask(
     Masker(strategy, ratio, None, seed or 0, size)  # so that a wrong option makes no key
     source = open_source(Path(input))
     _refuse_masked(source, progress)
-    with sharing.joined("cpu"):
+    with shared_output.process_group("cpu"):
         # Neither names nor masks need a key where both are given otherwise.
         keyed = not (keep_names and (seed is not None or strategy == "parts"))
         secret = _key(Path(key), (Path(input), Path(out)), progress) if keyed else None
         job = MaskJob.of(source, Masker(strategy, ratio, secret, seed, size), None if keep_names else secret)
         _warn(job, Path(out), progress)
         placed: dict[str, Any] = {"overwrite": overwrite, "resume": resume, "inputs": (Path(input),)}
-        with sharing.on_first(lambda: open_output(Path(out), plan=job.plan(), **placed)) as output:
+        with shared_output.rank_zero_context(lambda: open_output(Path(out), plan=job.plan(), **placed)) as output:
             job.run(output, workers or cores(), progress)
-            result = sharing.told(_result(job, output, Path(out)) if output else None)
+            result = shared_output.broadcast(_result(job, output, Path(out)) if output else None)
             assert result is not None
             if output:
                 output.finish(_manifest(result))
-        sharing.told(None)  # the dataset is whole before any rank says so
+        shared_output.broadcast(None)  # the dataset is whole before any rank says so
     return result
 
 
 def _key(path: Path, outside: Sequence[Path], progress: Progress) -> Key:
     """The key at `path`, made by one rank where there is none, and read by the others."""
     load = partial(Key.load, path, create=True, outside=outside, progress=progress)
-    return sharing.first_alone(load) or load()
+    return shared_output.rank_zero_first(load) or load()
 
 
 def _refuse_masked(source: FaceSource, progress: Progress) -> None:

@@ -27,7 +27,7 @@ from facemae_cli.networks.card import Model
 from facemae_cli.networks.loading import load_mae
 from facemae_cli.networks.zoo import resolve
 from facemae_cli.reports import pictures as sheets
-from facemae_cli.runtime import shared_output as sharing
+from facemae_cli.runtime import shared_output
 from facemae_cli.runtime.device import choose_device, choose_precision, keep_freed_memory
 from facemae_cli.runtime.progress import SILENT, Progress
 from facemae_cli.runtime.threads import cores
@@ -122,20 +122,20 @@ def reconstruct(
     reader = MaskedReader(source, network.patch, color)
     _refuse_raw(source, reader)
     runner = Runner(network, chosen, choose_precision(precision, chosen), 1)
-    with sharing.joined(chosen.type):
-        runner.batch_size = sharing.told(choose_batch_size(batch_size, runner, network.example()))
+    with shared_output.process_group(chosen.type):
+        runner.batch_size = shared_output.broadcast(choose_batch_size(batch_size, runner, network.example()))
         plan = _plan(source, found, runner, writer, color)
         job = _Job(source, found, reader, network, runner, writer, plan, PREVIEWED if preview is not None else 0)
         placed: dict[str, Any] = {"overwrite": overwrite, "resume": resume, "inputs": (Path(input),)}
-        with sharing.on_first(lambda: open_output(Path(out), plan=job.plan, **placed)) as output:
+        with shared_output.rank_zero_context(lambda: open_output(Path(out), plan=job.plan, **placed)) as output:
             job.run(output, workers or cores(), progress)
-            result = sharing.told(job.result(output, Path(out)) if output else None)
+            result = shared_output.broadcast(job.result(output, Path(out)) if output else None)
             assert result is not None
             if preview is not None and job.shown:
                 write_whole(preview, encode_png(sheets.contact_sheet(job.shown, ["masked", "released"])))
             if output:
                 output.finish(_manifest(result, read_manifest(source.path)))
-        sharing.told(None)  # the release is whole before any rank says so
+        shared_output.broadcast(None)  # the release is whole before any rank says so
     return result
 
 
@@ -156,12 +156,12 @@ class _Job:
     def run(self, output: Output | None, workers: int, progress: Progress) -> None:
         """Release, unit by unit, what an interrupted run has not. The first rank has the output."""
         unit = int(self.plan["unit"])
-        start = min(sharing.told(output.units_done if output else 0) * unit, len(self.source))
+        start = min(shared_output.broadcast(output.units_done if output else 0) * unit, len(self.source))
         progress.start("reconstruct", len(self.source), done=start)
         # What an interrupted run has done is done again where the preview shows it.
         begins = [*range(0, min(start, self.previewed), unit), *range(start, len(self.source), unit)]
         units = [range(at, min(at + unit, len(self.source))) for at in begins]
-        with closing(sharing.shared(units, partial(self._released, workers))) as released:
+        with closing(shared_output.run_sharded(units, partial(self._released, workers))) as released:
             for faces, halvings in released:
                 assert output is not None
                 pictures = [[face.masked, face.image] for face in faces if face.image is not None]

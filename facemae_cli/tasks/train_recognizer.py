@@ -19,7 +19,7 @@ from facemae_cli.data.packs.people import names_in, shared_people
 from facemae_cli.data.packs.source import open_packs
 from facemae_cli.data.safe_yaml import load_mapping
 from facemae_cli.errors import UsageError
-from facemae_cli.inference.recognizer import Recogniser
+from facemae_cli.inference.recognizer import Recognizer
 from facemae_cli.networks.card import CARD_NAME, WEIGHTS_NAME, Model
 from facemae_cli.networks.embedder import Embedder
 from facemae_cli.networks.export import require_onnx, save_onnx, save_pth
@@ -210,8 +210,8 @@ class _Run:
 
     def _teacher(self, model: Model, source: FaceSource, cache: Path | None) -> Teacher:
         embedder = load_for_inference(model, self.device, self.precision)
-        recogniser = Recogniser(model, embedder, self.device, self.precision)
-        return Teacher(recogniser, source, cache=cache, progress=self.progress)
+        recognizer = Recognizer(model, embedder, self.device, self.precision)
+        return Teacher(recognizer, source, cache=cache, progress=self.progress)
 
     def _packs(self, paths: Sequence[Path], source: FaceSource) -> dict[str, Pack]:
         """The packs to verify on, with a warning where people of theirs are trained on."""

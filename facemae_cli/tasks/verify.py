@@ -12,11 +12,11 @@ from facemae_cli.data.files import check_report_and_cache, write_whole
 from facemae_cli.data.open import open_source
 from facemae_cli.data.packs.people import names_in, shared_people
 from facemae_cli.data.packs.source import PackSource, open_packs
-from facemae_cli.data.packs.writer import SIDE, Packed, check_free, write_bin
+from facemae_cli.data.packs.writer import SIDE, WrittenPack, check_free, write_bin
 from facemae_cli.errors import UsageError
 from facemae_cli.evaluation.metrics import FARS
 from facemae_cli.evaluation.verification.results import Gate, VerifiedPack, doubts, judged, pack_report, parse_gates
-from facemae_cli.inference.recognizer import Recogniser
+from facemae_cli.inference.recognizer import Recognizer
 from facemae_cli.networks.zoo import EMBEDDER
 from facemae_cli.reports.text import decimal
 from facemae_cli.runtime import distributed
@@ -34,14 +34,14 @@ class VerifyResult:
     `recogniser` is None where only a pack was `written`, of which `packed` tells the counts.
     """
 
-    recogniser: Recogniser | None = None
+    recognizer: Recognizer | None = None
     packs: dict[str, VerifiedPack] = field(default_factory=dict)
     gates: list[Gate] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
     refused: list[Refusal] = field(default_factory=list)
     report: Path | None = None
     written: Path | None = None
-    packed: Packed | None = None
+    packed: WrittenPack | None = None
 
     @property
     def failed_gates(self) -> list[str]:
@@ -59,7 +59,7 @@ class VerifyResult:
         return {
             "schema": 1,
             "command": "verify",
-            **(self.recogniser.as_json() if self.recogniser else {"model": None}),
+            **(self.recognizer.as_json() if self.recognizer else {"model": None}),
             "packs": {name: pack.as_json() for name, pack in self.packs.items()},
             "gates": [gate.as_json() for gate in self.gates],
             "notices": self.notices,
@@ -80,11 +80,11 @@ class VerifyResult:
             rows.append(("written", f"{self.packed.pairs} pairs of {self.packed.faces} faces -> {self.written}"))
             if self.packed.left_out:
                 rows.append(("left out", f"{self.packed.left_out} pairs of which a face was refused"))
-        if self.recogniser is not None:
-            model = self.recogniser.model
+        if self.recognizer is not None:
+            model = self.recognizer.model
             assumed = ", its card assumed" if model.card.assumed else ""
             rows.append(("model", f"{model.name} (sha256 {(model.digest or '')[:12]}...){assumed}"))
-            rows.append(("computed", str(self.recogniser)))
+            rows.append(("computed", str(self.recognizer)))
         for name, pack in self.packs.items():
             if pack.left_out:
                 rows.append(("left out", f"{name}: {pack.left_out} pairs of which a face is missing or was refused"))
@@ -135,15 +135,15 @@ def verify(
     result = VerifyResult(gates=parse_gates(min_accuracy or (), list(packs)))
     job = _Job(packs, result, workers or cores(), progress)
     job.check_places(report, cache, write_pack, trained_on, overwrite)
-    recogniser = job.recogniser(model, device, precision) if model is not None else None
+    recognizer = job.recognizer(model, device, precision) if model is not None else None
     with distributed.process_group(choose_device(device)):
-        if recogniser is not None:
-            job.measure(recogniser, trained_on, batch_size=batch_size, cache=cache)
+        if recognizer is not None:
+            job.measure(recognizer, trained_on, batch_size=batch_size, cache=cache)
         if distributed.rank() == 0:
             if write_pack is not None:
                 job.write_pack(write_pack)
-            if report is not None and recogniser is not None:
-                job.write_report(report, recogniser)
+            if report is not None and recognizer is not None:
+                job.write_report(report, recognizer)
     return result
 
 
@@ -195,13 +195,13 @@ class _Job:
                 raise UsageError("--write-pack makes a .bin of one folder with a pairs.txt: give that alone as --pairs")
             check_free(write_pack, first.path, overwrite, "--write-pack")
 
-    def recogniser(self, model: str, device: str, precision: str) -> Recogniser:
+    def recognizer(self, model: str, device: str, precision: str) -> Recognizer:
         """The embedder, ready to compute features; the result gets what it is and how it computes."""
         keep_freed_memory()
-        self.result.recogniser = recogniser = Recogniser.load(model, device, precision)
-        for line in recogniser.notices():
+        self.result.recognizer = recognizer = Recognizer.load(model, device, precision)
+        for line in recognizer.notices():
             self.note(line)
-        return recogniser
+        return recognizer
 
     def write_pack(self, out: Path) -> None:
         """The one pack as a `.bin`."""
@@ -214,36 +214,36 @@ class _Job:
         if made.other_size:
             self.note(f"{out}: {made.other_size} faces are not {SIDE} x {SIDE} pixels, as InsightFace's packs are")
 
-    def measure(self, recogniser: Recogniser, trained_on: Path | None, **options: Any) -> None:
+    def measure(self, recognizer: Recognizer, trained_on: Path | None, **options: Any) -> None:
         """Every pack in its turn: its faces embedded (`options` say how), its pairs judged."""
         result = self.result
         names = names_in(open_source(trained_on)) if trained_on is not None else None
         for name, pack in self.packs.items():
             label = f"embed {name}"
-            made = recogniser.embed(pack, workers=self.threads, label=label, progress=self.progress, **options)
+            made = recognizer.embed(pack, workers=self.threads, label=label, progress=self.progress, **options)
             result.refuse([*pack.refused, *made.refused])
             shared = None if names is None else shared_people(pack, names)
             result.packs[name] = VerifiedPack.of(pack, made, shared)
             if names is not None and shared is None:
                 self.note(f"{name}: names are not known on both sides, so neither is who is among the training faces")
-            for line in doubts(name, result.packs[name], recogniser.model.card):
+            for line in doubts(name, result.packs[name], recognizer.model.card):
                 self.note(line)
         result.gates = judged(result.gates, result.packs)
 
-    def write_report(self, path: Path, recogniser: Recogniser) -> None:
+    def write_report(self, path: Path, recognizer: Recognizer) -> None:
         """The page for a person, with the pairs that were judged worst: photos, so it is its owner's alone (0600)."""
         from facemae_cli.evaluation.verification.page import verification_page
         from facemae_cli.reports.html import Verdict  # these bring matplotlib and jinja2
 
-        result, model = self.result, recogniser.model
+        result, model = self.result, recognizer.model
         failed = len(result.failed_gates)
         words = f"{failed} of {len(result.gates)} gates failed" if failed else "Every gate passed"
         verdict = Verdict("failed" if failed else "passed", words, [str(gate) for gate in result.gates])
         page = verification_page(
             title="Verification",
-            model={"name": model.name, "sha256": model.digest or "", "card": recogniser.card},
+            model={"name": model.name, "sha256": model.digest or "", "card": recognizer.card},
             packs=[pack_report(name, self.packs[name], verified) for name, verified in result.packs.items()],
-            settings={"computed": str(recogniser)},
+            settings={"computed": str(recognizer)},
             notes=result.notices,
             verdict=verdict if result.gates else None,
         )

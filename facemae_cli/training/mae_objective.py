@@ -13,12 +13,12 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from facemae_cli.masking import patches as masking
+from facemae_cli.masking import patches
 from facemae_cli.networks.architectures.mae import MaskedAutoencoder, patchify, select
-from facemae_cli.reports import pictures as sheets
+from facemae_cli.reports import pictures
 from facemae_cli.runtime import distributed
 from facemae_cli.runtime.device import Precision, autocast
-from facemae_cli.training import relation_losses as losses
+from facemae_cli.training import relation_losses
 from facemae_cli.training.augmentation import augment
 from facemae_cli.training.loader import Batch, FaceFeed
 from facemae_cli.training.recipes import FitRecipe
@@ -58,17 +58,17 @@ class Reconstruction(Objective):
             real = torch.where(flips[:, None, None, None], real.flip(3), real)
         index = torch.from_numpy(np.concatenate([index for index, _ in drawn])).to(self.device)
         made = self._reconstruct(forward, real, index)
-        pixel = losses.pixel_error(real, made)
+        pixel = relation_losses.pixel_error(real, made)
         terms = {"pixel": pixel}
         total = self.recipe.effective_pixel_weight * pixel
         if self.recipe.uses_phi:
             wanted, got = self._features(*self._phi_views(real, made, batch.samples.repeat(views), step))
-            terms["im"] = losses.instance_matching(wanted, got)
-            terms["rm"] = losses.relation_matching(wanted, got)
-            beta = self.recipe.beta * losses.relation_scale(len(wanted), self.recipe.relation_scale)
+            terms["im"] = relation_losses.instance_matching(wanted, got)
+            terms["rm"] = relation_losses.relation_matching(wanted, got)
+            beta = self.recipe.beta * relation_losses.relation_scale(len(wanted), self.recipe.relation_scale)
             total = total + self.recipe.instance_weight * terms["im"] + beta * terms["rm"]
             if self.recipe.privacy_margin is not None:
-                terms["privacy"] = losses.privacy(wanted, got, self.recipe.privacy_margin)
+                terms["privacy"] = relation_losses.privacy(wanted, got, self.recipe.privacy_margin)
                 total = total + self.recipe.privacy_weight * terms["privacy"]
         return {"loss": total, **terms}
 
@@ -126,8 +126,8 @@ class Reconstruction(Objective):
             figures["cosine"] = float(F.cosine_similarity(f, g).mean())
             if self.recipe.normalize:
                 f, g = F.normalize(f, dim=1), F.normalize(g, dim=1)
-            figures["im"] = float(losses.instance_matching(f, g))
-            figures["rm"] = float(losses.relation_matching(f, g))
+            figures["im"] = float(relation_losses.instance_matching(f, g))
+            figures["rm"] = float(relation_losses.relation_matching(f, g))
         return figures
 
     def _held(self, positions: Sequence[int]) -> tuple[Tensor, NDArray[np.int64], Tensor]:
@@ -143,12 +143,12 @@ class Reconstruction(Objective):
         real, index, made = self._held(range(min(SHOWN, len(self.validation.members))))
         rows = []
         for face, visible, face_made in zip(_bytes(real), index, _bytes(made), strict=True):
-            mask = np.ones(masking.TOKENS, dtype=np.bool_)
+            mask = np.ones(patches.TOKENS, dtype=np.bool_)
             mask[visible] = False
-            rows.append([face, masking.apply(face, mask), face_made])
-        sheet = sheets.contact_sheet(rows, ["original", "masked", "reconstructed"])
-        sheets.save_png(folder / "samples.png", sheet)
-        sheets.curves(history, folder / "curves.png")
+            rows.append([face, patches.apply(face, mask), face_made])
+        sheet = pictures.contact_sheet(rows, ["original", "masked", "reconstructed"])
+        pictures.save_png(folder / "samples.png", sheet)
+        pictures.curves(history, folder / "curves.png")
 
 
 def draw_masks(
@@ -158,12 +158,12 @@ def draw_masks(
 
     A function of (seed, epoch, sample, view) alone: the same on any rank, in any batch, at any restart.
     """
-    index = np.empty((len(samples), masking.TOKENS - recipe.hidden), dtype=np.int64)
+    index = np.empty((len(samples), patches.TOKENS - recipe.hidden), dtype=np.int64)
     flips = np.empty(len(samples), dtype=np.bool_)
     for row, sample in enumerate(samples.tolist()):
         random = np.random.Generator(np.random.Philox(key=[recipe.seed, sample], counter=[0, 0, epoch, view]))
         flips[row] = random.random() < 0.5
-        hidden = masking.hidden(recipe.strategy, np.argsort(random.random(masking.TOKENS)), recipe.ratio)
+        hidden = patches.hidden(recipe.strategy, np.argsort(random.random(patches.TOKENS)), recipe.ratio)
         index[row] = np.flatnonzero(~hidden)
     return index, flips
 

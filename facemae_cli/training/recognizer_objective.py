@@ -22,7 +22,7 @@ from facemae_cli.inference.embed import embed
 from facemae_cli.networks.card import Model
 from facemae_cli.networks.embedder import Embedder
 from facemae_cli.networks.loading import build_embedder, load_embedder
-from facemae_cli.reports import pictures as sheets
+from facemae_cli.reports import pictures
 from facemae_cli.runtime.device import Precision, autocast
 from facemae_cli.training.augmentation import augment
 from facemae_cli.training.loader import Batch
@@ -188,4 +188,4 @@ class Recognition(Objective):
 
     def picture(self, folder: Path, history: list[dict[str, Any]]) -> None:
         """Write `curves.png`."""
-        sheets.curves(history, folder / "curves.png")
+        pictures.curves(history, folder / "curves.png")

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from facemae_cli.data.faces import FaceSource
 from facemae_cli.inference.embed import MirrorSum
-from facemae_cli.inference.recognizer import Recogniser
+from facemae_cli.inference.recognizer import Recognizer
 from facemae_cli.runtime.device import autocast
 from facemae_cli.runtime.progress import Progress
 
@@ -24,30 +24,30 @@ class Teacher:
 
     def __init__(
         self,
-        recogniser: Recogniser,
+        recognizer: Recognizer,
         source: FaceSource,
         *,
         cache: Path | None,
         progress: Progress,
         held: int = HELD,
     ) -> None:
-        self._recogniser = recogniser
-        self._live = MirrorSum(recogniser.embedder).eval()
+        self._recognizer = recognizer
+        self._live = MirrorSum(recognizer.embedder).eval()
         self._features: Tensor | None = None
         if len(source) * self.dim * 4 <= held:
-            embedded = recogniser.embed(source, cache=cache, label="teacher", progress=progress)
+            embedded = recognizer.embed(source, cache=cache, label="teacher", progress=progress)
             self._features = torch.from_numpy(embedded.features)
 
     @property
     def dim(self) -> int:
         """Length of a feature."""
-        return self._recogniser.embedder.dim
+        return self._recognizer.embedder.dim
 
     @torch.no_grad()
     def features(self, images: Tensor, samples: Tensor) -> Tensor:
         """images: (n, 3, S, S) uint8 as stored, faces `samples` of the source -> (n, dim) float32, of any length."""
-        device = self._recogniser.device
+        device = self._recognizer.device
         if self._features is not None:
             return self._features[samples].to(device)
-        with autocast(device, self._recogniser.precision):
+        with autocast(device, self._recognizer.precision):
             return self._live(images.permute(0, 2, 3, 1).to(device)).float()

@@ -22,7 +22,7 @@ from PIL import Image
 from timing import Bench, Floor, bandwidth, begin, cores
 
 from facemae_cli.data.images.codec import decode, decode_masked, encode_jpeg, encode_png
-from facemae_cli.masking import patches as masking
+from facemae_cli.masking import patches
 
 QUALITY = 95
 ROUNDING = 2.0  # levels that two decoders may differ by, on average
@@ -31,7 +31,7 @@ Codec = Callable[[Any], Any]
 
 def masked(face: np.ndarray, seed: int) -> np.ndarray:
     """(H, W, 4) RGBA with 147 of 196 patches gone."""
-    return masking.apply(face, masking.hidden("random", np.random.default_rng(seed).permutation(196)))
+    return patches.apply(face, patches.hidden("random", np.random.default_rng(seed).permutation(196)))
 
 
 def pillow_decode(mode: str, data: bytes) -> np.ndarray:

@@ -27,7 +27,7 @@ from random_models import random_network, write_folder, write_onnx
 from timing import Bench, as_the_system_does, begin, work_floor
 
 from facemae_cli.data.open import open_source
-from facemae_cli.inference.recognizer import Recogniser
+from facemae_cli.inference.recognizer import Recognizer
 from facemae_cli.networks.card import Card
 from facemae_cli.networks.zoo import resolve
 from facemae_cli.runtime.device import choose_precision, keep_freed_memory
@@ -75,10 +75,10 @@ def by_torch(card: Card, device: str, bf16: bool) -> Network:
     return run
 
 
-def ours(recogniser: Recogniser, source: Path) -> np.ndarray:
+def ours(recognizer: Recognizer, source: Path) -> np.ndarray:
     """As `verify` and `leakage` embed."""
     keep_freed_memory()
-    return recogniser.embed(open_source(source)).features
+    return recognizer.embed(open_source(source)).features
 
 
 def measure(bench: Bench, name: str, source: Path, root: Path, faces: int) -> None:
@@ -94,8 +94,8 @@ def measure(bench: Bench, name: str, source: Path, root: Path, faces: int) -> No
             way = by_torch(card, device, precision == "bf16")
             sides[f"torch in {precision}, Pillow loop"] = partial(plain, source, way, card, batch)
         for model, kind in zip(models, (".onnx", "its own"), strict=True):
-            recogniser = Recogniser.load(str(model.path), device, precision)
-            sides[f"facemae, {kind}, {precision} by {recogniser.runtime}"] = partial(ours, recogniser, source)
+            recognizer = Recognizer.load(str(model.path), device, precision)
+            sides[f"facemae, {kind}, {precision} by {recognizer.runtime}"] = partial(ours, recognizer, source)
     wanted = sides[first]()
     for side, work in sides.items():
         apart = float(np.linalg.norm(work() - wanted, axis=1).max())

@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 from facemae_cli.data.faces import FaceSource
 from facemae_cli.data.images.codec import decode_masked, decode_visible, probe
 from facemae_cli.data.open import open_source
-from facemae_cli.inference.recognizer import Recogniser
-from facemae_cli.reports import pictures as sheets
+from facemae_cli.inference.recognizer import Recognizer
+from facemae_cli.reports import pictures
 
 Photo = tuple[str, str]
 Floats = NDArray[np.float64]
@@ -77,7 +77,7 @@ def draw_features(panels: Mapping[str, Floats], people: Sequence[str], coloured:
     canvas.print_png(path)
 
 
-def shown(source: FaceSource, index: int) -> sheets.Face:
+def shown(source: FaceSource, index: int) -> pictures.Face:
     """A face as a person sees it, a masked one with its holes."""
     data = source.read(index)
     return decode_masked(data) if probe(data).has_alpha else decode_visible(data)
@@ -100,11 +100,11 @@ def main(arguments: Sequence[str]) -> None:
 
     each_person = [people.index(person) for person in dict.fromkeys(people)][: given.rows]
     rows = [[shown(source, numbers[title][at]) for title, source in sources.items()] for at in each_person]
-    sheets.save_png(given.out / "faces.png", sheets.contact_sheet(rows, list(sources)))
+    pictures.save_png(given.out / "faces.png", pictures.contact_sheet(rows, list(sources)))
 
-    recogniser = Recogniser.load(given.model)
+    recognizer = Recognizer.load(given.model)
     found = {
-        title: recogniser.embed(source, indexes=numbers[title][:MOST]).features.astype(np.float64)
+        title: recognizer.embed(source, indexes=numbers[title][:MOST]).features.astype(np.float64)
         for title, source in sources.items()
     }
     middle, axes = projection(next(iter(found.values())), people)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from helpers.models import write_embedder, write_mae, write_recogniser
+from helpers.models import write_embedder, write_mae, write_recognizer
 from helpers.packcases import write_lfw
 from helpers.releases import PEOPLE, write_faces
 from safetensors import safe_open
@@ -117,7 +117,7 @@ def prepare(root: Path) -> None:
     write_faces(root / "raw", range(PEOPLE))
     write_embedder(root / "phi.onnx", dim=16)
     write_mae(root / "mae", recipe={"lr": 0.01})
-    write_recogniser(root / "recogniser")
+    write_recognizer(root / "recogniser")
     write_lfw(root / "lfw", people=12)
     for line in (
         f"mask --in {root}/raw --out {root}/masked --key {root}/facemae.key",

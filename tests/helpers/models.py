@@ -31,7 +31,7 @@ def write_mae(folder: Path, weights: bool = True, seed: int = 0, **more: object)
     return folder
 
 
-def write_recogniser(folder: Path) -> Path:
+def write_recognizer(folder: Path) -> Path:
     """A recogniser to be trained, of a few thousand parameters, as a model folder without weights."""
     folder.mkdir(parents=True)
     card = {

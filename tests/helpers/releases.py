@@ -12,7 +12,7 @@ from helpers.sources import smooth_face
 import facemae_cli
 from facemae_cli.data.images.codec import encode_png
 from facemae_cli.evaluation.leakage.leakage_result import LeakageResult
-from facemae_cli.inference.recognizer import Recogniser
+from facemae_cli.inference.recognizer import Recognizer
 from facemae_cli.tasks.leakage import leakage
 
 PEOPLE, PHOTOS = 8, 3
@@ -36,7 +36,7 @@ def make_release(folder: Path) -> Path:
     """raw, masked and released, with their key; `phi` attacks, `mae` drew, taught by `phi2`."""
     write_faces(folder / "raw", range(PEOPLE))
     write_embedder(folder / "phi.onnx", dim=16)
-    phi2 = Recogniser.load(str(write_embedder(folder / "phi2.onnx", dim=12, seed=1)), "cpu")
+    phi2 = Recognizer.load(str(write_embedder(folder / "phi2.onnx", dim=12, seed=1)), "cpu")
     write_mae(folder / "mae", lineage=[str(phi2.model.digest)])
     facemae_cli.mask(folder / "raw", folder / "masked", key=folder / "facemae.key")
     facemae_cli.reconstruct(

@@ -12,7 +12,7 @@ from facemae_cli.data.images.codec import decode, encode_jpeg, encode_png
 from facemae_cli.errors import FaceError, UsageError
 from facemae_cli.inference.pipeline import Runner
 from facemae_cli.inference.reconstruct import MaskColor, MaskedReader, Reconstructor, ReleasedFace, ReleasedWriter
-from facemae_cli.masking import patches as masking
+from facemae_cli.masking import patches
 from facemae_cli.networks.architectures.mae import MaskedAutoencoder, patchify
 
 SMALL = {"width": 16, "depth": 1, "heads": 2, "decoder_width": 8, "decoder_depth": 1, "decoder_heads": 2}
@@ -25,7 +25,7 @@ def random_mask(count: int, seed: int = 0) -> np.ndarray:
 
 
 def masked_png(number: int = 0, hidden: int = 147, size: int = 112) -> bytes:
-    return encode_png(masking.apply(smooth_face(number, size), random_mask(hidden, number)))
+    return encode_png(patches.apply(smooth_face(number, size), random_mask(hidden, number)))
 
 
 def reader(*images: bytes, patch: int = 8, color: MaskColor | None = None) -> MaskedReader:
@@ -56,7 +56,7 @@ def test_a_patch_of_another_size_is_resized_alone() -> None:
     for number, token in enumerate(shown):
         row, column = divmod(int(token), 14)
         image[row * 16 : row * 16 + 16, column * 16 : column * 16 + 16] = number + 1
-    face = reader(encode_png(masking.apply(image, mask))).read(0)
+    face = reader(encode_png(patches.apply(image, mask))).read(0)
     assert face.visible is not None
     # each patch is flat: a resize across patch edges would mix the numbers
     assert [set(patch.tolist()) for patch in face.visible] == [{number + 1} for number in range(len(shown))]
@@ -68,9 +68,9 @@ def test_a_patch_of_another_size_is_resized_alone() -> None:
         (encode_jpeg(smooth_face(0)), "no-mask"),
         (encode_png(np.dstack([smooth_face(0), np.full((112, 112), 255, np.uint8)])), "no-mask"),
         (masked_png(hidden=30), "too-little-hidden"),
-        (encode_png(masking.apply(smooth_face(0), random_mask(196))), "nothing-visible"),
+        (encode_png(patches.apply(smooth_face(0), random_mask(196))), "nothing-visible"),
         (encode_png(np.dstack([smooth_face(0), np.full((112, 112), 128, np.uint8)])), "half-transparent"),
-        (encode_png(np.dstack([smooth_face(0), 255 - masking.apply(smooth_face(0), random_mask(98))[..., 3]])),
+        (encode_png(np.dstack([smooth_face(0), 255 - patches.apply(smooth_face(0), random_mask(98))[..., 3]])),
          "colour-under-mask"),
         (masked_png()[:-30], "truncated"),
         (b"no image", "not-an-image"),
@@ -86,7 +86,7 @@ def test_what_is_not_a_masked_face_is_refused(image: bytes, reason: str) -> None
 def test_faces_masked_elsewhere_by_a_colour() -> None:
     mask = random_mask(147)
     image = np.maximum(smooth_face(0), 40)
-    image[masking.per_pixel(mask, 112, 112)] = (0, 2, 1)
+    image[patches.per_pixel(mask, 112, 112)] = (0, 2, 1)
     face = reader(encode_png(image), color=MaskColor.parse("#000000", 4)).read(0)
     assert face.tokens is not None
     assert face.tokens.tolist() == np.flatnonzero(~mask).tolist()
@@ -117,7 +117,7 @@ def test_every_pixel_is_predicted_unless_the_card_pastes() -> None:
     drawn = reconstructor().release([face], runner(reconstructor()))[0].image
     network = reconstructor(paste=True)
     pasted = network.release([face], runner(network))[0].image
-    shown = ~masking.per_pixel(random_mask(147, 1), 112, 112)
+    shown = ~patches.per_pixel(random_mask(147, 1), 112, 112)
     assert np.array_equal(pasted[shown], smooth_face(1)[shown])  # type: ignore[index]
     assert np.array_equal(pasted[~shown], drawn[~shown])  # type: ignore[index]
     assert not np.array_equal(drawn[shown], smooth_face(1)[shown])  # type: ignore[index]

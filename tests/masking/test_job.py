@@ -9,7 +9,7 @@ from PIL import Image
 
 from facemae_cli.data.faces import Name
 from facemae_cli.errors import FaceError, UsageError
-from facemae_cli.masking import patches as masking
+from facemae_cli.masking import patches
 from facemae_cli.masking.job import Masker
 from facemae_cli.masking.key import Key, seed_mask_key
 
@@ -24,23 +24,23 @@ def png(height: int = 28, width: int = 28, seed: int = 0) -> bytes:
 
 def mask_of(masker: Masker, data: bytes, name: Name = ANNA) -> list[bool]:
     with Image.open(io.BytesIO(masker.face(data, name).image)) as image:
-        return masking.read_mask(np.array(image)).tolist()
+        return patches.read_mask(np.array(image)).tolist()
 
 
 def test_a_mask_follows_key_and_pixels_but_no_name():
     data = png()
     with Image.open(io.BytesIO(data)) as image:
         stored = np.array(image)
-    order = masking.permutation(KEY.secret, (28, 28), stored.tobytes())
-    expected = masking.hidden("random", order, 0.75).tolist()
+    order = patches.permutation(KEY.secret, (28, 28), stored.tobytes())
+    expected = patches.hidden("random", order, 0.75).tolist()
     assert mask_of(Masker(key=KEY), data) == mask_of(Masker(key=KEY), data, BERT) == expected
     assert mask_of(Masker(key=Key(bytes(32))), data) != expected
     assert mask_of(Masker(key=KEY), png(seed=1)) != expected
 
 
 def test_a_seeded_mask_follows_seed_and_name_but_no_pixels_and_no_key():
-    order = masking.permutation(seed_mask_key(5), (28, 28), b"anna\x001.png")
-    expected = masking.hidden("random", order, 0.75).tolist()
+    order = patches.permutation(seed_mask_key(5), (28, 28), b"anna\x001.png")
+    expected = patches.hidden("random", order, 0.75).tolist()
     assert mask_of(Masker(seed=5), png()) == mask_of(Masker(seed=5, key=KEY), png(seed=1)) == expected
     assert mask_of(Masker(seed=5), png(), BERT) != expected
     assert mask_of(Masker(seed=6), png()) != expected

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from facemae_cli.errors import OutputError
-from facemae_cli.reports import pictures as sheets
+from facemae_cli.reports import pictures
 from facemae_cli.reports.pictures import CELL, CHECKS, GAP, TITLE, contact_sheet, curves, save_png
 
 PITCH = CELL + GAP
@@ -53,8 +53,8 @@ def test_a_transparent_half_shows_the_checkerboard_and_the_black_beneath_does_no
 def test_checks_alternate() -> None:
     shown = cell(contact_sheet([[np.zeros((8, 8, 4), np.uint8)]], ["masked"]), 0, 0)
     assert shown[0, 0, 0] == CHECKS[1]
-    assert shown[0, sheets.CHECK_SIZE, 0] == CHECKS[0]
-    assert shown[sheets.CHECK_SIZE, sheets.CHECK_SIZE, 0] == CHECKS[1]
+    assert shown[0, pictures.CHECK_SIZE, 0] == CHECKS[0]
+    assert shown[pictures.CHECK_SIZE, pictures.CHECK_SIZE, 0] == CHECKS[1]
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 5, 7, 12, 13, 37])
@@ -76,7 +76,7 @@ def test_many_rows_become_blocks_side_by_side_none_of_them_empty() -> None:
 
 def test_a_missing_picture_leaves_its_place_free() -> None:
     shown = contact_sheet([[None, plain(9, 9, 9)]], ["a", "b"])
-    assert (cell(shown, 0, 0) == sheets.PAPER).all()
+    assert (cell(shown, 0, 0) == pictures.PAPER).all()
     assert (cell(shown, 0, 1) == 9).all()
 
 
@@ -114,7 +114,7 @@ HISTORY = [
 
 
 def test_train_and_validation_share_a_panel_and_what_is_no_number_is_left_out() -> None:
-    assert sheets._panels(HISTORY) == {
+    assert pictures._panels(HISTORY) == {
         "loss": {"training": ([1, 2, 3], [5.0, 0.5, 0.25])},
         "psnr": {"validation": ([1, 3], [14.0, 15.0])},
         "im": {"training": ([1, 2], [2.0, 1.0]), "validation": ([1, 2, 3], [2.5, 1.5, 1.25])},
@@ -134,7 +134,7 @@ def test_a_log_scale_is_for_losses_that_fall_far(name: str, values: list[float],
     from matplotlib.figure import Figure
 
     axes = Figure().add_subplot()
-    sheets._draw_panel(axes, name, {"training": ([1.0, 2.0], values)})
+    pictures._draw_panel(axes, name, {"training": ([1.0, 2.0], values)})
     assert axes.get_yscale() == scale
     assert list(axes.lines[0].get_ydata()) == values
 

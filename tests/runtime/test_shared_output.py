@@ -15,7 +15,7 @@ from helpers.ranks import run_ranks
 from facemae_cli.data.synthetic import write_dataset
 from facemae_cli.errors import FaceError, UsageError
 from facemae_cli.masking import job as masker
-from facemae_cli.runtime import shared_output as sharing
+from facemae_cli.runtime import shared_output
 from facemae_cli.tasks.mask import mask
 from facemae_cli.tasks.reconstruct import reconstruct
 
@@ -53,7 +53,7 @@ def test_units_are_made_by_turns_and_written_in_order(
                 mine.append(unit)
                 yield unit * unit
 
-        return list(sharing.shared(range(7), make)), mine
+        return list(shared_output.run_sharded(range(7), make)), mine
 
     made = on_ranks(world, tmp_path, monkeypatch, work)
     assert [found for found, _ in made] == [[n * n for n in range(7)]] + [[]] * (world - 1)
@@ -67,7 +67,7 @@ def test_an_error_of_the_first_is_everybodys(tmp_path: Path, monkeypatch: pytest
         yield
 
     def work() -> str:
-        with pytest.raises(UsageError, match="no room"), sharing.on_first(refused):
+        with pytest.raises(UsageError, match="no room"), shared_output.rank_zero_context(refused):
             pass
         return "raised"
 
@@ -78,8 +78,8 @@ def test_alone_nothing_is_shared() -> None:
     def make(units: Sequence[int]) -> Generator[int, None, None]:
         yield from units
 
-    assert list(sharing.shared([3, 1], make)) == [3, 1]
-    assert sharing.told("x") == sharing.first_alone(lambda: "x") == "x"
+    assert list(shared_output.run_sharded([3, 1], make)) == [3, 1]
+    assert shared_output.broadcast("x") == shared_output.rank_zero_first(lambda: "x") == "x"
 
 
 def test_a_refusal_arrives_as_it_was() -> None:

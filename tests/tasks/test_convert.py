@@ -12,7 +12,7 @@ import pytest
 
 from facemae_cli.data.images.codec import encode_jpeg, encode_png, suffix_of
 from facemae_cli.data.open import open_source
-from facemae_cli.data.output import output as outputs
+from facemae_cli.data.output import output
 from facemae_cli.data.packs.source import open_pack
 from facemae_cli.data.recordio.records import frame, pack_header
 from facemae_cli.errors import InputError, UsageError
@@ -250,7 +250,7 @@ def test_a_pack_stands_there_with_its_pairs_or_not_at_all(tmp_path, monkeypatch)
         raise Stop
 
     with monkeypatch.context() as patch:
-        patch.setattr(outputs, "_put_in_place", stop)
+        patch.setattr(output, "_put_in_place", stop)
         with pytest.raises(Stop):
             convert(tmp_path / "x.bin", tmp_path / "part")
     assert not (tmp_path / "part").exists()

@@ -24,7 +24,7 @@ from facemae_cli.evaluation.leakage.leakage_result import LeakageResult
 from facemae_cli.masking.key import Key, without_suffix
 from facemae_cli.masking.patches import read_mask
 from facemae_cli.networks.architectures.mae import MaskedAutoencoder
-from facemae_cli.reports import pictures as sheets
+from facemae_cli.reports import pictures
 from facemae_cli.tasks.demo import demo
 
 SMALL = {"people": 3, "photos": 2, "seed": 1, "epochs": 1}
@@ -101,9 +101,9 @@ def test_the_sheet_puts_each_person_s_three_faces_side_by_side(made: Path) -> No
     for index in (0, 2, 4):
         name = key.name(raw.name(index))
         rows.append([decode(raw.read(index)), decode_masked(keyed[0][name]), decode(keyed[1][name])])
-    expected = sheets.contact_sheet(rows, ["original", "masked", "reconstructed"])
+    expected = pictures.contact_sheet(rows, ["original", "masked", "reconstructed"])
     assert np.array_equal(sheet, expected)
-    assert not np.array_equal(sheet, sheets.contact_sheet(rows[::-1], ["original", "masked", "reconstructed"]))
+    assert not np.array_equal(sheet, pictures.contact_sheet(rows[::-1], ["original", "masked", "reconstructed"]))
 
 
 def test_strangers_are_not_in_the_release_and_its_pack_says_so(made: Path) -> None:

@@ -23,7 +23,7 @@ from facemae_cli.errors import FacemaeError, InputError, UsageError
 from facemae_cli.networks.card import load_card
 from facemae_cli.networks.zoo import resolve
 from facemae_cli.tasks.fit import FitResult, fit
-from facemae_cli.training import trainer as training
+from facemae_cli.training import trainer
 
 QUICK = {"epochs": 2, "batch_size": 4, "warmup": 0.0, "precision": "fp32"}
 FILES = {"checkpoint.safetensors", "curves.png", "history.jsonl", "model.yaml", "samples.png", "weights.safetensors"}
@@ -123,15 +123,15 @@ def one_thread() -> Iterator[None]:
 
 def killed_at(step: int, monkeypatch: pytest.MonkeyPatch, *arguments: Any, **options: Any) -> None:
     """A run that ends itself as `kill -9` would, with a checkpoint after every step."""
-    before = training.Trainer._step
+    before = trainer.Trainer._step
 
-    def stop(self: training.Trainer, *more: Any) -> Any:
+    def stop(self: trainer.Trainer, *more: Any) -> Any:
         if self.step == step:
             os.kill(os.getpid(), signal.SIGKILL)
         return before(self, *more)
 
-    monkeypatch.setattr(training, "time", SimpleNamespace(monotonic=count(0, 1000).__next__))
-    monkeypatch.setattr(training.Trainer, "_step", stop)
+    monkeypatch.setattr(trainer, "time", SimpleNamespace(monotonic=count(0, 1000).__next__))
+    monkeypatch.setattr(trainer.Trainer, "_step", stop)
     run(*arguments, **options)
 
 

@@ -11,7 +11,7 @@ import pytest
 from facemae_cli.data.images.codec import encode_jpeg, encode_png
 from facemae_cli.data.recordio.records import frame, pack_header
 from facemae_cli.errors import InputError, UsageError
-from facemae_cli.masking import patches as masking
+from facemae_cli.masking import patches
 from facemae_cli.tasks.inspect import inspect
 
 
@@ -20,7 +20,7 @@ def face(seed: int, size: int = 112) -> np.ndarray:
 
 
 def masked(seed: int, hidden: int) -> bytes:
-    return encode_png(masking.apply(face(seed), np.arange(196) < hidden))
+    return encode_png(patches.apply(face(seed), np.arange(196) < hidden))
 
 
 def put(folder: Path, files: dict[str, bytes]) -> Path:
@@ -65,9 +65,9 @@ def test_masked_faces_are_measured(tmp_path):
 
 
 def test_masks_that_hide_nothing_well_are_refused(tmp_path):
-    under = masking.apply(face(1), np.arange(196) < 147)
+    under = patches.apply(face(1), np.arange(196) < 147)
     under[0, 0, 0] = 1
-    half = masking.apply(face(1), np.arange(196) < 147)
+    half = patches.apply(face(1), np.arange(196) < 147)
     half[111, 111, 3] = 128
     result = inspect(put(tmp_path, {"a/1.png": encode_png(under), "a/2.png": encode_png(half)}))
     assert [item.reason for item in result.refused] == ["colour-under-mask", "half-transparent"]

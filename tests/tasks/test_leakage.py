@@ -15,7 +15,7 @@ from helpers.releases import PEOPLE, PHOTOS, audit, make_release, risks, write_f
 from facemae_cli.data.images.codec import decode, encode_png
 from facemae_cli.data.open import open_source
 from facemae_cli.errors import UsageError
-from facemae_cli.inference.recognizer import Recogniser
+from facemae_cli.inference.recognizer import Recognizer
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def folder(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def by_looping(original: Path, released: Path, called: dict[tuple[str, str], tuple[str, str]], k: int) -> list[float]:
     """real_to_released by other photos and by the very one, and real_to_real, from names and plain loops."""
-    phi = Recogniser.load("phi.onnx", "cpu")
+    phi = Recognizer.load("phi.onnx", "cpu")
     sides = []
     for path in (original, released):
         source = open_source(path)
@@ -83,7 +83,7 @@ def test_the_json_has_its_form(folder: Path) -> None:
     assert len(value["results"]) == 2 * 2 * 5
     assert {each["identities"] for each in value["results"]} == {4, PEOPLE}
     assert set(value["membership"]["tpr_at_fpr"]) == {"0.01", "0.001"}
-    assert [each["sha256"] for each in value["attackers"]] == [Recogniser.load("phi.onnx", "cpu").model.digest]
+    assert [each["sha256"] for each in value["attackers"]] == [Recognizer.load("phi.onnx", "cpu").model.digest]
     assert (value["attackers"][0]["card"], value["attackers"][0]["shared_ancestors"]) == ("given", [])
     assert [gate["status"] for gate in value["verdict"]["gates"]] == ["passed", "undecided"]
     assert value["digests"].keys() == {"original", "released", "model of the release"}
@@ -141,7 +141,7 @@ def test_an_attacker_of_the_same_lineage_is_named_and_carries_no_verdict_alone(f
     assert alone.verdict.status == "refused"
     assert "shares an ancestor" in alone.failed_gates[0]
     assert any("blind to what that model hides" in line for line in alone.notices)
-    assert alone.attackers[0].shared == (Recogniser.load("phi2.onnx", "cpu").model.digest,)
+    assert alone.attackers[0].shared == (Recognizer.load("phi2.onnx", "cpu").model.digest,)
     assert audit(attacker=["phi2.onnx"], max_leakage=1.0, allow_phi=True).failed_gates == []
     assert audit(attacker=["phi2.onnx", "phi.onnx"], max_leakage=1.0).failed_gates == []
     assert audit(attacker=["phi2.onnx"]).failed_gates == []

@@ -32,7 +32,7 @@ from facemae_cli.data.faces import Name
 from facemae_cli.data.images.codec import decode
 from facemae_cli.data.open import open_source
 from facemae_cli.errors import UsageError
-from facemae_cli.masking import job as masker
+from facemae_cli.masking import job
 from facemae_cli.masking.key import Key, recover_names, without_suffix
 from facemae_cli.tasks.mask import mask
 
@@ -187,7 +187,7 @@ def test_faces_without_identity_stay_without(tmp_path, key):
 @pytest.mark.parametrize("stop_at", [1, 4, 8])
 def test_a_stopped_run_resumes_to_the_same_bytes(raw, key, tmp_path, monkeypatch, suffix, stop_at):
     put(raw / "Ottoline-Vavasour" / "cut.jpg", encoded(pixels(9))[:-300])
-    monkeypatch.setattr(masker, "UNIT", 2)
+    monkeypatch.setattr(job, "UNIT", 2)
     unbroken = mask(raw, tmp_path / f"whole{suffix}", key=key)
     begun = 0
 

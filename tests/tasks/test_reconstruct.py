@@ -18,9 +18,9 @@ from helpers.sources import smooth_face
 
 from facemae_cli.data.images.codec import decode, encode_jpeg, encode_png
 from facemae_cli.data.open import open_source
-from facemae_cli.data.output import output as outputs
+from facemae_cli.data.output import output
 from facemae_cli.errors import InputError, UsageError
-from facemae_cli.masking import patches as masking
+from facemae_cli.masking import patches
 from facemae_cli.tasks.mask import mask
 from facemae_cli.tasks.reconstruct import ReconstructResult, reconstruct
 
@@ -99,7 +99,7 @@ def test_mixed_ratios_and_patterns_in_one_dataset(tmp_path: Path, model: str) ->
     folder.mkdir(parents=True)
     for number, (strategy, ratio) in enumerate([("random", 0.3), ("random", 0.9), ("eyes", 0.75), ("parts", None)]):
         order = np.random.default_rng(number).permutation(196)
-        face = masking.apply(smooth_face(number), masking.hidden(strategy, order, ratio))
+        face = patches.apply(smooth_face(number), patches.hidden(strategy, order, ratio))
         (folder / f"{number}.png").write_bytes(encode_png(face))
     result = release(tmp_path / "masked", tmp_path / "out", model)
     assert result.faces == 4
@@ -131,9 +131,9 @@ def test_faces_masked_elsewhere_need_their_colour(tmp_path: Path, model: str) ->
     folder = tmp_path / "masked"
     folder.mkdir()
     for number in range(3):
-        hidden = masking.hidden("random", np.random.default_rng(number).permutation(196))
+        hidden = patches.hidden("random", np.random.default_rng(number).permutation(196))
         face = np.maximum(smooth_face(number), 30)
-        face[masking.per_pixel(hidden, 112, 112)] = 0
+        face[patches.per_pixel(hidden, 112, 112)] = 0
         (folder / f"{number}.png").write_bytes(encode_png(face))
     with pytest.raises(UsageError, match="for faces masked elsewhere say --mask-color"):
         release(folder, tmp_path / "out", model)
@@ -182,7 +182,7 @@ def test_the_preview_of_a_resumed_run_is_that_of_an_unbroken_one(
     options = {"batch_size": "1", "preview": tmp_path / "sheet.png"}
     release(masked, tmp_path / "whole", model, **options)
     sheet = (tmp_path / "sheet.png").read_bytes()
-    real, written = outputs.Output.write, []
+    real, written = output.Output.write, []
 
     def fail(*arguments: object) -> None:
         written.append(arguments)
@@ -193,7 +193,7 @@ def test_the_preview_of_a_resumed_run_is_that_of_an_unbroken_one(
     def fail_at_once(*arguments: object) -> None:
         raise KeyboardInterrupt
 
-    for place, name, how in ((outputs.Output, "write", fail), (outputs, "_put_in_place", fail_at_once)):
+    for place, name, how in ((output.Output, "write", fail), (output, "_put_in_place", fail_at_once)):
         (tmp_path / "sheet.png").unlink(missing_ok=True)
         with monkeypatch.context() as patch:
             patch.setattr(place, name, how)
@@ -209,7 +209,7 @@ def test_a_killed_run_goes_on_to_the_same_bytes(
     tmp_path: Path, masked: Path, model: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Killed as by `kill -9` in the middle of the second unit, then at once, then resumed."""
-    real, written = outputs.Output.write, count(1)
+    real, written = output.Output.write, count(1)
 
     def killed_at(face: int, **options: Any) -> None:
         def write(*arguments: Any) -> None:
@@ -217,7 +217,7 @@ def test_a_killed_run_goes_on_to_the_same_bytes(
                 os.kill(os.getpid(), signal.SIGKILL)
             real(*arguments)
 
-        monkeypatch.setattr(outputs.Output, "write", write)
+        monkeypatch.setattr(output.Output, "write", write)
         release(masked, tmp_path / "broken", model, batch_size="1", **options)
 
     release(masked, tmp_path / "whole", model, batch_size="1")

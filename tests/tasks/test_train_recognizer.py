@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from helpers.models import write_embedder, write_recogniser
+from helpers.models import write_embedder, write_recognizer
 from helpers.ranks import run_ranks
 from helpers.sources import smooth_face
 from safetensors.torch import load_file
@@ -46,7 +46,7 @@ def data(tmp_path: Path) -> Path:
 @pytest.fixture
 def model(tmp_path: Path) -> str:
     """An architecture of a few thousand parameters."""
-    return str(write_recogniser(tmp_path / "card"))
+    return str(write_recognizer(tmp_path / "card"))
 
 
 def run(data: Path, out: Path, model: str, /, **options: object) -> TrainRecognizerResult:

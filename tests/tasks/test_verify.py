@@ -16,7 +16,7 @@ from facemae_cli.data.packs.source import open_pack
 from facemae_cli.errors import InputError, UsageError
 from facemae_cli.evaluation.metrics import verify_pairs
 from facemae_cli.inference.embed import embed
-from facemae_cli.inference.recognizer import Recogniser
+from facemae_cli.inference.recognizer import Recognizer
 from facemae_cli.networks.zoo import EMBEDDER
 from facemae_cli.tasks.convert import convert
 from facemae_cli.tasks.verify import VerifyResult, verify
@@ -50,7 +50,7 @@ def cpu(pairs: list[Path], **options: Any) -> VerifyResult:
 def test_figures_are_the_protocol_s(tmp_path: Path, phi: str) -> None:
     path = write_bin(tmp_path / "x.bin", *images_of(24))
     result = cpu([path], model=phi)
-    pack, ready = open_pack(path), Recogniser.load(phi)
+    pack, ready = open_pack(path), Recognizer.load(phi)
     made = embed(pack, ready.embedder, device=ready.device, precision="fp32")
     assert result.packs["x"].verification == verify_pairs(made.features, pack.pairs, pack.same)
     assert result.packs["x"].verification.accuracy == 1.0
@@ -118,7 +118,7 @@ def test_a_report_is_written_for_its_owner(tmp_path: Path, phi: str) -> None:
     result = cpu([path], model=phi, report=report, min_accuracy=["0.5"])
     page = report.read_text()
     assert "x: accuracy 1 is at least 0.5" in page
-    assert (result.recogniser.model.digest or "none") in page  # type: ignore[union-attr]
+    assert (result.recognizer.model.digest or "none") in page  # type: ignore[union-attr]
     assert report.stat().st_mode & 0o777 == 0o600
     assert result.as_json()["report"] == str(report)
     with pytest.raises(UsageError, match="exists: choose another --report, or --overwrite"):
@@ -190,8 +190,8 @@ def test_a_pack_is_written_and_measured(tmp_path: Path, phi: str) -> None:
 
 def test_the_bundled_embedder_is_verified_unless_another_is_said(tmp_path: Path) -> None:
     result = cpu([write_lfw(tmp_path / "lfw", people=4)])
-    assert result.recogniser is not None
-    assert (result.recogniser.model.name, result.packs["lfw"].verification.pairs) == (EMBEDDER, 8)
+    assert result.recognizer is not None
+    assert (result.recognizer.model.name, result.packs["lfw"].verification.pairs) == (EMBEDDER, 8)
 
 
 @pytest.mark.parametrize(

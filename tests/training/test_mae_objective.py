@@ -12,7 +12,7 @@ from helpers.sources import memory_source
 from torch import Tensor, nn
 
 from facemae_cli.networks.architectures.mae import MaskedAutoencoder, patchify, select
-from facemae_cli.training import relation_losses as losses
+from facemae_cli.training import relation_losses
 from facemae_cli.training.loader import Batch, FaceFeed
 from facemae_cli.training.mae_objective import Reconstruction, _blur, _shift, draw_masks
 from facemae_cli.training.recipes import FitRecipe
@@ -78,7 +78,11 @@ def test_loss_is_the_weighted_sum_over_the_batch() -> None:
     real = faces.images.float() / 255
     made = fit.network(select(patchify(real, 8), index), index)
     f, g = (F.normalize(phi(x), dim=1) for x in (real, made))
-    im, rm, pixel = losses.instance_matching(f, g), losses.relation_matching(f, g), losses.pixel_error(real, made)
+    im, rm, pixel = (
+        relation_losses.instance_matching(f, g),
+        relation_losses.relation_matching(f, g),
+        relation_losses.pixel_error(real, made),
+    )
     assert terms["im"].item() == pytest.approx(im.item(), rel=1e-5)
     assert terms["rm"].item() == pytest.approx(rm.item(), rel=1e-5)
     # beta stands for 256 rows, so four rows count sqrt(256 / 4) = 8 times

@@ -90,7 +90,7 @@ def test_the_base_card_has_the_paper_s_shape_and_recipe() -> None:
 
 
 @pytest.mark.parametrize("path", RECOGNISER_CARDS, ids=lambda path: path.parent.name)
-def test_a_recogniser_card_s_recipe_is_one(path: Path) -> None:
+def test_a_recognizer_card_s_recipe_is_one(path: Path) -> None:
     recipe = load_card(path).recipe
     assert recipe is not None
     assert RecognizerRecipe.of(recipe).epochs == recipe["epochs"]
@@ -131,6 +131,6 @@ def test_the_margin_has_its_loss_s_own_size_unless_said() -> None:
         ("schedule", "linear", "schedule: 'linear' is not known; say steps or poly or cosine"),
     ],
 )
-def test_a_wrong_field_of_a_recogniser_is_named(field: str, value: object, message: str) -> None:
+def test_a_wrong_field_of_a_recognizer_is_named(field: str, value: object, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         RecognizerRecipe.of({field: value})

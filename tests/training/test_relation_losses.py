@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from facemae_cli.training import relation_losses as losses
+from facemae_cli.training import relation_losses
 
 
 def slow_irm(f: np.ndarray, g: np.ndarray, beta: float) -> float:
@@ -27,7 +27,7 @@ def slow_irm(f: np.ndarray, g: np.ndarray, beta: float) -> float:
 
 
 def irm(f: torch.Tensor, g: torch.Tensor, beta: float) -> torch.Tensor:
-    return losses.instance_matching(f, g) + beta * losses.relation_matching(f, g)
+    return relation_losses.instance_matching(f, g) + beta * relation_losses.relation_matching(f, g)
 
 
 def features(dtype: torch.dtype = torch.float64) -> tuple[torch.Tensor, torch.Tensor]:
@@ -58,21 +58,21 @@ def test_privacy_counts_what_lies_above_the_margin_by_hand() -> None:
     f = torch.tensor([[3.0, 4.0], [0.0, 2.0], [1.0, 0.0]])
     g = torch.tensor([[30.0, 40.0], [1.0, 1.0], [-5.0, 0.0]], requires_grad=True)
     # cosines 1, 1 / sqrt(2) and -1, of which 0.8, 1 / sqrt(2) - 0.2 and nothing lie above 0.2
-    found = losses.privacy(f, g, 0.2)
+    found = relation_losses.privacy(f, g, 0.2)
     assert found.item() == pytest.approx((0.8 + math.sqrt(0.5) - 0.2) / 3, abs=1e-6)
     found.backward()
     assert g.grad is not None
     assert g.grad[1].abs().sum() > 0
     assert g.grad[2].abs().sum() == 0
-    assert float(losses.privacy(f, g.detach(), 1.0)) == 0
+    assert float(relation_losses.privacy(f, g.detach(), 1.0)) == 0
 
 
 def test_by_hand() -> None:
     f = torch.tensor([[3.0, 4.0], [0.0, 1.0]])
     g = torch.tensor([[0.0, 0.0], [0.0, 1.0]])
-    assert float(losses.instance_matching(f, g)) == pytest.approx(5 / 2, abs=1e-5)
+    assert float(relation_losses.instance_matching(f, g)) == pytest.approx(5 / 2, abs=1e-5)
     # F F^T = [[25, 4], [4, 1]], G G^T = [[0, 0], [0, 1]]: rows differ by sqrt(25^2 + 4^2) and 4
-    assert float(losses.relation_matching(f, g)) == pytest.approx((math.sqrt(641) + 4) / 2, rel=1e-6)
+    assert float(relation_losses.relation_matching(f, g)) == pytest.approx((math.sqrt(641) + 4) / 2, rel=1e-6)
 
 
 def test_equal_features_have_a_finite_gradient() -> None:
@@ -91,11 +91,11 @@ def test_half_precision_features_are_compared_in_fp32() -> None:
 
 
 def test_relation_scale_is_one_at_256_rows_and_everywhere_in_paper_mode() -> None:
-    assert losses.relation_scale(256) == 1.0
-    assert losses.relation_scale(64) == 2.0
-    assert losses.relation_scale(64, "paper") == 1.0
+    assert relation_losses.relation_scale(256) == 1.0
+    assert relation_losses.relation_scale(64) == 2.0
+    assert relation_losses.relation_scale(64, "paper") == 1.0
     with pytest.raises(ValueError, match="'loud' is neither"):
-        losses.relation_scale(64, "loud")
+        relation_losses.relation_scale(64, "loud")
 
 
 def test_balanced_relation_does_not_grow_with_the_batch() -> None:
@@ -103,10 +103,10 @@ def test_balanced_relation_does_not_grow_with_the_batch() -> None:
     figures = []
     for rows in (64, 256, 1024):
         f, g = (torch.nn.functional.normalize(torch.randn(rows, 128, generator=random), dim=1) for _ in range(2))
-        figures.append(float(losses.relation_matching(f, g)) * losses.relation_scale(rows))
+        figures.append(float(relation_losses.relation_matching(f, g)) * relation_losses.relation_scale(rows))
     assert max(figures) < 1.15 * min(figures)
 
 
 def test_pixel_error_by_hand() -> None:
     real, made = torch.zeros(1, 3, 2, 2), torch.full((1, 3, 2, 2), 0.5)
-    assert float(losses.pixel_error(real, made)) == 0.25
+    assert float(relation_losses.pixel_error(real, made)) == 0.25

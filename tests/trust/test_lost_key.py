@@ -46,13 +46,13 @@ def test_what_needs_the_key_and_what_does_not(work: Path, capsys: pytest.Capture
 def test_a_stopped_run_whose_key_is_lost_is_not_gone_on_with(
     work: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from facemae_cli.data.output import output as outputs
+    from facemae_cli.data.output import output
 
     def stop(*paths: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(outputs, "_put_in_place", stop)
+        patch.setattr(output, "_put_in_place", stop)
         assert main(["mask"]) == 130
     (work / "facemae.key").unlink()
     assert main(["mask", "--resume"]) == 2

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from facemae_cli.data.faces import Name
-from facemae_cli.masking import patches as masking
+from facemae_cli.masking import patches
 from facemae_cli.masking.key import seed_mask_key, seed_payload
 from facemae_cli.tasks.mask import mask
 from facemae_cli.tasks.reconstruct import reconstruct
@@ -31,7 +31,7 @@ EXAMPLES = settings(
 OPTIONS = st.fixed_dictionaries(
     {
         "seed": st.integers(0, 2**32),
-        "strategy": st.sampled_from(masking.STRATEGIES),
+        "strategy": st.sampled_from(patches.STRATEGIES),
         "keep_names": st.booleans(),
         "ratio": st.sampled_from([None, 0.3, 0.9]),
     }
@@ -50,10 +50,10 @@ def key(tmp_path: Path) -> Path:
 
 def hidden_pixels(name: Name, options: dict) -> np.ndarray:
     """(SIDE, SIDE) bool, from the format's definition of a seeded mask."""
-    order = masking.permutation(seed_mask_key(options["seed"]), (SIDE, SIDE), seed_payload(name))
+    order = patches.permutation(seed_mask_key(options["seed"]), (SIDE, SIDE), seed_payload(name))
     ratio = 0.42 if options["strategy"] in ("eyes", "mouth") and options["ratio"] == 0.3 else options["ratio"]
     options["ratio"] = ratio  # 0.3 covers neither region
-    return masking.per_pixel(masking.hidden(options["strategy"], order, ratio), SIDE, SIDE)
+    return patches.per_pixel(patches.hidden(options["strategy"], order, ratio), SIDE, SIDE)
 
 
 def write_twins(folder: Path, options: dict, change: np.random.Generator) -> list[Path]:

@@ -29,7 +29,7 @@ _HASH_BYTES = 8
 _BAD_NAME = {errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ}
 
 
-class FolderSink:
+class FolderWriter:
     """The staged folder. A face is `identity/photo`, or `photo` at the top where its identity is None.
 
     Two faces that land in one file are `same-name`: the file system decides, so `A.jpg` and `a.jpg` are two files

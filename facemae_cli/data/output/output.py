@@ -21,12 +21,12 @@ from facemae_cli.data.faces import Name, Refusal
 from facemae_cli.data.files import disk_errors, is_inside, remove_tree, sync_folder, write_whole
 from facemae_cli.data.images.header import limits_in_use
 from facemae_cli.data.manifest import Manifest
-from facemae_cli.data.output.folder import FolderSink
-from facemae_cli.data.output.recordio import RecSink
+from facemae_cli.data.output.folder import FolderWriter
+from facemae_cli.data.output.recordio import RecWriter
 from facemae_cli.data.output.staging import SUFFIX, Staging
 from facemae_cli.errors import OutputError, UsageError
 
-Sink = FolderSink | RecSink
+Writer = FolderWriter | RecWriter
 JOURNAL = 1  # what its lines hold
 _AGAIN = "then run again with --resume"
 
@@ -39,7 +39,7 @@ class Output:
     counts given to `commit`. They keep growing: after the last commit they are those of the whole output.
     """
 
-    def __init__(self, staging: Staging, sink: Sink, replaces: bool) -> None:
+    def __init__(self, staging: Staging, sink: Writer, replaces: bool) -> None:
         self.units_done = 0
         self.refused: list[Refusal] = []
         self.tally: Counter[str] = Counter()
@@ -163,7 +163,7 @@ def open_output(
     target = _resolve(path)
     _check_apart(path, target, inputs)
     folder = target.with_name(target.name + SUFFIX)
-    sink = (RecSink if target.suffix.lower() == ".rec" else FolderSink)(folder, target)
+    sink = (RecWriter if target.suffix.lower() == ".rec" else FolderWriter)(folder, target)
     ours = {"journal": JOURNAL, "facemae": __version__, "max_pixels": limits_in_use().max_pixels}
     fixed: dict[str, Any] = json.loads(json.dumps({**ours, **plan}))
     with disk_errors(path):
@@ -179,7 +179,7 @@ def open_output(
             raise
 
 
-def _enter(staging: Staging, sink: Sink, plan: dict[str, Any], overwrite: bool, resume: bool) -> Output:
+def _enter(staging: Staging, sink: Writer, plan: dict[str, Any], overwrite: bool, resume: bool) -> Output:
     """The output in its locked staging folder: gone on with, or started."""
     try:
         header, sealed = staging.look()
@@ -208,7 +208,7 @@ def _enter(staging: Staging, sink: Sink, plan: dict[str, Any], overwrite: bool, 
     return Output(staging, sink, overwrite)
 
 
-def _put_in_place(staging: Staging, sink: Sink, replaces: bool) -> None:
+def _put_in_place(staging: Staging, sink: Writer, replaces: bool) -> None:
     """Moves what is sealed to where it belongs; begun and stopped anywhere, it goes on from there.
 
     What is replaced goes first, and what completes the output comes last: at no time do an old and a new file stand
@@ -229,7 +229,7 @@ def _put_in_place(staging: Staging, sink: Sink, replaces: bool) -> None:
     staging.clear()
 
 
-def _check_fresh(sink: Sink, overwrite: bool, resume: bool) -> None:
+def _check_fresh(sink: Writer, overwrite: bool, resume: bool) -> None:
     """Raises UsageError unless a new output may be started."""
     found = sink.occupied()
     if found is None or overwrite:
@@ -240,7 +240,7 @@ def _check_fresh(sink: Sink, overwrite: bool, resume: bool) -> None:
         raise UsageError(f"{found} exists: choose another --out, or --overwrite to replace it once all is done")
 
 
-def _check_free(sink: Sink, replaces: bool) -> None:
+def _check_free(sink: Writer, replaces: bool) -> None:
     """Raises UsageError where something stands in the output's place that must not be replaced."""
     found = sink.occupied()
     if found is None:

@@ -21,7 +21,7 @@ NO_IDENTITY = -1
 _GROWING = ("rec", "idx", "lst")
 
 
-class RecSink:
+class RecWriter:
     """The staged `.rec` and its sidecars.
 
     Images have keys 1..N in the order they come, flag 0 and a label by the order in which identities are first seen

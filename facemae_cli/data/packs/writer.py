@@ -25,7 +25,7 @@ SIDE = 112  # pixels a side that InsightFace's packs have
 
 
 @dataclass(frozen=True)
-class Packed:
+class WrittenPack:
     """What a written `.bin` holds: distinct `faces`, `pairs` of them, and how many faces are not 112 x 112 pixels.
 
     `left_out`: pairs of which a face was `refused` on reading.
@@ -73,7 +73,7 @@ def write_bin(
     command: str,
     threads: int,
     progress: Progress,
-) -> Packed:
+) -> WrittenPack:
     """Writes the `.bin` of `pairs`, (n, 2) indexes of faces, with its manifest `X.bin.facemae.json` beside it.
 
     Pairs with a broken face are left out. Raises InputError where no pair is whole, OutputError where the disk fails.
@@ -95,7 +95,7 @@ def write_bin(
     write_manifest(manifest_path(out), manifest)  # first: where there is a pack, all of it is there
     write_whole(out, pack_bytes((images[index] for index in pairs[left].ravel().tolist()), same[left].tolist()), 0o666)
     other_size = sum((size.height, size.width) != (SIDE, SIDE) for size in (probe(images[index]) for index in kept))
-    return Packed(len(kept), len(left), len(pairs) - len(left), other_size, refused)
+    return WrittenPack(len(kept), len(left), len(pairs) - len(left), other_size, refused)
 
 
 def copied_manifest(source: FaceSource, command: str, faces: int, refused: Iterable[Refusal]) -> Manifest:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from facemae_cli.data.manifest import Manifest
 from facemae_cli.errors import InputError, UsageError
 from facemae_cli.evaluation.leakage.results import Adapted, Attacker
-from facemae_cli.inference.recognizer import Recogniser
+from facemae_cli.inference.recognizer import Recognizer
 from facemae_cli.networks.card import Model, ancestors
 from facemae_cli.networks.zoo import EMBEDDER, UNTAUGHT_EMBEDDER, names, resolve
 
@@ -60,14 +60,14 @@ def _bundled() -> Iterator[Model]:
             continue
 
 
-def load_attackers(given: Sequence[str] | None, device: str, precision: str) -> dict[str, Recogniser]:
+def load_attackers(given: Sequence[str] | None, device: str, precision: str) -> dict[str, Recognizer]:
     """The attackers (None: the bundled ones) by the name of their model, or name and digest where two have one name.
 
     Raises UsageError where one is given twice, and InputError.
     """
     texts = given or DEFAULT_ATTACKERS
-    loaded = [Recogniser.load(text, device, precision) for text in texts]
-    found: dict[str, Recogniser] = {}
+    loaded = [Recognizer.load(text, device, precision) for text in texts]
+    found: dict[str, Recognizer] = {}
     for text, each in zip(texts, loaded, strict=True):
         alike = [other for other in loaded if other.model.name == each.model.name]
         name = each.model.name if len(alike) == 1 else f"{each.model.name} {(each.model.digest or '')[:8]}"
@@ -79,7 +79,7 @@ def load_attackers(given: Sequence[str] | None, device: str, precision: str) -> 
 
 def describe(
     name: str,
-    recogniser: Recogniser,
+    recognizer: Recognizer,
     origin: Origin,
     strength: float | None,
     *,
@@ -88,13 +88,13 @@ def describe(
     adapted: Adapted | None = None,
 ) -> Attacker:
     """The attacker as a result names it, with why no verdict rests on it alone, if so."""
-    shared = origin.shared(recogniser.model)
+    shared = origin.shared(recognizer.model)
     reasons = []
     if strength is None:
         reasons.append("has no measured strength: real -> real could not be measured")
     elif strength < min_attacker:
         reasons.append(f"is weak: real -> real is {strength:.4g}, under --min-attacker {min_attacker:g}")
-    if recogniser.model.card.assumed:
+    if recognizer.model.card.assumed:
         reasons.append("has no card: its card was assumed")
     if shared and not allow_phi:
         reasons.append("shares an ancestor with the model that made the release (--allow-phi takes it all the same)")
@@ -103,14 +103,14 @@ def describe(
             "may share an ancestor with the model that made the release, which is not known: say --imitation-model "
             "with it, or --allow-phi"
         )
-    sha256 = recogniser.model.digest or ""
-    return Attacker(name, sha256, recogniser.card, str(recogniser), shared, strength, adapted, tuple(reasons))
+    sha256 = recognizer.model.digest or ""
+    return Attacker(name, sha256, recognizer.card, str(recognizer), shared, strength, adapted, tuple(reasons))
 
 
-def warnings(name: str, recogniser: Recogniser, origin: Origin) -> Iterator[str]:
+def warnings(name: str, recognizer: Recognizer, origin: Origin) -> Iterator[str]:
     """What a person should know of an attacker before it starts, one line each."""
-    yield from recogniser.notices()
-    shared = origin.shared(recogniser.model)
+    yield from recognizer.notices()
+    shared = origin.shared(recognizer.model)
     if shared:
         yield (
             f"{name} shares an ancestor (sha256 {shared[0][:12]}...) with the model that made the release: it may be "

@@ -25,7 +25,7 @@ from facemae_cli.evaluation.leakage.membership_attack import tell_members
 from facemae_cli.evaluation.leakage.results import Adapted, Attacker, strongest
 from facemae_cli.evaluation.leakage.statistics import People
 from facemae_cli.inference.embed import Embeddings
-from facemae_cli.inference.recognizer import Recogniser
+from facemae_cli.inference.recognizer import Recognizer
 from facemae_cli.networks.card import Model
 from facemae_cli.runtime.progress import Progress
 
@@ -134,7 +134,7 @@ def imitated_by(given: Sequence[Model], origin: Origin, data: Datasets, imitatio
 class Looking:
     """How faces are looked at: by `attackers`, and as `imitators` draw them `times` times, from `seed`."""
 
-    attackers: dict[str, Recogniser]
+    attackers: dict[str, Recognizer]
     imitators: Sequence[Imitator]
     times: int
     seed: int
@@ -177,7 +177,7 @@ class Seen:
     """What an attacker sees, with what embeds for him, and what he learnt from."""
 
     views: Views
-    recogniser: Recogniser
+    recognizer: Recognizer
     adapted: Adapted | None = None
 
 
@@ -190,13 +190,13 @@ def see_all(data: Datasets, looking: Looking) -> list[Seen]:
         people = len(np.unique((data.strangers if data.strangers is not None else imposters)[imposters]))
         data.note(f"{people} people of --non-members are left out: a photo of theirs is among the other faces")
     seen = []
-    for name, recogniser in looking.attackers.items():
+    for name, recognizer in looking.attackers.items():
         strangers = looking.embed(data, name, "non-members") if data.non_members is not None else None
         if strangers is not None:
             strangers = Embeddings(strangers.features, strangers.valid & ~imposters, [])
         real, released = (looking.embed(data, name, side) for side in ("original", "released"))
         views = Views(name, real, released, {by: made[name] for by, made in imitated}, strangers)
-        seen.append(Seen(views, recogniser))
+        seen.append(Seen(views, recognizer))
         if own:
             seen.append(_adapted(seen[-1], looking.embed(data, name, "adapt"), own[name], looking.imitators[0].name))
     return seen
@@ -213,7 +213,7 @@ def _adapted(seen: Seen, real: Embeddings, drawn: Embeddings, model: str) -> See
         {by: learnt.of_drawn(made) for by, made in views.imitated.items()},
         strangers,
     )
-    return Seen(changed, seen.recogniser, Adapted(learnt.faces, model, learnt.dim))
+    return Seen(changed, seen.recognizer, Adapted(learnt.faces, model, learnt.dim))
 
 
 def measure_all(data: Datasets, seen: Sequence[Seen], plan: Plan) -> None:
@@ -245,7 +245,7 @@ def who_attacked(
         attackers.append(
             describe(
                 each.views.attacker,
-                each.recogniser,
+                each.recognizer,
                 origin,
                 None if strength is None else strength.risk,
                 min_attacker=min_attacker,

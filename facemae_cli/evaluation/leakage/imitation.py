@@ -20,7 +20,7 @@ from facemae_cli.errors import FaceError, InputError
 from facemae_cli.inference import feature_cache
 from facemae_cli.inference.embed import Embeddings, MirrorSum, evaluating, normalised
 from facemae_cli.inference.pipeline import Runner, choose_batch_size, pipeline
-from facemae_cli.inference.recognizer import Recogniser
+from facemae_cli.inference.recognizer import Recognizer
 from facemae_cli.inference.reconstruct import MaskedFace, MaskedReader, Reconstructor, ReleasedFace, ReleasedWriter
 from facemae_cli.masking.job import Masker
 from facemae_cli.masking.patches import DEFAULT_RATIO
@@ -190,7 +190,7 @@ def _read(source: FaceSource, wanted: range) -> list[bytes | FaceError]:
 def imitate(
     source: FaceSource,
     imitator: Imitator,
-    attackers: Sequence[Recogniser],
+    attackers: Sequence[Recognizer],
     *,
     times: int,
     seed: int,
@@ -226,7 +226,7 @@ def imitate(
     return made
 
 
-def _batch_size(asked: str, attacker: Recogniser) -> str:
+def _batch_size(asked: str, attacker: Recognizer) -> str:
     """What `asked` means for an attacker, found once and not for every chunk."""
     side = attacker.embedder.spec.size
     runner = Runner(MirrorSum(attacker.embedder), attacker.device, attacker.precision, 1)
@@ -240,7 +240,7 @@ def _mask_seed(seed: int, number: int) -> int:
 
 
 def _place(
-    cache: Path | None, digest: str, imitator: Imitator, attacker: Recogniser, times: int, seed: int
+    cache: Path | None, digest: str, imitator: Imitator, attacker: Recognizer, times: int, seed: int
 ) -> Path | None:
     if cache is None:
         return None
@@ -250,7 +250,7 @@ def _place(
 
 
 def _kept(
-    files: Sequence[Path | None], source: FaceSource, attackers: Sequence[Recogniser], progress: Progress
+    files: Sequence[Path | None], source: FaceSource, attackers: Sequence[Recognizer], progress: Progress
 ) -> list[Embeddings] | None:
     """What the cache holds, where it holds all of it."""
     found = None

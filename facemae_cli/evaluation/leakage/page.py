@@ -10,7 +10,7 @@ from statistics import fmean
 from typing import Literal
 
 from facemae_cli import __version__
-from facemae_cli.evaluation.leakage import prose as audit_words
+from facemae_cli.evaluation.leakage import prose
 from facemae_cli.evaluation.leakage.leakage_result import LeakageResult
 from facemae_cli.evaluation.leakage.plots import (
     Series,
@@ -49,10 +49,10 @@ def audit_page(result: LeakageResult) -> str:
         Section("In the release or not", _membership(result.memberships)),
         Section("People most exposed", _exposed(result)),
         Section("Copies", _copies(result)),
-        Section("Who attacked", [Facts(audit_words.attacker(each)) for each in result.attackers]),
-        Section("How it was measured", [Words(audit_words.METHOD)]),
+        Section("Who attacked", [Facts(prose.attacker(each)) for each in result.attackers]),
+        Section("How it was measured", [Words(prose.METHOD)]),
         Section("To repeat it", _settings(result)),
-        Section("What it cannot say", [Words(audit_words.LIMITS)]),
+        Section("What it cannot say", [Words(prose.LIMITS)]),
     ]
     release = result.digests.get("released")
     what = f"Release {release[:16]}…" if release else "A release"
@@ -68,10 +68,10 @@ def _opening(result: LeakageResult) -> list[Block]:
     tone: Literal["passed", "failed", "open"] = "open"
     if verdict.status == "passed" or verdict.status == "failed":
         tone = verdict.status
-    aside = [f"Not measured: {line.rstrip('.')}." for line in audit_words.missing(result)]
-    aside += [f"Note: {line.rstrip('.')}." for line in audit_words.noted(result)]
-    blocks: list[Block] = [Verdict(tone, VERDICTS[verdict.status], reasons), Words(audit_words.lead(result))]
-    return [*blocks, Facts(audit_words.outcomes(result)), Words(aside, remark=True)]
+    aside = [f"Not measured: {line.rstrip('.')}." for line in prose.missing(result)]
+    aside += [f"Note: {line.rstrip('.')}." for line in prose.noted(result)]
+    blocks: list[Block] = [Verdict(tone, VERDICTS[verdict.status], reasons), Words(prose.lead(result))]
+    return [*blocks, Facts(prose.outcomes(result)), Words(aside, remark=True)]
 
 
 def _measurements(findings: Sequence[Finding], name: str) -> Table:
@@ -116,7 +116,7 @@ def _sweep(series: Series, caption: str) -> Table:
     for each in found:
         row = rows.setdefault("all" if each.whole else str(each.identities), {})
         row[title(each)] = _with(share(each.risk), span(each.interval))
-    cells = [[people, *(row.get(name, audit_words.NONE) for name in series)] for people, row in rows.items()]
+    cells = [[people, *(row.get(name, prose.NONE) for name in series)] for people, row in rows.items()]
     draws = max(len(each.trials) for each in found)
     means = f"; of fewer than all people the mean of {draws} draws" if draws > 1 else ""
     return Table(["people", *series], cells, f"{caption}{means}")
@@ -141,7 +141,7 @@ def _membership_row(found: MembershipFinding, fprs: Sequence[float]) -> list[str
     row = [f"{found.attacker}, {PHOTOS[found.photo]}", str(how.members), str(how.non_members), auc]
     for fpr in fprs:
         tpr, interval = how.tpr_at_fpr.get(fpr), how.tpr_intervals.get(fpr)
-        row.append(audit_words.NONE if tpr is None else _with(share(tpr), span(interval)))
+        row.append(prose.NONE if tpr is None else _with(share(tpr), span(interval)))
     return row
 
 
@@ -166,7 +166,7 @@ def _exposed(result: LeakageResult) -> list[Block]:
 
 def _person(each: Exposed) -> list[str]:
     photo = "it was made of" if each.same_photo else "another one"
-    found = f"{count(each.found)} of {each.photos}" if each.photos else audit_words.NONE
+    found = f"{count(each.found)} of {each.photos}" if each.photos else prose.NONE
     return [f"{each.identity}, {each.released_photo}", f"{each.similarity:.3f}", photo, found]
 
 

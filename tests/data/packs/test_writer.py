@@ -11,7 +11,7 @@ import pytest
 from helpers.sources import MemorySource, smooth_face
 
 from facemae_cli.data.images.codec import encode_jpeg, encode_png
-from facemae_cli.data.packs.writer import Packed, check_free, write_bin
+from facemae_cli.data.packs.writer import WrittenPack, check_free, write_bin
 from facemae_cli.errors import InputError, OutputError, UsageError
 from facemae_cli.runtime.progress import SILENT
 
@@ -22,7 +22,7 @@ def source(*images: bytes) -> MemorySource:
     return MemorySource([("p", f"{number}.png", image) for number, image in enumerate(images)])
 
 
-def write(out: Path, faces: MemorySource, pairs: list[list[int]], same: list[bool]) -> Packed:
+def write(out: Path, faces: MemorySource, pairs: list[list[int]], same: list[bool]) -> WrittenPack:
     return write_bin(out, faces, np.array(pairs), np.array(same), command="verify", threads=2, progress=SILENT)
 
 

@@ -207,7 +207,7 @@ def test_somebody_is_more_like_themselves_than_like_others() -> None:
 
 
 @pytest.mark.faces
-def test_a_face_recogniser_tells_them_apart(faces_root: Path) -> None:
+def test_a_face_recognizer_tells_them_apart(faces_root: Path) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
     session = onnxruntime.InferenceSession(str(faces_root / "mobilefacenet.onnx"))
     images = np.stack([image for _, image in people(12, 3)]) / 255

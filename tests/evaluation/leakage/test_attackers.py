@@ -12,7 +12,7 @@ from facemae_cli.data.manifest import Manifest
 from facemae_cli.errors import UsageError
 from facemae_cli.evaluation.leakage import attackers as module
 from facemae_cli.evaluation.leakage.attackers import Origin, describe, load_attackers, warnings
-from facemae_cli.inference.recognizer import Recogniser
+from facemae_cli.inference.recognizer import Recognizer
 from facemae_cli.networks.card import Model, ancestors
 from facemae_cli.networks.zoo import EMBEDDER, UNTAUGHT_EMBEDDER, resolve
 
@@ -23,8 +23,8 @@ def nothing_is_bundled(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def phi(tmp_path_factory: pytest.TempPathFactory) -> Recogniser:
-    return Recogniser.load(str(write_embedder(tmp_path_factory.mktemp("phi") / "phi.onnx")), "cpu")
+def phi(tmp_path_factory: pytest.TempPathFactory) -> Recognizer:
+    return Recognizer.load(str(write_embedder(tmp_path_factory.mktemp("phi") / "phi.onnx")), "cpu")
 
 
 def made_by(model: Model | None, sha256: str | None = None) -> Manifest:
@@ -32,7 +32,7 @@ def made_by(model: Model | None, sha256: str | None = None) -> Manifest:
     return Manifest(command="reconstruct", model={"kind": "mae", "sha256": digest} if digest else None)
 
 
-def barred(phi: Recogniser, origin: Origin, strength: float | None = 0.9, allow_phi: bool = False) -> str:
+def barred(phi: Recognizer, origin: Origin, strength: float | None = 0.9, allow_phi: bool = False) -> str:
     made = describe("phi", phi, origin, strength, min_attacker=0.6, allow_phi=allow_phi)
     return "; ".join(made.barred)
 
@@ -41,7 +41,7 @@ def fitted(folder: Path, lineage: list[str]) -> Model:
     return resolve(str(write_mae(folder, lineage=lineage)), "mae")
 
 
-def test_an_attacker_that_taught_the_release_s_model_carries_no_verdict(tmp_path: Path, phi: Recogniser) -> None:
+def test_an_attacker_that_taught_the_release_s_model_carries_no_verdict(tmp_path: Path, phi: Recognizer) -> None:
     model = fitted(tmp_path / "mae", [str(phi.model.digest)])
     origin = Origin.of(made_by(model), [model])
     assert origin.model == model
@@ -55,20 +55,20 @@ def test_a_common_teacher_is_a_shared_ancestor(tmp_path: Path) -> None:
     path = write_embedder(tmp_path / "pupil.onnx")
     card = yaml.safe_load(path.with_suffix(".yaml").read_text())
     path.with_suffix(".yaml").write_text(yaml.safe_dump(card | {"lineage": ["ab" * 32]}))
-    pupil = Recogniser.load(str(path), "cpu")
+    pupil = Recognizer.load(str(path), "cpu")
     model = fitted(tmp_path / "mae", ["cd" * 32, "ab" * 32])
     assert Origin.of(made_by(model), [model]).shared(pupil.model) == ("ab" * 32,)
     assert Origin.of(made_by(model), [fitted(tmp_path / "other", [])]).shared(pupil.model) == ()
 
 
-def test_an_attacker_of_its_own_is_free(tmp_path: Path, phi: Recogniser) -> None:
+def test_an_attacker_of_its_own_is_free(tmp_path: Path, phi: Recognizer) -> None:
     model = fitted(tmp_path / "mae", ["cd" * 32])
     origin = Origin.of(made_by(model), [model])
     assert (origin.shared(phi.model), barred(phi, origin)) == ((), "")
     assert list(warnings("phi", phi, origin)) == []
 
 
-def test_where_the_release_s_model_is_not_found_independence_is_not_known(phi: Recogniser) -> None:
+def test_where_the_release_s_model_is_not_found_independence_is_not_known(phi: Recognizer) -> None:
     origin = Origin.of(made_by(None, "ef" * 32), [])
     assert origin.shared(phi.model) is None
     assert "say --imitation-model" in barred(phi, origin)
@@ -77,7 +77,7 @@ def test_where_the_release_s_model_is_not_found_independence_is_not_known(phi: R
     assert itself.shared(phi.model) == (phi.model.digest,)
 
 
-def test_a_release_that_no_model_drew_shares_nothing_and_one_without_manifest_is_not_known(phi: Recogniser) -> None:
+def test_a_release_that_no_model_drew_shares_nothing_and_one_without_manifest_is_not_known(phi: Recognizer) -> None:
     masked = Origin.of(Manifest(command="mask"), [])
     assert (masked.shared(phi.model), barred(phi, masked)) == ((), "")
     unknown = Origin.of(None, [])
@@ -85,14 +85,14 @@ def test_a_release_that_no_model_drew_shares_nothing_and_one_without_manifest_is
     assert "it has no facemae.json" in next(iter(warnings("phi", phi, unknown)))
 
 
-def test_weak_attackers_and_assumed_cards_carry_no_verdict(tmp_path: Path, phi: Recogniser) -> None:
+def test_weak_attackers_and_assumed_cards_carry_no_verdict(tmp_path: Path, phi: Recognizer) -> None:
     masked = Origin.of(Manifest(command="mask"), [])
     assert barred(phi, masked, 0.6) == ""
     assert "is weak: real -> real is 0.59, under --min-attacker 0.6" in barred(phi, masked, 0.59)
     assert "could not be measured" in barred(phi, masked, None)
     path = write_embedder(tmp_path / "bare.onnx")
     path.with_suffix(".yaml").unlink()
-    bare = Recogniser.load(str(path), "cpu")
+    bare = Recognizer.load(str(path), "cpu")
     assert "its card was assumed" in barred(bare, masked)
     assert describe("phi", bare, masked, 0.9, min_attacker=0, allow_phi=True).card == "assumed"
 

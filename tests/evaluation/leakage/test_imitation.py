@@ -17,7 +17,7 @@ from facemae_cli.data.open import open_source
 from facemae_cli.evaluation.leakage import imitation as module
 from facemae_cli.evaluation.leakage.imitation import Imitator, Recipe, imitate
 from facemae_cli.inference.embed import Embeddings
-from facemae_cli.inference.recognizer import Recogniser
+from facemae_cli.inference.recognizer import Recognizer
 from facemae_cli.networks.card import Model
 from facemae_cli.networks.zoo import resolve
 from facemae_cli.runtime.progress import SILENT
@@ -31,8 +31,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def phi(folder: Path) -> Recogniser:
-    return Recogniser.load(str(write_embedder(folder / "phi.onnx", dim=16)), "cpu")
+def phi(folder: Path) -> Recognizer:
+    return Recognizer.load(str(write_embedder(folder / "phi.onnx", dim=16)), "cpu")
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def imitator(model: Model | None, recipe: Recipe | None = None) -> Imitator:
     return Imitator(model, recipe or Recipe(), CPU, "fp32")
 
 
-def made(source: MemorySource, who: Imitator, phi: Recogniser, **more: object) -> Embeddings:
+def made(source: MemorySource, who: Imitator, phi: Recognizer, **more: object) -> Embeddings:
     options = {"times": 1, "seed": 0, "threads": 2, "digest": "faces"} | more
     (found,) = imitate(source, who, [phi], **options)  # type: ignore[arg-type]
     return found
@@ -59,7 +59,7 @@ def write(folder: Path, source: MemorySource) -> Path:
 
 
 def test_an_imitation_is_what_the_commands_would_make(
-    tmp_path: Path, phi: Recogniser, mae: Model, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, phi: Recognizer, mae: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "CHUNK", 4)
     source = memory_source(3, 3)
@@ -74,7 +74,7 @@ def test_an_imitation_is_what_the_commands_would_make(
     assert (recipe.strategy, recipe.size, recipe.ratio) == ("random", None, pytest.approx(0.6, abs=0.003))
 
 
-def test_several_masks_a_photo_add_up(phi: Recogniser, mae: Model) -> None:
+def test_several_masks_a_photo_add_up(phi: Recognizer, mae: Model) -> None:
     source = memory_source(2, 2)
     who = imitator(mae)
     one, two = (made(source, who, phi, times=times).features for times in (1, 2))
@@ -84,14 +84,14 @@ def test_several_masks_a_photo_add_up(phi: Recogniser, mae: Model) -> None:
     assert np.abs(one - two).max() > 1e-4
 
 
-def test_masks_follow_the_seed(phi: Recogniser) -> None:
+def test_masks_follow_the_seed(phi: Recognizer) -> None:
     source = memory_source(2, 2)
     first, again, other = (made(source, imitator(None), phi, seed=seed).features for seed in (1, 1, 2))
     np.testing.assert_array_equal(first, again)
     assert np.abs(first - other).max() > 1e-4
 
 
-def test_a_release_that_was_only_masked_is_imitated_by_masking(tmp_path: Path, phi: Recogniser) -> None:
+def test_a_release_that_was_only_masked_is_imitated_by_masking(tmp_path: Path, phi: Recognizer) -> None:
     source = memory_source(2, 2)
     seed = module._mask_seed(0, 0)
     facemae_cli.mask(write(tmp_path / "raw", source), tmp_path / "masked", seed=seed, keep_names=True)
@@ -100,7 +100,7 @@ def test_a_release_that_was_only_masked_is_imitated_by_masking(tmp_path: Path, p
     assert imitator(None).name == "mask"
 
 
-def test_faces_that_cannot_be_masked_have_no_imitation(phi: Recogniser, mae: Model) -> None:
+def test_faces_that_cannot_be_masked_have_no_imitation(phi: Recognizer, mae: Model) -> None:
     faces = [*memory_source(2, 2).faces, ("p9", "0.png", b"broken")]
     for model in (mae, None):
         found = made(MemorySource(faces), imitator(model), phi)
@@ -108,7 +108,7 @@ def test_faces_that_cannot_be_masked_have_no_imitation(phi: Recogniser, mae: Mod
         assert found.refused == []
 
 
-def test_faces_of_another_size_are_resized_before_they_are_masked(phi: Recogniser, mae: Model) -> None:
+def test_faces_of_another_size_are_resized_before_they_are_masked(phi: Recognizer, mae: Model) -> None:
     source = memory_source(1, 2, size=100)
     recipe = Recipe.of(None, source)
     assert recipe == Recipe("random", 0.75, 112)
@@ -126,7 +126,7 @@ def test_the_recipe_is_that_of_the_release() -> None:
 
 
 def test_features_are_kept_by_what_made_them(
-    tmp_path: Path, phi: Recogniser, mae: Model, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, phi: Recognizer, mae: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = memory_source(2, 2)
     first = made(source, imitator(mae), phi, cache=tmp_path)

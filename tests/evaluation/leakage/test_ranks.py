@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from facemae_cli.evaluation import retrieval
-from facemae_cli.evaluation.leakage import ranks as standings
+from facemae_cli.evaluation.leakage import ranks
 from facemae_cli.evaluation.leakage.ranks import Standings, find_mates, join, stand
 
 TIE = 1e-6
@@ -72,8 +72,8 @@ def test_standings_are_those_of_a_plain_loop(tied, backend, excluding, k, monkey
     for module, name, size in (
         (retrieval, "QUERIES", 9),
         (retrieval, "GALLERY", 25),
-        (standings, "ROWS", 4),
-        (standings, "COLUMNS", 7),
+        (ranks, "ROWS", 4),
+        (ranks, "COLUMNS", 7),
     ):
         monkeypatch.setattr(module, name, size)
     found = stand(*case.sides(), k, exclude=exclude, backend=backend)
@@ -89,8 +89,8 @@ def test_standings_hold_for_many_draws(seed) -> None:
 
 def test_ties_that_reach_over_a_lists_end_are_counted_in_the_whole_gallery(monkeypatch) -> None:
     counted = []
-    count = standings._count
-    monkeypatch.setattr(standings, "_count", lambda *args: counted.extend(args[1]) or count(*args))
+    count = ranks._count
+    monkeypatch.setattr(ranks, "_count", lambda *args: counted.extend(args[1]) or count(*args))
     gallery = np.repeat(np.eye(3, dtype=np.float32), 30, axis=0)
     queries = unit(np.array([[2, 1, 0], [0, 2, 1], [1, 0, 2]], float))
     found = stand(queries, gallery, np.array([1, 1, 7]), np.arange(90) // 10, 2)

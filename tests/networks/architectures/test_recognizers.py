@@ -50,7 +50,7 @@ def refusal(folder: Path) -> str:
     return str(caught.value)
 
 
-def test_the_zoo_has_the_recognisers_of_the_paper_and_a_probe() -> None:
+def test_the_zoo_has_the_recognizers_of_the_paper_and_a_probe() -> None:
     assert {path.parent.name for path in CARDS} >= {"r18", "r34", "r50", "r100", "mbf", "vit_s", "probe"}
 
 
