@@ -162,7 +162,7 @@ CHILD = """
 import sys, time
 import typer
 from facemae_cli import app
-from facemae_cli.console import show
+from facemae_cli.commands.console import show
 
 class Slow:
     def register(self, program):

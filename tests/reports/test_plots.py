@@ -44,7 +44,7 @@ def test_importing_loads_no_matplotlib_and_drawing_no_pyplot() -> None:
     script = """
 import sys, facemae_cli.evaluation.verification.page, numpy as np
 assert not {"matplotlib", "jinja2", "torch"} & set(sys.modules)
-from facemae_cli.plots import *
+from facemae_cli.reports.plots import *
 histogram({"a": np.array([0.5])}, np.linspace(0, 1, 3), Axis("x"), Axis("y"), "a")
 assert "matplotlib" in sys.modules and "matplotlib.pyplot" not in sys.modules
 """
