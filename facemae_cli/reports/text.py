@@ -8,6 +8,9 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
+NONE = "–"  # stands for a figure that there is not
+DIGITS = 6  # of a percentage, at most
+
 
 def clean(text: str) -> str:
     """`text` on one line: a name may hold newlines, escape sequences or bytes that are no text."""
@@ -67,3 +70,27 @@ def decimal(share: float) -> str:
     """`share` as a plain decimal, never 1e-05."""
     plain = format(Decimal(repr(float(share))), "f")
     return plain.rstrip("0").rstrip(".") if "." in plain else plain
+
+
+def percent(share: float | None, digits: int | None = None) -> str:
+    """A share in percent, 99.45 %, to so many `digits`; a dash for None.
+
+    `digits` None: one, and more where the share would else seem to be nothing, or all: 7.4 %, 0.0022 %, 99.997 %.
+    """
+    return NONE if share is None else f"{_hundredfold(share, digits)} %"
+
+
+def percent_interval(ends: tuple[float, float] | None, digits: int | None = None) -> str:
+    """An interval of shares in percent, `digits` as in `percent`: 6.6 to 8.2 %."""
+    return NONE if ends is None else f"{_hundredfold(ends[0], digits)} to {_hundredfold(ends[1], digits)} %"
+
+
+def _hundredfold(share: float, digits: int | None) -> str:
+    value = 100 * share
+    if digits is None:
+        digits = 1
+        for gap, below, more in ((abs(value), 1.0, 1), (abs(100 - value), 0.05, 0)):
+            if 10**-DIGITS < gap < below:
+                digits = min(more - math.floor(math.log10(gap)), DIGITS)
+    shown = f"{value:.{digits}f}"
+    return shown.removeprefix("-") if float(shown) == 0 else shown.replace("-", "−")

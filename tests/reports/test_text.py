@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from facemae_cli.reports import text as wording
-from facemae_cli.reports.text import Stage, clean, duration, finite, table
+from facemae_cli.reports.text import Stage, clean, duration, finite, percent, percent_interval, table
 
 
 def test_the_rate_of_a_resumed_run_leaves_out_what_was_there(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -40,3 +40,16 @@ def test_table_aligns_and_stays_on_its_lines() -> None:
 
 def test_clean_keeps_letters_of_all_scripts() -> None:
     assert clean("Zoë 李 😀") == "Zoë 李 😀"
+
+
+def test_percentages_keep_what_would_seem_nothing_or_all() -> None:
+    shares = (0.0, 0.074, 0.0022, 0.0000221, 0.994, 0.9997, 1.0, -0.05, -1e-12, 0.0095)
+    said = ["0.0 %", "7.4 %", "0.22 %", "0.0022 %", "99.4 %", "99.97 %", "100.0 %", "−5.0 %", "0.0 %", "0.95 %"]
+    assert [percent(value) for value in shares] == said
+    assert percent_interval((0.066, 0.082)) == "6.6 to 8.2 %"
+
+
+def test_percentages_of_as_many_digits_as_are_asked_for() -> None:
+    assert [percent(0.99446, 2), percent(1.0, 0), percent(-0.0001, 2)] == ["99.45 %", "100 %", "−0.01 %"]
+    assert percent_interval((0.1, 0.25), 2) == "10.00 to 25.00 %"
+    assert percent(None) == percent_interval(None) == percent_interval(None, 2) == "–"

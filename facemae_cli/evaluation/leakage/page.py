@@ -21,10 +21,10 @@ from facemae_cli.evaluation.leakage.plots import (
     roc_figure,
     series_of,
 )
-from facemae_cli.evaluation.leakage.prose import PHOTOS, among, count, share, span, title
+from facemae_cli.evaluation.leakage.prose import PHOTOS, among, count, title
 from facemae_cli.evaluation.leakage.results import Exposed, Finding, MembershipFinding, Triplet
 from facemae_cli.reports.html import Block, Facts, Gallery, Row, Section, Shown, Table, Verdict, Words, render
-from facemae_cli.reports.text import decimal
+from facemae_cli.reports.text import NONE, decimal, percent, percent_interval
 
 VERDICTS = {
     "passed": "Passed: the release is within the limits that were set",
@@ -88,8 +88,12 @@ def _row(finding: Finding) -> list[str]:
     left_out = round(fmean(trial.left_out for trial in finding.trials))
     asking = f"{finding.queries} of {finding.queries + left_out}" if left_out else str(finding.queries)
     found = f"{count(finding.leaking)} of {finding.people}"
-    figures = [_with(share(finding.risk), span(finding.interval)), share(finding.chance), share(finding.relative)]
-    return [title(finding), str(finding.k), among(finding), asking, found, *figures, share(ratio)]
+    figures = [
+        _with(percent(finding.risk), percent_interval(finding.interval)),
+        percent(finding.chance),
+        percent(finding.relative),
+    ]
+    return [title(finding), str(finding.k), among(finding), asking, found, *figures, percent(ratio)]
 
 
 def _with(figure: str, interval: str) -> str:
@@ -115,8 +119,8 @@ def _sweep(series: Series, caption: str) -> Table:
     rows: dict[str, dict[str, str]] = {}
     for each in found:
         row = rows.setdefault("all" if each.whole else str(each.identities), {})
-        row[title(each)] = _with(share(each.risk), span(each.interval))
-    cells = [[people, *(row.get(name, prose.NONE) for name in series)] for people, row in rows.items()]
+        row[title(each)] = _with(percent(each.risk), percent_interval(each.interval))
+    cells = [[people, *(row.get(name, NONE) for name in series)] for people, row in rows.items()]
     draws = max(len(each.trials) for each in found)
     means = f"; of fewer than all people the mean of {draws} draws" if draws > 1 else ""
     return Table(["people", *series], cells, f"{caption}{means}")
@@ -141,7 +145,7 @@ def _membership_row(found: MembershipFinding, fprs: Sequence[float]) -> list[str
     row = [f"{found.attacker}, {PHOTOS[found.photo]}", str(how.members), str(how.non_members), auc]
     for fpr in fprs:
         tpr, interval = how.tpr_at_fpr.get(fpr), how.tpr_intervals.get(fpr)
-        row.append(prose.NONE if tpr is None else _with(share(tpr), span(interval)))
+        row.append(NONE if tpr is None else _with(percent(tpr), percent_interval(interval)))
     return row
 
 
@@ -166,7 +170,7 @@ def _exposed(result: LeakageResult) -> list[Block]:
 
 def _person(each: Exposed) -> list[str]:
     photo = "it was made of" if each.same_photo else "another one"
-    found = f"{count(each.found)} of {each.photos}" if each.photos else prose.NONE
+    found = f"{count(each.found)} of {each.photos}" if each.photos else NONE
     return [f"{each.identity}, {each.released_photo}", f"{each.similarity:.3f}", photo, found]
 
 

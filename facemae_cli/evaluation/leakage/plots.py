@@ -8,12 +8,12 @@ from operator import attrgetter
 
 import numpy as np
 
-from facemae_cli.evaluation.leakage.prose import PHOTOS, share, title
+from facemae_cli.evaluation.leakage.prose import PHOTOS, title
 from facemae_cli.evaluation.leakage.results import Finding, MembershipFinding
 from facemae_cli.evaluation.metrics import Floats, Roc, wilson
 from facemae_cli.reports.html import Figure
 from facemae_cli.reports.plots import Axis, Line, Mark, line_plot, thinned
-from facemae_cli.reports.text import decimal
+from facemae_cli.reports.text import decimal, percent
 
 LINES = 6  # of a plot, chance included: as many as can be told apart
 APART = 0.11  # of an axis: of values nearer to each other one is marked
@@ -81,7 +81,7 @@ def _risk_figure(series: Series, over: str, label: str, caption: str, limits: Se
         f"risk-{over}",
         [Mark(limit, f"--max-leakage {limit:g}", across=True) for limit in limits],
     )
-    ends = [f"{name}: from {share(found[0].risk)} to {share(found[-1].risk)}" for name, found in series.items()]
+    ends = [f"{name}: from {percent(found[0].risk)} to {percent(found[-1].risk)}" for name, found in series.items()]
     return Figure(plot, f"{caption} The bands are 95 % intervals.", f"{caption} {'; '.join(ends)}.")
 
 
@@ -129,7 +129,7 @@ def roc_figure(found: Sequence[MembershipFinding]) -> Figure:
 
 def _in_short(found: MembershipFinding) -> str:
     reached = {fpr: tpr for fpr, tpr in found.membership.tpr_at_fpr.items() if tpr is not None}
-    told = [f"TPR {share(tpr)} at FPR {decimal(100 * fpr)} %" for fpr, tpr in reached.items()]
+    told = [f"TPR {percent(tpr)} at FPR {decimal(100 * fpr)} %" for fpr, tpr in reached.items()]
     return ", ".join([f"With {PHOTOS[found.photo]} AUC {found.membership.auc:.3f}", *told])
 
 

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 
 from facemae_cli.evaluation.leakage.leakage_result import LeakageResult
 from facemae_cli.evaluation.leakage.results import Attacker, Finding, MembershipFinding, strongest
-from facemae_cli.evaluation.metrics import Interval
-from facemae_cli.reports.text import decimal
+from facemae_cli.reports.text import decimal, percent, percent_interval
 
-NONE = "–"
 PHOTOS = {"other": "other photos", "same": "the very photo"}
-DIGITS = 6  # of a percentage, at most
 
 METHOD = (
     "A face and its mirror image are embedded by the attacker's network; the sum of both, scaled to length 1, is the "
@@ -57,26 +53,6 @@ LIMITS = (
 )
 
 
-def share(value: float | None) -> str:
-    """A share in percent, with more digits where it would else seem to be nothing, or all: 7.4 %, 0.0022 %."""
-    return NONE if value is None else f"{_percent(value)} %"
-
-
-def span(interval: Interval | None) -> str:
-    """An interval of shares in percent: 6.6 to 8.2 %."""
-    return NONE if interval is None else f"{_percent(interval[0])} to {_percent(interval[1])} %"
-
-
-def _percent(value: float) -> str:
-    percent = 100 * value
-    digits = 1
-    for gap, below, more in ((abs(percent), 1.0, 1), (abs(100 - percent), 0.05, 0)):
-        if 10**-DIGITS < gap < below:
-            digits = min(more - math.floor(math.log10(gap)), DIGITS)
-    said = f"{percent:.{digits}f}"
-    return said.removeprefix("-") if float(said) == 0 else said.replace("-", "−")
-
-
 def count(people: float) -> str:
     """How many people, an expectation where ties are broken: 40, 17.3, 2691."""
     return f"{people:.0f}" if people >= 100 or abs(people - round(people)) < 0.05 else f"{people:.1f}"
@@ -100,7 +76,8 @@ def among(finding: Finding) -> str:
 
 def measured(finding: Finding) -> str:
     """A risk with its interval and chance."""
-    return f"{share(finding.risk)} of photos (95 % interval {span(finding.interval)}; chance {share(finding.chance)})"
+    aside = f"95 % interval {percent_interval(finding.interval)}; chance {percent(finding.chance)}"
+    return f"{percent(finding.risk)} of photos ({aside})"
 
 
 def strength_of(result: LeakageResult, finding: Finding) -> Finding | None:
@@ -129,7 +106,8 @@ def lead(result: LeakageResult) -> list[str]:
         words = f"Among the real photos, where nothing is hidden, the same attacker finds people with {measured(real)}"
         if top.compared is not None and top.compared.ratio is not None:
             ratio, interval = top.compared.ratio, top.compared.ratio_interval
-            words += f". The release gives away {share(ratio)} of what these do (95 % interval {span(interval)})"
+            words += f". The release gives away {percent(ratio)} of what these do"
+            words += f" (95 % interval {percent_interval(interval)})"
         said.append(words + ".")
     drawn = strongest(result.findings, "imitated_to_released", "other")
     if drawn is not None and _among_the_same(drawn, top) and drawn.risk > top.risk:
@@ -177,7 +155,7 @@ def told(found: MembershipFinding) -> str:
     words = [f"AUC {how.auc:.3f} (95 % interval {low:.3f} to {high:.3f}; guessing gives 0.5)"]
     for fpr, tpr in how.tpr_at_fpr.items():
         if tpr is not None:
-            reached = f"{share(tpr)} of those in it ({span(how.tpr_intervals[fpr])})"
+            reached = f"{percent(tpr)} of those in it ({percent_interval(how.tpr_intervals[fpr])})"
             words.append(f"{reached} recognised where {decimal(100 * fpr)} % of the others are taken for them")
     sides = f"{how.members} people in it, {how.non_members} not"
     return "; ".join([*words, f"{sides}, told by {PHOTOS[found.photo]}, by {found.attacker}"])
@@ -218,7 +196,7 @@ def attacker(each: Attacker) -> list[tuple[str, str]]:
         ("its sha256", each.sha256),
         ("its card", each.card),
         ("computed", each.computed),
-        ("real → real", share(each.strength) if each.strength is not None else "not measured"),
+        ("real → real", percent(each.strength) if each.strength is not None else "not measured"),
         ("ancestors shared with the release's model", shared),
     ]
     if each.adapted is not None:

@@ -10,15 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facemae_cli import __version__
-from facemae_cli.evaluation.metrics import Floats, Interval, Verification, roc, wilson
+from facemae_cli.evaluation.metrics import Floats, Verification, roc, wilson
 from facemae_cli.reports.html import Block, Facts, Figure, Gallery, Row, Section, Shown, Table, Verdict, Words, render
 from facemae_cli.reports.plots import Axis, Line, Mark, Plot, histogram, line_plot, thinned
-from facemae_cli.reports.text import decimal
+from facemae_cli.reports.text import NONE, decimal, percent, percent_interval
 
 ONE, TWO = "pairs of one person", "pairs of two people"
 BINS = 64
+DIGITS = 2  # of percentages, as accuracies are published
 FARTHEST = 4.0  # squared distance of opposite features
-NONE = "–"
 
 PROTOCOL = (
     "A face and its mirror image are embedded; the sum of both, scaled to length 1, is the face's feature. Two faces "
@@ -89,23 +89,14 @@ def _headed(head: str, values: Mapping[str, str]) -> list[tuple[str, str]]:
     return [(head if name == "name" else f"{head} {name}", value) for name, value in values.items()]
 
 
-def percent(share: float | None, digits: int = 2) -> str:
-    """A share in percent: 99.45 %; a dash for None."""
-    return NONE if share is None else f"{100 * share:.{digits}f} %"
-
-
-def span(interval: Interval | None, digits: int = 2) -> str:
-    """An interval of shares in percent: 99.23 to 99.61 %."""
-    return NONE if interval is None else f"{100 * interval[0]:.{digits}f} to {100 * interval[1]:.{digits}f} %"
-
-
 def _in_words(pack: PackReport) -> str:
     found = pack.verification
     if found.accuracy is None:
         return f"{pack.name}: no accuracy can be given; {found.notes[0]}."
-    words = f"{pack.name}: {percent(found.accuracy)} of {found.pairs} pairs are judged rightly"
+    words = f"{pack.name}: {percent(found.accuracy, DIGITS)} of {found.pairs} pairs are judged rightly"
     guess = max(found.positives, found.pairs - found.positives) / found.pairs
-    return f"{words} (95 % interval {span(found.interval)}); one answer for all would be right for {percent(guess, 0)}."
+    words += f" (95 % interval {percent_interval(found.interval, DIGITS)})"
+    return f"{words}; one answer for all would be right for {percent(guess, 0)}."
 
 
 def _summary(packs: Sequence[PackReport]) -> Table:
@@ -118,9 +109,9 @@ def _summary(packs: Sequence[PackReport]) -> Table:
 
 def _summary_row(name: str, found: Verification, fars: Sequence[float]) -> list[str]:
     accuracy = NONE if found.accuracy is None else f"{100 * found.accuracy:.2f} ± {100 * (found.std or 0.0):.2f} %"
-    tars = [percent(found.tar_at_far.get(far)) for far in fars]
+    tars = [percent(found.tar_at_far.get(far), DIGITS) for far in fars]
     threshold = NONE if found.threshold is None else f"{found.threshold:.3f}"
-    return [name, str(found.pairs), accuracy, span(found.interval), *tars, threshold]
+    return [name, str(found.pairs), accuracy, percent_interval(found.interval, DIGITS), *tars, threshold]
 
 
 def _blocks(pack: PackReport, ident: str) -> list[Block]:
@@ -143,8 +134,8 @@ def _details(found: Verification) -> list[tuple[str, str]]:
     for far, tar in found.tar_at_far.items():
         threshold, interval = found.tar_thresholds[far], found.tar_intervals[far]
         if tar is not None:
-            value = f"{percent(tar)}, 95 % interval {span(interval)}, below a distance of {threshold:.4f}"
-            rows.append((f"TAR at FAR {decimal(far)}", value))
+            value = f"{percent(tar, DIGITS)}, 95 % interval {percent_interval(interval, DIGITS)}"
+            rows.append((f"TAR at FAR {decimal(far)}", f"{value}, below a distance of {threshold:.4f}"))
     if found.folds:
         rows.append(("accuracy of each fold, %", "  ".join(f"{100 * share:.2f}" for share in found.folds)))
         rows.append(("threshold of each fold", "  ".join(f"{threshold:.2f}" for threshold in found.thresholds)))

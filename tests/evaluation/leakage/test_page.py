@@ -11,9 +11,9 @@ from helpers.auditcases import EVIL, FACE, RATES, SECRET, attacker, audited, fin
 from facemae_cli import __version__
 from facemae_cli.evaluation.leakage.leakage_result import LeakageResult
 from facemae_cli.evaluation.leakage.page import audit_page
-from facemae_cli.evaluation.leakage.prose import share, span
 from facemae_cli.evaluation.leakage.results import Adapted, Triplet
 from facemae_cli.evaluation.leakage.verdict import Verdict
+from facemae_cli.reports.text import percent, percent_interval
 
 
 def text(html: str) -> str:
@@ -124,10 +124,10 @@ def test_a_limit_and_chance_are_drawn(html: str) -> None:
 def test_the_roc_says_its_figures(html: str) -> None:
     how = told("mobilefacenet").membership
     tprs = [how.tpr_at_fpr[fpr] for fpr in (0.01, 0.001)]
-    caption = f"AUC {how.auc:.3f}, TPR {share(tprs[0])} at FPR 1 %, TPR {share(tprs[1])} at FPR 0.1 %"
+    caption = f"AUC {how.auc:.3f}, TPR {percent(tprs[0])} at FPR 1 %, TPR {percent(tprs[1])} at FPR 0.1 %"
     assert f"With other photos {caption}" in text(html)
     low, high = how.tpr_intervals[0.01] or (0, 0)
-    assert f"{share(tprs[0])} ({span((low, high)).removesuffix(' %')})" in text(html)
+    assert f"{percent(tprs[0])} ({percent_interval((low, high)).removesuffix(' %')})" in text(html)
 
 
 def test_without_a_sweep_there_is_no_curve() -> None:

@@ -9,8 +9,9 @@ import pytest
 from facemae_cli import __version__
 from facemae_cli.data.images.codec import encode_png
 from facemae_cli.evaluation import metrics
-from facemae_cli.evaluation.verification.page import PackReport, WorstPair, percent, span, verification_page
+from facemae_cli.evaluation.verification.page import PackReport, WorstPair, verification_page
 from facemae_cli.reports.html import Verdict
+from facemae_cli.reports.text import percent, percent_interval
 
 EVIL = "<script>alert(1)</script>"
 FACE = encode_png(np.full((16, 16, 3), 90, np.uint8))
@@ -52,9 +53,10 @@ def test_it_says_what_was_measured_and_how(two: str) -> None:
     found = drawn("").verification
     assert found.accuracy is not None
     assert f"{100 * found.accuracy:.2f} ± {100 * (found.std or 0):.2f} %" in said
-    assert f"{percent(found.accuracy)} of 2000 pairs are judged rightly (95 % interval {span(found.interval)})" in said
+    interval = percent_interval(found.interval, 2)
+    assert f"{percent(found.accuracy, 2)} of 2000 pairs are judged rightly (95 % interval {interval})" in said
     assert "one answer for all would be right for 75 %" in said
-    assert percent(found.tar_at_far[1e-3]) in said
+    assert percent(found.tar_at_far[1e-3], 2) in said
     assert "TAR at FAR 0.0001 needs 10000 pairs of two people; there are 1500." in said
     for words in ("Verification by r50", "model r50", "model sha256 " + "ab" * 32, "precision fp32", "Passed"):
         assert words in said
@@ -122,10 +124,3 @@ def test_packs_that_say_little_are_shown(distances: list[float], same: list[bool
     assert html.count("<figure>") == figures
     assert said in text(html)
     assert "nan" not in text(html)
-
-
-def test_shares_and_intervals_in_words() -> None:
-    assert percent(0.99446) == "99.45 %"
-    assert percent(1.0, 0) == "100 %"
-    assert span((0.1, 0.25), 1) == "10.0 to 25.0 %"
-    assert percent(None) == span(None) == "–"
