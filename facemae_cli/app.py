@@ -182,7 +182,7 @@ def _explain_one(error: BaseException, words: Sequence[str]) -> tuple[int, str]:
         return 4, f"{error.filename}: {error.strerror}" if error.filename else f"{error.strerror or error}"
     if isinstance(error, MemoryError):
         return 4, "out of memory; a smaller --batch-size, or a machine with more, may do"
-    return 70, f"an error of ours: {type(error).__name__}: {error}; run it again with --debug to see where"
+    return 70, f"internal error: {type(error).__name__}: {error}; run it again with --debug to see where"
 
 
 def _usage_line(error: Any) -> str:

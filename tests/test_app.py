@@ -79,14 +79,14 @@ ERRORS = [
     (OSError(errno.ENOSPC, "No space left on device", "out/x"), 4, "out/x: No space left on device"),
     (OSError("the disk went away"), 4, "the disk went away"),
     (MemoryError(), 4, "out of memory; a smaller --batch-size, or a machine with more, may do"),
-    (KeyError("x"), 70, "an error of ours: KeyError: 'x'; run it again with --debug to see where"),
+    (KeyError("x"), 70, "internal error: KeyError: 'x'; run it again with --debug to see where"),
     (UsageError("two\n  lines"), 2, "two lines"),
     (KeyboardInterrupt(), 130, "stopped by SIGINT; the same command with --resume goes on from here"),
     (module.Stopped(15), 143, "stopped by SIGTERM; the same command with --resume goes on from here"),
     (groups(GateFailed("gate"), UsageError("usage")), 2, "usage"),
     (groups(UsageError("usage"), groups(OSError("disk"), GateFailed("gate"))), 4, "disk"),
     (groups(OSError("disk"), OSError("disk 2")), 4, "disk"),
-    (groups(OSError("disk"), KeyError(7)), 70, "an error of ours: KeyError: 7; run it again with --debug to see where"),
+    (groups(OSError("disk"), KeyError(7)), 70, "internal error: KeyError: 7; run it again with --debug to see where"),
 ]
 
 
@@ -115,7 +115,7 @@ def test_a_traceback_comes_only_with_debug(runs: Any, words: tuple[str, str]) ->
     assert (code, out) == (70, "")
     assert "Traceback" in err
     assert "in act" in err
-    assert err.splitlines()[-1].startswith("facemae: error: an error of ours: ValueError: bug")
+    assert err.splitlines()[-1].startswith("facemae: error: internal error: ValueError: bug")
 
 
 @pytest.mark.parametrize("code", [0, 1, 3])

@@ -23,7 +23,7 @@ class FolderSource(FaceSource):
     Refused while opening: `unsupported-format` (an image by its suffix, but of a format that is not read),
     `not-a-file` (a device, a pipe, a folder with an image's name), `outside` (a link that leaves the folder),
     `broken-link`, `linked-folder` (it would show the same people twice), `bad-name` (not UTF-8), `unreadable`,
-    `vanished`. None of these is ever opened. Raises InputError where `path` is no folder that can be listed.
+    `vanished`. None of these is ever opened. Raises InputError where `path` is not a folder that can be listed.
     """
 
     kind = "folder"
@@ -61,7 +61,7 @@ class FolderSource(FaceSource):
         """The bytes of photo `index`.
 
         Raises FaceError: `vanished`, `unreadable`, `not-a-file`, `too-large`; OutputError where the disk or the
-        process itself fails (an I/O error, no more file handles) or the whole folder is gone, which is no fault of
+        process itself fails (an I/O error, no more file handles) or the whole folder is gone, which is not the fault of
         one face.
         """
         relative = self._relative(index)

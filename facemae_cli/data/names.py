@@ -44,6 +44,6 @@ def _shown(character: str) -> str:
         return "\\\\"
     if character.isprintable() or character == _JOINER:
         return character
-    if "\udc80" <= character <= "\udcff":  # a byte that was no UTF-8, as os.fsdecode keeps it
+    if "\udc80" <= character <= "\udcff":  # a byte that was not UTF-8, as os.fsdecode keeps it
         return f"\\x{ord(character) - 0xDC00:02x}"
     return character.encode("unicode_escape").decode()

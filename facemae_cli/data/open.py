@@ -30,7 +30,7 @@ def kind_of(path: Path) -> Kind:
         return "pack"
     if os.path.lexists(path):
         way_out = "give the folder or the .rec that holds the faces"
-        raise InputError(f"{one_line(str(path))} is no folder, .rec, .bin or pairs.txt: {way_out}")
+        raise InputError(f"{one_line(str(path))} is not a folder, .rec, .bin or pairs.txt: {way_out}")
     return "folder"
 
 

@@ -72,8 +72,8 @@ _Loader.add_implicit_resolver(f"{_TAG}float", re.compile(r"[-+]?\d+(\.\d*)?[eE][
 def load_mapping(path: Path, max_bytes: int = MAX_BYTES) -> dict[str, Any]:
     """The mapping in the YAML file `path`: text keys; values of text, numbers, booleans, null, lists and mappings.
 
-    An empty file is an empty mapping. Raises InputError for a file of over `max_bytes` bytes, for what is no YAML,
-    no mapping, holds an alias or the same key twice, and OSError where it cannot be read.
+    An empty file is an empty mapping. Raises InputError for a file of over `max_bytes` bytes, for what is not YAML,
+    not a mapping, holds an alias or the same key twice, and OSError where it cannot be read.
     """
     with path.open("rb") as file:
         data = file.read(max_bytes + 1)
@@ -82,7 +82,7 @@ def load_mapping(path: Path, max_bytes: int = MAX_BYTES) -> dict[str, Any]:
     try:
         value = yaml.load(data, _Loader)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise InputError(f"{path} is no YAML that is taken here: {_first_problem(error)}") from error
+        raise InputError(f"{path} is not YAML that is taken here: {_first_problem(error)}") from error
     if value is None:
         return {}
     if not isinstance(value, dict):

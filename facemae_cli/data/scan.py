@@ -1,4 +1,4 @@
-"""One walk over a folder of images: what is in it that can be read, what is refused, what is no image at all."""
+"""One walk over a folder of images: what is in it that can be read, what is refused, what is not an image at all."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class Scan:
     """The images below `root`. Nothing is opened but folders; symbolic links are resolved, never walked into.
 
     `photos`: file names by identity (a folder's path below `root`, joined by `/`; None for `root` itself).
-    `links`: relative path of a linked photo -> the real path it leads to. `ignored`: files that are no images.
-    Raises InputError where `root` is no folder that can be listed.
+    `links`: relative path of a linked photo -> the real path it leads to. `ignored`: files that are not images.
+    Raises InputError where `root` is not a folder that can be listed.
     """
 
     def __init__(self, root: Path) -> None:

@@ -58,7 +58,7 @@ def count_to_hide(strategy: str, ratio: float | None = None) -> int:
     face), leaves no patch visible or does not cover the strategy's region, and for `parts` with another ratio.
     """
     if strategy not in STRATEGIES:
-        raise UsageError(f"no masking strategy is called {strategy!r}; there are {', '.join(STRATEGIES)}")
+        raise UsageError(f"unknown masking strategy {strategy!r}; known: {', '.join(STRATEGIES)}")
     if strategy == "parts":
         return _count_of_parts(ratio)
     ratio = DEFAULT_RATIO if ratio is None else ratio
@@ -131,7 +131,7 @@ def patch_shape(height: int, width: int) -> tuple[int, int]:
 
 
 def per_pixel(mask: Mask, height: int, width: int) -> Mask:
-    """A (196,) mask drawn out to (H, W) pixels; raises FaceError `bad-size`."""
+    """A (196,) mask expanded to (H, W) pixels; raises FaceError `bad-size`."""
     patch_height, patch_width = patch_shape(height, width)
     return mask.reshape(GRID, GRID).repeat(patch_height, axis=0).repeat(patch_width, axis=1)
 
@@ -177,10 +177,10 @@ def read_mask(rgba: Pixels) -> Mask:
 
 
 def mask_from_color(rgb: Pixels, color: tuple[int, int, int], tolerance: int) -> Mask:
-    """The (196,) mask of a face masked elsewhere by painting patches: (H, W, 3) uint8 RGB, RGB color 0..255.
+    """The (196,) mask of a face masked elsewhere by filled patches: (H, W, 3) uint8 RGB, RGB color 0..255.
 
     A patch is hidden when each of its pixels is within `tolerance` (0..255, per channel) of the color; a patch that
-    is painted in part counts as visible. Raises FaceError `bad-size`, `no-mask`, `too-little-hidden` and
+    is filled in part counts as visible. Raises FaceError `bad-size`, `no-mask`, `too-little-hidden` and
     `nothing-visible`.
     """
     patch_height, patch_width = patch_shape(*rgb.shape[:2])

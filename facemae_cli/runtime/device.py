@@ -23,7 +23,7 @@ def choose_device(name: str = "auto") -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise UsageError(f"--device {name!r} is no device; say auto, cpu, cuda or cuda:N") from None
+        raise UsageError(f"--device {name!r} is not a device; give auto, cpu, cuda or cuda:N") from None
     if device.type == "cuda" and not torch.cuda.is_available():
         raise UsageError(f"--device {name}: torch {torch.__version__} sees no CUDA device here; say --device cpu")
     if device.type == "cuda" and device.index is None and "LOCAL_RANK" in os.environ:

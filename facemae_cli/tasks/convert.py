@@ -17,7 +17,7 @@ from facemae_cli.data.faces import FaceSource, Name, Refusal, count_reasons, fin
 from facemae_cli.data.manifest import Manifest
 from facemae_cli.data.open import kind_of, open_source
 from facemae_cli.data.output.output import Output, open_output
-from facemae_cli.data.packs.pairs import FOLDS, Photo, draw_pairs, format_pairs
+from facemae_cli.data.packs.pairs import FOLDS, Photo, format_pairs, sample_pairs
 from facemae_cli.data.packs.source import PackSource, open_pack
 from facemae_cli.data.packs.writer import check_free, copied_manifest, whole_face, whole_pairs, write_bin
 from facemae_cli.errors import FaceError, UsageError
@@ -136,7 +136,7 @@ class _Pairs:
         if isinstance(source, PackSource):
             return cls(source.pairs, source.same, [source.photo(index) for index in range(len(source))])
         identities = [source.name(index).identity for index in range(len(source))]
-        faces, same = draw_pairs(identities, count or PAIRS, seed)
+        faces, same = sample_pairs(identities, count or PAIRS, seed)
         few = f", as many as its people allow of {count or PAIRS}" if len(same) < (count or PAIRS) else ""
         result.notes.append(f"{len(same)} pairs were drawn from seed {seed}{few}")
         numbers: Counter[str] = Counter()

@@ -13,7 +13,7 @@ from facemae_cli.data.files import disk_errors, write_whole
 from facemae_cli.data.images.codec import decode, decode_masked
 from facemae_cli.data.manifest import read_manifest
 from facemae_cli.data.open import open_source
-from facemae_cli.data.packs.pairs import draw_pairs
+from facemae_cli.data.packs.pairs import sample_pairs
 from facemae_cli.data.packs.source import pack_bytes
 from facemae_cli.data.synthetic import write_dataset
 from facemae_cli.errors import UsageError
@@ -144,7 +144,7 @@ def _strangers(out: Path, people: int, photos: int, seed: int, told: dict[str, A
     """A verification pack of people whom the release does not hold."""
     write_dataset(out / STRANGERS, max(people // 2, LEAST_STRANGERS), max(photos, 2), seed, first=people, **told)
     source = open_source(out / STRANGERS)
-    pairs, same = draw_pairs([source.name(index).identity for index in range(len(source))], PAIRS, seed)
+    pairs, same = sample_pairs([source.name(index).identity for index in range(len(source))], PAIRS, seed)
     write_whole(out / PACK, pack_bytes((source.read(index) for index in pairs.ravel().tolist()), same.tolist()))
     return out / PACK
 

@@ -35,7 +35,7 @@ class InspectResult:
     `faces` were readable (`refused` lists what was not), of `people` identities; `loose` faces have none.
     `photos`: people by how many photos they have. `sizes` ("WxH", in pixels), `formats`: faces by what they are.
     `hidden`: masked faces by how many of their 196 patches are hidden. `pairs`: of a verification pack, (of one
-    person, of two), else None. `about`: what the format itself says. `ignored` files are no images.
+    person, of two), else None. `about`: what the format itself says. `ignored` files are not images.
     """
 
     path: Path
@@ -96,7 +96,7 @@ class InspectResult:
         rows.append(("masked", self._masked()))
         if self.manifest is not None:
             rows.append(("made by", f"facemae {self.manifest.version} {self.manifest.command}"))
-        rows += [("files ignored", f"{self.ignored}, which are no images")] if self.ignored else []
+        rows += [("files ignored", f"{self.ignored}, which are not images")] if self.ignored else []
         return rows + [("note", note) for note in self.notes]
 
     def _people(self) -> str:
@@ -124,19 +124,19 @@ def inspect(path: Path, *, workers: int | None = None, progress: Progress = SILE
     refused and listed in the result.
     """
     if workers is not None and workers < 1:
-        raise UsageError(f"--workers {workers} reads nothing; give 1 or more")
+        raise UsageError(f"--workers {workers} must be at least 1")
     path = Path(path)
     source = open_pack(path) if path.exists() and kind_of(path) == "pack" else open_source(path)
     result = InspectResult(path, source.kind, ignored=source.ignored, refused=list(source.refused))
     progress.start("inspect", len(source))
-    looks = ordered_map(lambda index: _look(source, index), range(len(source)), workers or cores())
+    examined = ordered_map(lambda index: _examine(source, index), range(len(source)), workers or cores())
     people: Counter[str] = Counter()
-    with closing(looks):
-        for index, look in enumerate(looks):
-            if isinstance(look, FaceError):
-                result.refused.append(Refusal(source.where(index), look.reason, look.detail))
+    with closing(examined):
+        for index, seen in enumerate(examined):
+            if isinstance(seen, FaceError):
+                result.refused.append(Refusal(source.where(index), seen.reason, seen.detail))
             else:
-                _count(result, look)
+                _count(result, seen)
                 people.update(_identity(source, index))
             progress.advance()
     result.people = len(people)
@@ -147,7 +147,7 @@ def inspect(path: Path, *, workers: int | None = None, progress: Progress = SILE
 
 
 @dataclass(frozen=True, slots=True)
-class _Look:
+class _Seen:
     """One face: its header, its bytes, and how many patches are hidden (None: not masked)."""
 
     info: ImageInfo
@@ -155,14 +155,14 @@ class _Look:
     hidden: int | None
 
 
-def _look(source: FaceSource, index: int) -> _Look | FaceError:
+def _examine(source: FaceSource, index: int) -> _Seen | FaceError:
     try:
         data = source.read(index)
         info = probe(data)
         if info.has_alpha:
-            return _Look(info, len(data), _hidden(data))
+            return _Seen(info, len(data), _hidden(data))
         decode(data)  # only to learn whether it can be: a flipped bit inside an image shows nowhere else
-        return _Look(info, len(data), None)
+        return _Seen(info, len(data), None)
     except FaceError as error:
         return error
 
@@ -175,13 +175,13 @@ def _hidden(data: bytes) -> int | None:
     return int(masking.read_mask(rgba).sum())
 
 
-def _count(result: InspectResult, look: _Look) -> None:
+def _count(result: InspectResult, seen: _Seen) -> None:
     result.faces += 1
-    result.sizes[f"{look.info.width}x{look.info.height}"] += 1
-    result.formats[look.info.format] += 1
-    result.image_bytes += look.size
-    if look.hidden is not None:
-        result.hidden[look.hidden] += 1
+    result.sizes[f"{seen.info.width}x{seen.info.height}"] += 1
+    result.formats[seen.info.format] += 1
+    result.image_bytes += seen.size
+    if seen.hidden is not None:
+        result.hidden[seen.hidden] += 1
 
 
 def _identity(source: FaceSource, index: int) -> Sequence[str]:
@@ -216,16 +216,16 @@ def _describe_rec(result: InspectResult, source: RecSource) -> None:
     if "property" not in there:
         result.notes.append("it has no property file: its numbers are those found here")
         return
-    said = sidecars.parse_property(sidecars.read_sidecar(source.rec, "property") or b"")
-    if said is None:
+    stated = sidecars.parse_property(sidecars.read_sidecar(source.rec, "property") or b"")
+    if stated is None:
         result.notes.append("the first line of its property file is not `identities,height,width`")
         return
-    result.about["property"] = {"identities": said.identities, "height": said.height, "width": said.width}
-    sizes = set(result.sizes) or {f"{said.width}x{said.height}"}
-    if said.identities != result.people or sizes != {f"{said.width}x{said.height}"}:
-        told = f"{said.identities} people of {said.width}x{said.height} pixels"
+    result.about["property"] = {"identities": stated.identities, "height": stated.height, "width": stated.width}
+    sizes = set(result.sizes) or {f"{stated.width}x{stated.height}"}
+    if stated.identities != result.people or sizes != {f"{stated.width}x{stated.height}"}:
+        claim = f"{stated.identities} people of {stated.width}x{stated.height} pixels"
         found = ", ".join(size for size, _ in result.sizes.most_common(SHOWN))
-        result.notes.append(f"its property file says {told}, the images say {result.people} of {found}")
+        result.notes.append(f"its property file says {claim}, the images say {result.people} of {found}")
 
 
 def _counts(counter: Counter[str]) -> str:

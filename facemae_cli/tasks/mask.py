@@ -77,7 +77,7 @@ class MaskResult:
             ("names", "pseudonyms, in a keyed order" if self.names == "keyed" else "kept, in their order"),
         ]
         rows += [("key_id", self.key_id)] if self.key_id else []
-        rows += [("files ignored", f"{self.ignored}, which are no images")] if self.ignored else []
+        rows += [("files ignored", f"{self.ignored}, which are not images")] if self.ignored else []
         return rows + [("note", note) for note in self.notes()]
 
     def notes(self) -> list[str]:
@@ -116,7 +116,7 @@ def mask(
     Raises UsageError, InputError and OutputError; a face that cannot be masked is refused and listed in the result.
     """
     if workers is not None and workers < 1:
-        raise UsageError(f"--workers {workers} masks nothing; give 1 or more")
+        raise UsageError(f"--workers {workers} must be at least 1")
     Masker(strategy, ratio, None, seed or 0, size)  # so that a wrong option makes no key
     source = open_source(Path(input))
     _refuse_masked(source, progress)

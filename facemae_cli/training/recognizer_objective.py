@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from facemae_cli.data.faces import FaceSource, Refusal
-from facemae_cli.data.packs.pairs import draw_pairs
+from facemae_cli.data.packs.pairs import sample_pairs
 from facemae_cli.data.packs.source import PackSource
 from facemae_cli.errors import UsageError
 from facemae_cli.evaluation.metrics import verify_pairs
@@ -56,7 +56,7 @@ class Pack:
     @classmethod
     def held_out(cls, source: FaceSource, held: Sequence[int], seed: int) -> Pack:
         """Pairs of faces `held` of `source`, drawn as LFW's were. Raises InputError where the people are too few."""
-        pairs, same = draw_pairs([source.name(index).identity for index in held], HELD_OUT_PAIRS, seed)
+        pairs, same = sample_pairs([source.name(index).identity for index in held], HELD_OUT_PAIRS, seed)
         return cls(source, np.asarray(held, dtype=np.int64), pairs, same)
 
 

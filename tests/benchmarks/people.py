@@ -21,7 +21,7 @@ from facemae_cli.data.files import write_whole
 from facemae_cli.data.manifest import Manifest
 from facemae_cli.data.open import open_source
 from facemae_cli.data.output.output import open_output
-from facemae_cli.data.packs.pairs import draw_pairs
+from facemae_cli.data.packs.pairs import sample_pairs
 from facemae_cli.data.packs.source import pack_bytes
 
 PAIRS, SEED = 6000, 7
@@ -68,7 +68,7 @@ def draw_pack(out: Path, path: Path, wanted: Rule) -> int:
     """Writes pairs of the people whose number is wanted; how many. Raises InputError where the people are too few."""
     source = open_source(path)
     chosen = members(source, wanted)
-    pairs, same = draw_pairs([source.name(index).identity for index in chosen], PAIRS, SEED)
+    pairs, same = sample_pairs([source.name(index).identity for index in chosen], PAIRS, SEED)
     write_whole(out, pack_bytes((source.read(chosen[at]) for at in pairs.ravel()), same.tolist()))
     return len(pairs)
 

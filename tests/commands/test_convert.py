@@ -44,4 +44,4 @@ def test_an_output_that_exists_is_left_alone(tmp_path: Path, capsys: pytest.Capt
 
 def test_too_few_people_for_pairs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["convert", "--in", str(raw(tmp_path)), "--out", str(tmp_path / "x.bin")]) == 2
-    assert "too few to draw pairs" in capsys.readouterr().err
+    assert "too few to sample pairs" in capsys.readouterr().err

@@ -52,4 +52,4 @@ def test_what_is_no_dataset(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     out, err = capsys.readouterr()
     assert out == ""
     assert err.count("\n") == 1
-    assert "is no RecordIO file" in err
+    assert "is not a RecordIO file" in err

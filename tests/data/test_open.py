@@ -50,7 +50,7 @@ def test_kind_of_what_is_there(tmp_path: Path) -> None:
     assert {name: kind_of(tmp_path / name) for name in expected} == expected
     assert kind_of(tmp_path / "p/pairs.txt") == "pack"
     for name in ("photo.jpg", "/dev/null"):
-        with pytest.raises(InputError, match="is no folder"):
+        with pytest.raises(InputError, match="is not a folder"):
             kind_of(tmp_path / name)
 
 

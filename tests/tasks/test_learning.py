@@ -7,7 +7,7 @@ from pathlib import Path
 import yaml
 
 from facemae_cli.data.images.codec import encode_jpeg
-from facemae_cli.data.packs.pairs import Photo, draw_pairs, format_pairs
+from facemae_cli.data.packs.pairs import Photo, format_pairs, sample_pairs
 from facemae_cli.data.synthetic import people
 from facemae_cli.tasks.train_recognizer import train_recognizer
 from facemae_cli.tasks.verify import verify
@@ -23,7 +23,7 @@ def draw(folder: Path, count: int, photos: int, seed: int) -> Path:
         (folder / photo.stem).parent.mkdir(parents=True, exist_ok=True)
         (folder / f"{photo.stem}.jpg").write_bytes(encode_jpeg(image))
         who.append(photo)
-    pairs, same = draw_pairs([photo.name for photo in who], 400, seed)
+    pairs, same = sample_pairs([photo.name for photo in who], 400, seed)
     lines = [(who[a], who[b], bool(one)) for (a, b), one in zip(pairs.tolist(), same, strict=True)]
     (folder / "pairs.txt").write_text(format_pairs(lines))
     return folder

@@ -153,7 +153,7 @@ def test_wrong_options_and_models_are_one_clear_error(tmp_path: Path, masked: Pa
         ({"format": "gif"}, "--format 'gif'"),
         ({"workers": 0}, "--workers 0"),
         ({"preview": out / "sheet.png"}, "--preview"),
-        ({"device": "toaster"}, "'toaster' is no device"),
+        ({"device": "toaster"}, "'toaster' is not a device"),
     ]
     for options, message in cases:
         with pytest.raises((UsageError, InputError), match=message) as caught:

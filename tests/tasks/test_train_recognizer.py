@@ -240,7 +240,7 @@ def test_what_cannot_be_trained_is_one_clear_error(tmp_path: Path, data: Path, m
         (data, {"model": "r99"}, UsageError, "r99: neither a path nor a model of the zoo"),
         (data, {"model": "facemae-tiny"}, UsageError, "is a model of kind mae; one of kind embedder is needed"),
         (data, {"pairs": [data]}, InputError, "holds no pairs.txt"),
-        (data, {"validation": 2}, InputError, "too few to draw pairs"),
+        (data, {"validation": 2}, InputError, "too few to sample pairs"),
         (data, {"cache": data / "cache"}, UsageError, "--cache .*cache is inside the dataset"),
     ]
     for source, options, kind, message in cases:

@@ -37,7 +37,7 @@ def test_later_layers_win_and_none_says_nothing() -> None:
         ("loss", "l1", "recipe loss: 'l1' is not known; say irm or mse or mixed"),
         ("beta2", 1.0, r"recipe beta2: 1.0 must be in \[0, 1\)"),
         ("ratio", 0.1, "ratio 0.1 hides"),
-        ("strategy", "nose", "no masking strategy is called 'nose'"),
+        ("strategy", "nose", "unknown masking strategy 'nose'"),
     ],
 )
 def test_a_wrong_field_is_named(field: str, value: object, message: str) -> None:

@@ -87,7 +87,7 @@ def sniff(data: bytes) -> Format:
     for offset, magic, name in _FOREIGN:
         if data.startswith(magic, offset):
             raise FaceError("unsupported-format", f"{name} is not read: convert it to PNG or JPEG")
-    raise FaceError("not-an-image", f"starts with {data[:8].hex(' ')}, which is no JPEG, PNG, WebP or BMP")
+    raise FaceError("not-an-image", f"starts with {data[:8].hex(' ')}, which is not a JPEG, PNG, WebP or BMP")
 
 
 def truncated(kind: str, size: int, wanted: str) -> NoReturn:

@@ -19,7 +19,7 @@ from facemae_cli.errors import FaceError
 MAX_SCANS = 500  # of a progressive JPEG: real ones have about ten, and each one costs a pass over the image
 MAX_PASSES = 16  # over the largest image that is read; a smaller one may take more of them
 
-_MARKER = re.compile(rb"\xff[^\x00\xff]")  # a marker where one is due: 00 is no marker, FF is padding
+_MARKER = re.compile(rb"\xff[^\x00\xff]")  # a marker where one is due: 00 is not a marker, FF is padding
 _SCAN_END = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # inside a scan, FF00 is data and D0 to D7 only restart it
 _EOI, _SOS, _APP1 = 0xD9, 0xDA, 0xE1
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}

@@ -1,4 +1,4 @@
-"""Pairs of faces to verify: LFW's `pairs.txt`, and pairs drawn by LFW's protocol from any identities.
+"""Pairs of faces to verify: LFW's `pairs.txt`, and pairs sampled by LFW's protocol from any identities.
 
 `pairs.txt`: a first line of one or two numbers (folds, pairs a fold), then a pair a line: `name\\tm\\tn` for two
 photos of one person, `name\\tm\\tother\\tn` for photos of two. Photo n of a person is `name/name_000n` and a suffix.
@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from facemae_cli.errors import InputError
 
 FOLDS = 10
-_TRIES = 200  # draws that give nothing new before a fold is taken to be exhausted
-Drawn = tuple[int, int]
+_TRIES = 200  # samples that give nothing new before a fold is taken to be exhausted
+IndexPair = tuple[int, int]
 
 
 class Photo(NamedTuple):
@@ -76,12 +76,14 @@ def format_pairs(pairs: Sequence[tuple[Photo, Photo, bool]]) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-def draw_pairs(identities: Sequence[str | None], count: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+def sample_pairs(
+    identities: Sequence[str | None], count: int, seed: int
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Pairs of faces in LFW's order: ten folds of people who are in one fold only, in each half of its pairs same.
 
     `identities`: whose each face is; faces without identity are left out. `count` pairs are asked for, rounded down
     to a multiple of 20. Returns (n, 2) indexes and (n,) whether a pair shows one person; n is less than `count` where
-    the people are too few. Raises InputError where not even one pair of each kind a fold can be drawn.
+    the people are too few. Raises InputError where not even one pair of each kind a fold can be sampled.
     """
     rng = random.Random(seed)
     people: dict[str, list[int]] = {}
@@ -93,32 +95,32 @@ def draw_pairs(identities: Sequence[str | None], count: int, seed: int) -> tuple
     rng.shuffle(rich)
     rng.shuffle(poor)
     folds = [(rich[fold::FOLDS], rich[fold::FOLDS] + poor[fold::FOLDS]) for fold in range(FOLDS)]
-    drawn = [(_draw_same(rng, some, count // 20), _draw_other(rng, every, count // 20)) for some, every in folds]
-    half = min(min(len(same), len(other)) for same, other in drawn)
+    folded = [(_sample_same(rng, some, count // 20), _sample_other(rng, every, count // 20)) for some, every in folds]
+    half = min(min(len(same), len(other)) for same, other in folded)
     if not half:
         raise InputError(
-            f"{len(rich)} people with two photos and {len(poor)} with one: too few to draw pairs in {FOLDS} folds"
+            f"{len(rich)} people with two photos and {len(poor)} with one: too few to sample pairs in {FOLDS} folds"
             " of different people; give a pairs.txt"
         )
-    pairs = [pair for same, other in drawn for pair in (*same[:half], *other[:half])]
+    pairs = [pair for same, other in folded for pair in (*same[:half], *other[:half])]
     return np.array(pairs, np.int64), np.tile(np.repeat([True, False], half), FOLDS)
 
 
-def _draw_same(rng: random.Random, people: Sequence[list[int]], count: int) -> list[Drawn]:
+def _sample_same(rng: random.Random, people: Sequence[list[int]], count: int) -> list[IndexPair]:
     return _distinct(lambda: rng.sample(rng.choice(people), 2), count if people else 0)
 
 
-def _draw_other(rng: random.Random, people: Sequence[list[int]], count: int) -> list[Drawn]:
+def _sample_other(rng: random.Random, people: Sequence[list[int]], count: int) -> list[IndexPair]:
     return _distinct(lambda: [rng.choice(faces) for faces in rng.sample(people, 2)], count if len(people) > 1 else 0)
 
 
-def _distinct(draw: Callable[[], list[int]], count: int) -> list[Drawn]:
-    """Up to `count` different pairs, in the order drawn."""
-    found: dict[Drawn, None] = {}
+def _distinct(sample: Callable[[], list[int]], count: int) -> list[IndexPair]:
+    """Up to `count` different pairs, in the order sampled."""
+    found: dict[IndexPair, None] = {}
     failed = 0
     while len(found) < count and failed < _TRIES:
         before = len(found)
-        first, second = sorted(draw())
+        first, second = sorted(sample())
         found[first, second] = None
         failed = 0 if len(found) > before else failed + 1
     return list(found)

@@ -15,8 +15,8 @@ _PSEUDONYM = re.compile(r"[a-z2-7]{26}")  # what `mask` calls people: it tells n
 def names_in(training: FaceSource) -> frozenset[str]:
     """The names of a dataset's people, as they are compared: in NFC, without case, spaces and underscores alike.
 
-    A number is no name (the label of a `.rec` without a `.lst`, a folder called 0001), nor is a pseudonym that `mask`
-    gave. Of `set/person` or `person/session` each part counts as a name. Empty where names are not known.
+    A number is not a name (the label of a `.rec` without a `.lst`, a folder called 0001), nor is a pseudonym that
+    `mask` gave. Of `set/person` or `person/session` each part counts as a name. Empty where names are not known.
     """
     return frozenset(_names(part for path in _identities(training) for part in path.split("/")))
 

@@ -45,7 +45,7 @@ class BinPack(PackSource):
     """A `.bin`. Its people have no names: those joined by pairs of one person are numbered, and so are their photos."""
 
     def __init__(self, path: Path, limits: Limits | None = None) -> None:
-        """Raises InputError where the file cannot be read, is no pack, or asks for more than data."""
+        """Raises InputError where the file cannot be read, is not a pack, or asks for more than data."""
         self.path = Path(path)
         self.limits = limits or limits_in_use()
         self.refused: Sequence[Refusal] = ()
@@ -91,7 +91,7 @@ class PairsPack(PackSource):
     """A `pairs.txt` in the folder whose images it pairs. Pairs with a missing photo are refused, the others stand."""
 
     def __init__(self, path: Path, limits: Limits | None = None) -> None:
-        """Raises InputError where the file cannot be read, a line is no pair, or no pair has its photos."""
+        """Raises InputError where the file cannot be read, a line is not a pair, or no pair has its photos."""
         self.path = Path(path)
         self.limits = limits or limits_in_use()
         shown = one_line(str(self.path))
@@ -152,7 +152,7 @@ def open_pack(path: Path, limits: Limits | None = None) -> PackSource:
 def open_packs(paths: Iterable[Path], limits: Limits | None = None) -> dict[str, PackSource]:
     """The packs at `paths`, each a `.bin`, a `pairs.txt` or the folder that holds one, by name: file or folder.
 
-    Raises InputError for what is no pack, UsageError for two of one name and where there are none.
+    Raises InputError for what is not a pack, UsageError for two of one name and where there are none.
     """
     named: dict[str, Path] = {}
     for path in map(Path, paths):
@@ -177,7 +177,9 @@ def _pack_file(path: Path) -> tuple[Path, str]:
         folder = path if path.is_dir() else path.parent
         return folder / "pairs.txt", one_line(folder.resolve().name)
     if path.suffix.lower() != ".bin":
-        raise InputError(f"{shown} is no verification pack: give a .bin, or a folder of images with a pairs.txt in it")
+        raise InputError(
+            f"{shown} is not a verification pack: give a .bin, or a folder of images with a pairs.txt in it"
+        )
     return path, one_line(path.stem)
 
 
@@ -197,7 +199,7 @@ def _read_whole(path: Path) -> bytes:
     shown = one_line(str(path))
     try:
         if not path.is_file():
-            raise InputError(f"{shown} is no file: give a .bin, or a pairs.txt in its folder of images")
+            raise InputError(f"{shown} is not a file: give a .bin, or a pairs.txt in its folder of images")
         return path.read_bytes()
     except OSError as error:
         raise InputError(f"{shown} cannot be read: {error.strerror or error}; make it readable") from error
@@ -218,7 +220,9 @@ def _pack_of(path: Path, data: bytes) -> tuple[list[bytes], NDArray[np.bool_]]:
             raise unpickle.Refused(f"it holds {len(images)} images for {len(same)} pairs")
         return [_image_of(image) for image in images], np.array([_truth_of(one) for one in same])
     except unpickle.Refused as error:
-        raise InputError(f"{one_line(str(path))} is no verification pack: {error}; give one that you trust") from error
+        raise InputError(
+            f"{one_line(str(path))} is not a verification pack: {error}; give one that you trust"
+        ) from error
 
 
 def _image_of(value: Any) -> bytes:
@@ -233,8 +237,8 @@ def _truth_of(value: Any) -> bool:
     if isinstance(value, bool | np.bool_ | int | np.integer) and value in (0, 1):
         return bool(value)
     # Other values may be larger to write than to read.
-    said = repr(value[:40]) if isinstance(value, str | bytes) else f"a {type(value).__name__} other than 0 and 1"
-    raise unpickle.Refused(f"a truth value in it is {said}")
+    shown = repr(value[:40]) if isinstance(value, str | bytes) else f"a {type(value).__name__} other than 0 and 1"
+    raise unpickle.Refused(f"a truth value in it is {shown}")
 
 
 def _missing(shown: str, pair: Pair, faces: Sequence[int]) -> Refusal:

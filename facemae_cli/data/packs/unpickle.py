@@ -38,7 +38,7 @@ def load(data: bytes) -> Any:
         raise
     except Exception as error:  # broken pickles fail in every way there is
         text = " ".join(str(error).split())[:120]
-        raise Refused(f"it is no whole pickle ({type(error).__name__}: {text})") from error
+        raise Refused(f"it is not a whole pickle ({type(error).__name__}: {text})") from error
 
 
 def _load_bytearray(reader: Any) -> None:
@@ -54,7 +54,7 @@ def _text_keys(code: bytes, first: int) -> Callable[[Any], None]:
 
     def load_items(reader: Any) -> None:
         if not all(isinstance(key, str | bytes) for key in reader.stack[first::2]):
-            raise Refused("it holds a dict whose keys are no text")
+            raise Refused("it holds a dict whose keys are not text")
         plain(reader)
 
     return load_items
@@ -64,7 +64,7 @@ def _load_reduce(reader: Any) -> None:
     """Calls one of the functions of `_KNOWN`; Python would spell out what is none of them to say so."""
     function, arguments = reader.stack[-2:]
     if not isinstance(function, _StandIn) or not isinstance(arguments, tuple):
-        raise Refused("it calls what is no function")
+        raise Refused("it calls what is not a function")
     reader.stack[-2:] = [function(*arguments)]
 
 
@@ -173,8 +173,8 @@ def _finished_item(value: Any) -> Any:
 def _encode(text: str, encoding: str | bytes = "latin1") -> bytes:
     """How Python 3 writes bytes in the protocols of Python 2."""
     if not isinstance(encoding, str | bytes) or encoding not in ("latin1", b"latin1"):
-        said = repr(str(encoding)[:40]) if isinstance(encoding, str | bytes) else f"in a {type(encoding).__name__}"
-        raise Refused(f"it asks for the codec {said}, which no pack needs")
+        shown = repr(str(encoding)[:40]) if isinstance(encoding, str | bytes) else f"in a {type(encoding).__name__}"
+        raise Refused(f"it asks for the codec {shown}, which no pack needs")
     return text.encode("latin1")
 
 

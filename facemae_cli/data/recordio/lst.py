@@ -72,9 +72,9 @@ class Lst:
         fields = self._fields(at)
         if len(fields) < 3:
             return None
-        said = fields[1] if self.dialect == "im2rec" else fields[2]
+        stated = fields[1] if self.dialect == "im2rec" else fields[2]
         with np.errstate(over="ignore"):  # numbers too large for a label are infinite, and no label is
-            if not _is_number(said) or np.float32(float(said)) != np.float32(label):
+            if not _is_number(stated) or np.float32(float(stated)) != np.float32(label):
                 return None
         return _split(self._path(fields).removeprefix(self._root))
 

@@ -36,7 +36,7 @@ Flags = NDArray[np.bool_]
 
 
 class Problem(NamedTuple):
-    """A stretch of a `.rec` that is no record: its byte offset, a stable reason code, and what was met there."""
+    """A stretch of a `.rec` that is not a record: its byte offset, a stable reason code, and what was met there."""
 
     offset: int
     reason: str  # bad-magic | bad-length | bad-flag | truncated-record
@@ -91,7 +91,7 @@ def mapped(path: Path) -> Iterator[tuple[Words, int]]:
 def scan(path: Path) -> ScanResult:
     """Every record of a `.rec` and everything in it that is none; looks at each byte of the file once.
 
-    Raises InputError where the file is missing or cannot be read; damage is told in `problems`.
+    Raises InputError where the file is missing or cannot be read; damage is listed in `problems`.
     """
     with mapped(path) as (words, size):
         return scan_words(words, size)
@@ -216,7 +216,7 @@ def _starts_record(words: Words, parts: _Parts, rows: Offsets) -> Flags:
 
 
 def _spoilt_record(parts: _Parts, head: int, tail: int) -> list[Problem]:
-    """What is wrong with the record of parts `head` to `tail`; [] where a gap beside it has been told already."""
+    """What is wrong with the record of parts `head` to `tail`; [] where a gap beside it has been listed already."""
     start = int(parts.starts[head])
     for row in range(head, tail + 1):
         if row in parts.broken:

@@ -36,7 +36,7 @@ class _Table:
     flag: NDArray[np.int64]
     label: NDArray[np.float32]  # the first, where there are many
     label2: NDArray[np.float32]  # the second; 0 where there is none
-    own: NDArray[np.int64]  # the number the record carries; -1 where it can be no key
+    own: NDArray[np.int64]  # the number the record carries; -1 where it cannot be a key
 
     def __len__(self) -> int:
         return len(self.offset)
@@ -53,7 +53,7 @@ class RecSource(FaceSource):
     """The faces of `X.rec` or `DIR/train.rec`, in the order of their keys.
 
     The whole file is scanned on opening, so that what is damaged is known: `refused` tells it by byte offset.
-    Header and identity-range records are no faces. Identity: from the `.lst` where it names the key, else the
+    Header and identity-range records are not faces. Identity: from the `.lst` where it names the key, else the
     label's digits, None where the label is negative or no number. Photo: from the `.lst`, else the key's digits.
     `layout` is "insightface" (a header record under key 0) or "im2rec". Bodies are read by `os.pread`, which shares
     no file position, releases the GIL and turns a failing disk into an error where a memory map would end the process.
@@ -73,14 +73,14 @@ class RecSource(FaceSource):
             scanned = scan_words(words, size)
             if not len(scanned.offsets):
                 raise InputError(
-                    f"{self._shown} is no RecordIO file: no whole record in its {size} bytes; give a .rec as"
+                    f"{self._shown} is not a RecordIO file: no whole record in its {size} bytes; give a .rec as"
                     " InsightFace, im2rec or facemae writes it"
                 )
             self._file = _File(self.rec)
             table, misshapen = _read_headers(words, scanned, self._file.descriptor)
         damaged = [*scanned.problems, *misshapen]
         keys, complaints = self._assign_keys(table, {problem[0] for problem in damaged}, size)
-        self.refused = [Refusal(f"{self._shown} at byte {at}", *told) for at, *told in damaged] + complaints
+        self.refused = [Refusal(f"{self._shown} at byte {at}", *rest) for at, *rest in damaged] + complaints
         faces = self._choose_faces(table, keys)
         self._table = table.take(faces)
         self._keys = keys[faces]
@@ -132,11 +132,11 @@ class RecSource(FaceSource):
         index = None if text is None else sidecars.parse_index(text)
         where = one_line(str(sidecars.sidecar(self.rec, "idx")))
         refused = [
-            Refusal(f"{where} at byte {at}", "bad-index", f"a line that is no key and offset: {line!r}")
+            Refusal(f"{where} at byte {at}", "bad-index", f"a line that is not a key and an offset: {line!r}")
             for at, line in (index.bad_lines if index is not None else [])
         ]
         keys, complaints = assign_keys(table.offset, table.own, ~table.empty, index, damaged, size)
-        return keys, refused + [Refusal(f"{self._shown} at byte {at}", *told) for at, *told in complaints]
+        return keys, refused + [Refusal(f"{self._shown} at byte {at}", *rest) for at, *rest in complaints]
 
     def _choose_faces(self, table: _Table, keys: NDArray[np.int64]) -> NDArray[np.int64]:
         """Rows of the records that are faces, by key; sets `layout`. Empty ones stay, to be refused on reading."""
@@ -148,7 +148,7 @@ class RecSource(FaceSource):
             end -= 0 if end < _EXACT else float(np.spacing(np.float32(end)))
             other = bare & ((keys == 0) | (keys >= end))
         else:
-            # The header may be missing from a damaged file: ranges are told by [first, last) before their own key.
+            # The header may be missing from a damaged file: ranges are known by [first, last) before their own key.
             last_image = keys[~table.empty].max(initial=-1)
             is_range = (table.flag == 2) & (table.label >= 1) & (table.label < table.label2) & (table.label2 <= keys)
             other = bare & is_range & (keys > last_image)

@@ -1,6 +1,6 @@
-"""Drawn, synthetic people: faces that are nobody's, for the demo and for tests.
+"""Synthetic people: faces that are nobody's, for the demo and for tests.
 
-`Person` says who is drawn, `Shot` how the photo was taken, `draw` makes the photo; `people` and `write_dataset` make
+`Person` says who is shown, `Shot` how the photo was taken, `render` makes the photo; `people` and `write_dataset` make
 many. On the way to a photo `head`, `features` and `hair` fill the maps of a `canvas` (colour, relief, gloss), seen from
 the front; `light` lights them; `camera` turns the head, aligns it to the ArcFace template, adds background and noise.
 """
@@ -9,6 +9,6 @@ from __future__ import annotations
 
 from facemae_cli.data.synthetic.dataset import people, write_dataset
 from facemae_cli.data.synthetic.person import Person, Shot
-from facemae_cli.data.synthetic.portrait import draw
+from facemae_cli.data.synthetic.portrait import render
 
-__all__ = ["Person", "Shot", "draw", "people", "write_dataset"]
+__all__ = ["Person", "Shot", "people", "render", "write_dataset"]

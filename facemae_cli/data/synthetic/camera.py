@@ -1,4 +1,4 @@
-"""From a drawn head to a photo of it: pose, alignment, background, lens and sensor."""
+"""From a synthetic head to a photo of it: pose, alignment, background, lens and sensor."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a face is drawn on: maps of colour, relief, gloss and cover, and the few brushes that fill them.
+"""What a face is painted on: maps of colour, relief, gloss and cover, and the few brushes that fill them.
 
 Everything is seen from the front in the units of the 112-pixel ArcFace template: x from the midline of the
 face (negative to the picture's left), y down from the template's upper edge. Colours are linear light, 0..1.

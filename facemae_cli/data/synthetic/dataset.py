@@ -1,4 +1,4 @@
-"""Datasets of drawn people."""
+"""Datasets of synthetic people."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from facemae_cli.data.images.codec import encode_jpeg
 from facemae_cli.data.manifest import Manifest
 from facemae_cli.data.output.output import open_output
 from facemae_cli.data.synthetic.person import Person, Shot
-from facemae_cli.data.synthetic.portrait import draw
+from facemae_cli.data.synthetic.portrait import render
 from facemae_cli.errors import UsageError
 from facemae_cli.runtime.progress import SILENT, Progress
 from facemae_cli.runtime.threads import cores, ordered_map
@@ -53,13 +53,13 @@ def people(
 def _planned(count: int, photos: int, seed: int, first: int) -> Iterator[tuple[int, int]]:
     for option, value, least in (("people", count, 1), ("photos", photos, 1), ("seed", seed, 0)):
         if value < least:
-            raise UsageError(f"--{option} {value} cannot be drawn; the least is {least}")
+            raise UsageError(f"--{option} {value} must be at least {least}")
     return product(range(first, first + count), range(photos))
 
 
 def _face(seed: int, index: int, photo: int, size: int) -> tuple[Name, NDArray[np.uint8]]:
     person, shot = Person.random(seed, index), Shot.random(seed, index, photo)
-    return Name(invented_name(index), f"photo {photo + 1}.jpg"), draw(person, shot, size)
+    return Name(invented_name(index), f"photo {photo + 1}.jpg"), render(person, shot, size)
 
 
 def write_dataset(
@@ -72,7 +72,7 @@ def write_dataset(
     overwrite: bool = False,
     progress: Progress = SILENT,
 ) -> int:
-    """Draw these of `people` into the folder or `.rec` at `path`, as JPEGs; returns how many faces.
+    """Writes these of `people` into the folder or `.rec` at `path`, as JPEGs; returns how many faces.
 
     Raises UsageError for wrong counts and where `path` exists without `overwrite`, OutputError where the disk refuses.
     """
@@ -80,7 +80,7 @@ def write_dataset(
     made = ordered_map(lambda place: _face(seed, *place, SIZE), wanted, cores())
     plan = {"command": "demo", "people": count, "photos": photos, "seed": seed, "first": first}
     with closing(made) as faces, open_output(path, plan=plan, overwrite=overwrite) as output:
-        progress.start("draw", total)
+        progress.start("synthesise", total)
         for number, (name, image) in enumerate(faces, 1):
             output.write(name, encode_jpeg(image))
             if number % UNIT == 0 or number == total:

@@ -16,18 +16,18 @@ SHEEN = linear((0.95, 0.98, 1.0))
 BLACK, GLINT = linear((0.08, 0.08, 0.09)), linear((1.2, 1.2, 1.2))
 
 
-def draw_features(canvas: Canvas, person: Person, shot: Shot) -> None:
+def paint_features(canvas: Canvas, person: Person, shot: Shot) -> None:
     """All of the face, in the order in which one thing covers another."""
-    draw_lines(canvas, person, shot)
-    draw_nostrils(canvas, person)
-    draw_beard(canvas, person, shot)
-    draw_mouth(canvas, person, shot)
+    paint_lines(canvas, person, shot)
+    paint_nostrils(canvas, person)
+    paint_beard(canvas, person, shot)
+    paint_mouth(canvas, person, shot)
     for side in (-1, 1):
-        draw_eye(canvas, person, shot, side)
-        draw_brow(canvas, person, shot, side)
+        paint_eye(canvas, person, shot, side)
+        paint_brow(canvas, person, shot, side)
 
 
-def draw_eye(canvas: Canvas, person: Person, shot: Shot, side: int) -> None:
+def paint_eye(canvas: Canvas, person: Person, shot: Shot, side: int) -> None:
     """One eye: lid shadow, white, iris, pupil, catch light, lashes, fold. `side` is -1 or 1 in the picture."""
     middle = side * person.eye_distance / 2
     patch = canvas.patch(middle - 14, middle + 14, EYE_Y - 11, EYE_Y + 9)
@@ -74,7 +74,7 @@ def _eyeball(patch: Patch, person: Person, shot: Shot, side: int, out: Map, down
     patch.paint(edge(1 - glint, 0.6) * shown * 0.9, GLINT)
 
 
-def draw_brow(canvas: Canvas, person: Person, shot: Shot, side: int) -> None:
+def paint_brow(canvas: Canvas, person: Person, shot: Shot, side: int) -> None:
     """One brow, of single hairs at its border. `side` is -1 or 1 in the picture."""
     middle = side * (person.eye_distance / 2 + 0.6)
     height = EYE_Y - person.brow_y - shot.brow_raise
@@ -91,7 +91,7 @@ def draw_brow(canvas: Canvas, person: Person, shot: Shot, side: int) -> None:
     patch.paint(body * person.brow_density, np.minimum(color, 0.25))
 
 
-def draw_nostrils(canvas: Canvas, person: Person) -> None:
+def paint_nostrils(canvas: Canvas, person: Person) -> None:
     """What the relief of a nose does not show: its openings, the crease of its wings, the shade below."""
     tip, wide = person.nose_y, person.nose_width
     patch = canvas.patch(-16, 16, tip - 10, tip + 12)
@@ -106,7 +106,7 @@ def draw_nostrils(canvas: Canvas, person: Person) -> None:
     patch.tint(below * 0.35, (0.6, 0.48, 0.46))
 
 
-def draw_mouth(canvas: Canvas, person: Person, shot: Shot) -> None:
+def paint_mouth(canvas: Canvas, person: Person, shot: Shot) -> None:
     """Lips, and what an open mouth shows between them."""
     smile, gape = shot.smile, shot.mouth_open
     half = person.mouth_width * (1 + 0.14 * max(smile, 0) - 0.06 * gape)
@@ -151,7 +151,7 @@ def _open_mouth(patch: Patch, along: Map, down: Map, upper: Map, lower: Map, wit
     patch.paint(hole * edge(rim - down, 0.8) * edge(0.86 - abs(along), 0.2) * 0.95, ivory)
 
 
-def draw_lines(canvas: Canvas, person: Person, shot: Shot) -> None:
+def paint_lines(canvas: Canvas, person: Person, shot: Shot) -> None:
     """The folds beside the mouth, which a smile deepens, and the furrows of age on the forehead."""
     smile = max(shot.smile, 0)
     y0, y1 = person.nose_y - 2, person.mouth_y + 2
@@ -169,7 +169,7 @@ def draw_lines(canvas: Canvas, person: Person, shot: Shot) -> None:
     brow.tint(waves * reach * np.clip(person.age * 0.5 + 0.12 * shot.brow_raise - 0.1, 0, 0.5), (0.6, 0.5, 0.48))
 
 
-def draw_beard(canvas: Canvas, person: Person, shot: Shot) -> None:
+def paint_beard(canvas: Canvas, person: Person, shot: Shot) -> None:
     """The shade of shaven cheeks on every man, and the beard that a person wears."""
     if person.masculine < 0.5:
         return
@@ -201,7 +201,7 @@ def _beard_region(patch: Patch, person: Person, shot: Shot) -> tuple[Map, Map]:
     return region, everywhere
 
 
-def draw_glasses(canvas: Canvas, person: Person) -> None:
+def paint_glasses(canvas: Canvas, person: Person) -> None:
     """Frames, what they shade and what the glass mirrors; nothing for who wears none."""
     if person.glasses == "none":
         return

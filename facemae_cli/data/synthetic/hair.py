@@ -98,7 +98,7 @@ def _grain(canvas: Canvas, patch: Patch, person: Person, cut: Cut, around: Map, 
     return strands + np.float32(cut.curl) * (curls - strands)
 
 
-def draw_back(canvas: Canvas, person: Person, strands: Strands) -> None:
+def paint_back(canvas: Canvas, person: Person, strands: Strands) -> None:
     """The hair behind face and neck."""
     body = edge(strands.outer, 1.6)
     patch = canvas.patch()
@@ -108,7 +108,7 @@ def draw_back(canvas: Canvas, person: Person, strands: Strands) -> None:
     np.maximum(canvas.cover, body, out=canvas.cover)
 
 
-def draw_front(canvas: Canvas, person: Person, strands: Strands) -> None:
+def paint_front(canvas: Canvas, person: Person, strands: Strands) -> None:
     """The hair that lies over the head and falls before the ears."""
     cut, patch = CUTS[person.hair], canvas.patch()
     if not cut.density:

@@ -34,7 +34,7 @@ def half_width(person: Person, shot: Shot, y: Map) -> Map:
     return (person.face_width * share).astype(np.float32)
 
 
-def draw_neck(canvas: Canvas, person: Person, shot: Shot) -> None:
+def paint_neck(canvas: Canvas, person: Person, shot: Shot) -> None:
     """Neck and collar, behind the chin and in its shade."""
     patch = canvas.patch(y0=84)
     half = person.face_width * (0.66 + 0.1 * person.masculine)
@@ -48,7 +48,7 @@ def draw_neck(canvas: Canvas, person: Person, shot: Shot) -> None:
     canvas.cover[patch.area] = np.maximum(canvas.cover[patch.area], np.maximum(neck, collar))
 
 
-def draw_ears(canvas: Canvas, person: Person) -> None:
+def paint_ears(canvas: Canvas, person: Person) -> None:
     """Both ears, behind the cheeks."""
     for side in (-1, 1):
         middle = side * (person.face_width + 1.5)
@@ -63,7 +63,7 @@ def draw_ears(canvas: Canvas, person: Person) -> None:
         canvas.cover[patch.area] = np.maximum(canvas.cover[patch.area], ear)
 
 
-def draw_skull(canvas: Canvas, person: Person, shot: Shot) -> Map:
+def paint_skull(canvas: Canvas, person: Person, shot: Shot) -> Map:
     """Paint the bare head, its relief and the colour of its skin; returns its cover (H, W), 0..1."""
     patch = canvas.patch()
     width = half_width(person, shot, canvas.y)[:, None]

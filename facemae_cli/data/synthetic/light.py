@@ -1,4 +1,4 @@
-"""Light on a drawn head: a lamp with soft shadows, and the light of the surroundings."""
+"""Light on a synthetic head: a lamp with soft shadows, and the light of the surroundings."""
 
 from __future__ import annotations
 

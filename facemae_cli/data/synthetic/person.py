@@ -1,7 +1,7 @@
-"""Who is drawn, and how the photo was taken: the two sets of parameters behind every drawn face.
+"""Who is shown, and how the photo was taken: the two sets of parameters behind every synthetic face.
 
 Lengths are in units of the 112-pixel ArcFace template, seen from the front, x from the midline of the face.
-All draws use nothing but `Generator.random`, whose stream numpy keeps stable.
+All random numbers use nothing but `Generator.random`, whose stream numpy keeps stable.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ EYES_LIGHT = ((84, 112, 130), (110, 140, 158), (96, 110, 70), (120, 100, 62), (9
 
 
 class Dice:
-    """Random draws from uniform numbers alone, so that they stay the same under every version of numpy."""
+    """Random values from uniform numbers alone, so that they stay the same under every version of numpy."""
 
     def __init__(self, *seed: int) -> None:
         self.random = np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed))).random

@@ -1,11 +1,11 @@
-"""pairs.txt, and pairs drawn by LFW's protocol."""
+"""pairs.txt, and pairs sampled by LFW's protocol."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from facemae_cli.data.packs.pairs import Photo, draw_pairs, format_pairs, parse_pairs
+from facemae_cli.data.packs.pairs import Photo, format_pairs, parse_pairs, sample_pairs
 from facemae_cli.errors import InputError
 
 ANN, BOB = Photo("Ann_A", 1), Photo("Bob", 12)
@@ -59,9 +59,9 @@ def people(many: int, photos: int) -> list[str | None]:
     return [f"p{person}" for person in range(many) for _ in range(photos)]
 
 
-def test_drawn_pairs_keep_the_protocol():
+def test_sampled_pairs_keep_the_protocol():
     identities = [*people(60, 4), None, None, "alone"]
-    pairs, same = draw_pairs(identities, 200, seed=1)
+    pairs, same = sample_pairs(identities, 200, seed=1)
     assert pairs.shape == (200, 2)
     assert same.tolist() == ([True] * 10 + [False] * 10) * 10
     assert len({tuple(pair) for pair in pairs.tolist()}) == 200
@@ -73,19 +73,19 @@ def test_drawn_pairs_keep_the_protocol():
     assert sum(map(len, folds)) == len(set.union(*folds))
 
 
-def test_drawing_depends_on_the_seed_alone():
+def test_sampling_depends_on_the_seed_alone():
     identities = people(60, 4)
-    first, again, other = (draw_pairs(identities, 200, seed=seed)[0] for seed in (1, 1, 2))
+    first, again, other = (sample_pairs(identities, 200, seed=seed)[0] for seed in (1, 1, 2))
     assert np.array_equal(first, again)
     assert not np.array_equal(first, other)
 
 
 def test_fewer_pairs_where_people_are_few():
-    pairs, same = draw_pairs(people(20, 2), 6000, seed=0)
+    pairs, same = sample_pairs(people(20, 2), 6000, seed=0)
     assert len(pairs) == 40  # two people a fold, one pair of each: two of one person, and as many of two
     assert same.sum() == 20
 
 
 def test_too_few_people():
     with pytest.raises(InputError, match="9 people with two photos and 40 with one"):
-        draw_pairs([*people(9, 2), *(f"alone{n}" for n in range(40))], 100, seed=0)
+        sample_pairs([*people(9, 2), *(f"alone{n}" for n in range(40))], 100, seed=0)

@@ -96,9 +96,9 @@ def test_a_small_value_that_is_long_to_write_down_is_refused_at_once(tmp_path):
 
 
 def test_no_file(tmp_path):
-    with pytest.raises(InputError, match="no file"):
+    with pytest.raises(InputError, match="is not a file"):
         open_pack(tmp_path / "none.bin")
-    with pytest.raises(InputError, match="no file"):
+    with pytest.raises(InputError, match="is not a file"):
         open_pack(tmp_path / "pairs.txt")
 
 
@@ -161,10 +161,10 @@ def test_several_packs_by_name(tmp_path):
             open_packs(paths)
     with pytest.raises(UsageError, match="no pairs"):
         open_packs([])
-    for path, text in ((tmp_path / "Ann", r"holds no pairs\.txt"), (tmp_path / "a.rec", "no verification pack")):
+    for path, text in ((tmp_path / "Ann", r"holds no pairs\.txt"), (tmp_path / "a.rec", "is not a verification pack")):
         with pytest.raises(InputError, match=text):
             open_packs([path])
-    with pytest.raises(InputError, match="no file"):
+    with pytest.raises(InputError, match="is not a file"):
         open_packs([tmp_path / "none.bin"])
 
 

@@ -16,7 +16,7 @@ import pytest
 from facemae_cli.data.images.codec import decode, probe
 from facemae_cli.data.manifest import read_manifest
 from facemae_cli.data.open import open_source
-from facemae_cli.data.synthetic import Person, Shot, draw, people, write_dataset
+from facemae_cli.data.synthetic import Person, Shot, people, render, write_dataset
 from facemae_cli.data.synthetic.camera import TEMPLATE, Pose, landmarks
 from facemae_cli.data.synthetic.dataset import invented_name
 from facemae_cli.data.synthetic.hair import CUTS
@@ -41,19 +41,19 @@ def centre(weights: np.ndarray, left: int = 0) -> tuple[float, float]:
 
 def changed(one: Person, other: Person, shot: Shot) -> np.ndarray:
     """How much each pixel differs between two people, (112, 112)."""
-    return np.abs(draw(one, shot).astype(float) - draw(other, shot)).sum(axis=2)
+    return np.abs(render(one, shot).astype(float) - render(other, shot)).sum(axis=2)
 
 
 def test_a_photo_is_a_function_of_person_and_shot() -> None:
     person, shot = Person.random(0, 3), Shot.random(0, 3, 1)
-    image = draw(person, shot)
+    image = render(person, shot)
     assert image.shape == (112, 112, 3)
     assert image.dtype == np.uint8
-    draw(Person.random(0, 4), Shot.random(0, 4, 1))  # whatever came before leaves no trace
-    assert (draw(person, shot) == image).all()
+    render(Person.random(0, 4), Shot.random(0, 4, 1))  # whatever came before leaves no trace
+    assert (render(person, shot) == image).all()
 
 
-def test_draws_come_from_numpy_s_stable_uniform_stream() -> None:
+def test_random_values_come_from_numpy_s_stable_uniform_stream() -> None:
     dice = Dice(0, 0)
     expected = [0.6369616873214543, 0.2697867137638703, 0.04097352393619469]
     assert [dice.between(0, 1) for _ in range(3)] == expected
@@ -130,7 +130,7 @@ def test_a_turned_head_shows_less_of_the_side_it_turns_to() -> None:
     person = replace(bare(1), hair="bald")
 
     def halves(yaw: float) -> tuple[float, float]:
-        seen = [draw(person, replace(PLAIN, yaw=yaw, backdrop=backdrop)).astype(float) for backdrop in (1, 2, 5)]
+        seen = [render(person, replace(PLAIN, yaw=yaw, backdrop=backdrop)).astype(float) for backdrop in (1, 2, 5)]
         row = np.flatnonzero(np.ptp(seen, axis=0).max(axis=2)[60] < 6)
         return 56 - row.min(), row.max() - 56
 
@@ -143,7 +143,7 @@ def test_a_turned_head_shows_less_of_the_side_it_turns_to() -> None:
 
 
 def test_the_side_that_faces_the_lamp_is_brighter() -> None:
-    cheeks = [draw(bare(1), replace(PLAIN, light_x=x)).mean(axis=2)[60:80] for x in (-0.8, 0.8)]
+    cheeks = [render(bare(1), replace(PLAIN, light_x=x)).mean(axis=2)[60:80] for x in (-0.8, 0.8)]
     assert cheeks[0][:, 28:40].mean() > cheeks[0][:, 72:84].mean() + 15
     assert cheeks[1][:, 72:84].mean() > cheeks[1][:, 28:40].mean() + 15
 
@@ -158,7 +158,7 @@ def test_the_side_that_faces_the_lamp_is_brighter() -> None:
     ],
 )
 def test_an_expression_changes_the_part_it_moves(changes: dict[str, float], rows: slice) -> None:
-    before, after = draw(bare(0), PLAIN).astype(float), draw(bare(0), replace(PLAIN, **changes)).astype(float)
+    before, after = render(bare(0), PLAIN).astype(float), render(bare(0), replace(PLAIN, **changes)).astype(float)
     inside = np.abs(after - before).sum(axis=2)
     share = inside[rows].sum() / inside.sum()
     assert inside.max() > 30
@@ -167,7 +167,7 @@ def test_an_expression_changes_the_part_it_moves(changes: dict[str, float], rows
 
 def distinct(field: str, values: tuple[str, ...], person: Person) -> None:
     """Every value of a field gives a picture of its own."""
-    images = [draw(replace(person, **{field: value}), PLAIN, 56).astype(float) for value in values]
+    images = [render(replace(person, **{field: value}), PLAIN, 56).astype(float) for value in values]
     for number, image in enumerate(images):
         for other in images[:number]:
             assert np.abs(image - other).max() > 25
@@ -182,14 +182,14 @@ def test_every_cut_beard_and_pair_of_glasses_looks_different() -> None:
 
 
 def test_people_are_many_kinds() -> None:
-    drawn = [Person.random(0, index) for index in range(400)]
-    assert {person.hair for person in drawn} == set(get_args(Hair))
-    assert {person.beard for person in drawn} == set(get_args(Beard))
-    assert {person.glasses for person in drawn} == {"none", "round", "square", "rimless"}
-    brightness = np.array([np.mean(person.skin) for person in drawn])
+    made = [Person.random(0, index) for index in range(400)]
+    assert {person.hair for person in made} == set(get_args(Hair))
+    assert {person.beard for person in made} == set(get_args(Beard))
+    assert {person.glasses for person in made} == {"none", "round", "square", "rimless"}
+    brightness = np.array([np.mean(person.skin) for person in made])
     assert brightness.min() < 0.35
     assert brightness.max() > 0.75
-    assert not any(person.beard != "none" for person in drawn if person.masculine < 0.5)
+    assert not any(person.beard != "none" for person in made if person.masculine < 0.5)
 
 
 def test_somebody_is_more_like_themselves_than_like_others() -> None:
@@ -197,7 +197,7 @@ def test_somebody_is_more_like_themselves_than_like_others() -> None:
     faces, labels = [], []
     for index in range(10):
         for photo in range(4):
-            image = draw(Person.random(5, index), Shot.random(5, index, photo), 56).astype(float)
+            image = render(Person.random(5, index), Shot.random(5, index, photo), 56).astype(float)
             image = cv2.GaussianBlur(image, (0, 0), 1)[8:, 10:46] + 1
             faces.append((image / image.sum(axis=2, keepdims=True)).ravel())
             labels.append(index)
@@ -221,13 +221,13 @@ def test_a_face_recognizer_tells_them_apart(faces_root: Path) -> None:
 
 def test_other_sizes_show_the_same_face() -> None:
     person = Person.random(0, 3)
-    small, large = draw(person, PLAIN), draw(person, PLAIN, 224)
+    small, large = render(person, PLAIN), render(person, PLAIN, 224)
     assert large.shape == (224, 224, 3)
     shrunk = cv2.resize(large, (112, 112), interpolation=cv2.INTER_AREA)
     assert np.abs(small.astype(float) - shrunk).mean() < 2
-    assert draw(person, PLAIN, 28).shape == (28, 28, 3)
+    assert render(person, PLAIN, 28).shape == (28, 28, 3)
     with pytest.raises(ValueError, match="27 pixels"):
-        draw(person, PLAIN, 27)
+        render(person, PLAIN, 27)
 
 
 def test_the_outline_of_a_head_is_what_its_person_says() -> None:
@@ -240,11 +240,11 @@ def test_the_outline_of_a_head_is_what_its_person_says() -> None:
 
 def test_noise_and_blur_do_what_they_say() -> None:
     person = bare(0)
-    clean = draw(person, PLAIN).astype(float)
-    noisy = draw(person, replace(PLAIN, noise=3.0, grain=1)).astype(float)
+    clean = render(person, PLAIN).astype(float)
+    noisy = render(person, replace(PLAIN, noise=3.0, grain=1)).astype(float)
     inner = (clean > 20) & (clean < 235)
     assert (noisy - clean)[inner].std() == pytest.approx(3.0, rel=0.1)
-    soft = draw(person, replace(PLAIN, blur=1.5)).astype(float)
+    soft = render(person, replace(PLAIN, blur=1.5)).astype(float)
     assert np.abs(np.diff(soft, axis=1)).mean() < 0.8 * np.abs(np.diff(clean, axis=1)).mean()
 
 
@@ -260,11 +260,11 @@ def test_a_dataset_holds_the_people_and_equal_runs_give_equal_bytes(tmp_path: Pa
         assert write_dataset(tmp_path / run / form, 2, 2, seed=4) == 4
     source = open_source(tmp_path / "one" / form)
     faces = {without_suffix(source.name(index)): source.read(index) for index in range(len(source))}
-    drawn = {without_suffix(name): image for name, image in people(2, 2, seed=4)}
-    assert faces.keys() == drawn.keys()
+    made = {without_suffix(name): image for name, image in people(2, 2, seed=4)}
+    assert faces.keys() == made.keys()
     for name, data in faces.items():
         assert probe(data).format == "jpeg"
-        assert np.abs(decode(data).astype(int) - drawn[name]).mean() < 3
+        assert np.abs(decode(data).astype(int) - made[name]).mean() < 3
     one, two = (
         {path.relative_to(tmp_path / run): path.read_bytes() for path in (tmp_path / run).rglob("*") if path.is_file()}
         for run in ("one", "two")
@@ -278,7 +278,7 @@ def test_a_dataset_holds_the_people_and_equal_runs_give_equal_bytes(tmp_path: Pa
 
 @pytest.mark.parametrize("ask", [lambda: people(0, 1), lambda: people(1, 0), lambda: people(1, 1, seed=-1)])
 def test_impossible_counts_are_refused_at_once(ask: Callable[[], object]) -> None:
-    with pytest.raises(UsageError, match="the least is"):
+    with pytest.raises(UsageError, match="must be at least"):
         ask()
 
 
@@ -290,7 +290,7 @@ def test_a_dataset_is_not_overwritten_unasked(tmp_path: Path) -> None:
     assert len(open_source(tmp_path / "raw")) == 2
 
 
-def test_drawing_is_quick() -> None:
+def test_rendering_is_quick() -> None:
     """Fewer than 30 faces a second on a core would make the demo tedious; the limit here is loose for busy machines."""
     started = time.process_time()
     assert len(list(people(4, 5))) == 20
