@@ -29,20 +29,18 @@ def register(app: typer.Typer) -> None:
 def verify(
     pairs: Annotated[
         list[Path],
-        typer.Option(
-            "--pairs", metavar="PACK", help="A .bin, or a folder of images with a pairs.txt; may be said again."
-        ),
+        typer.Option("--pairs", metavar="PACK", help="A .bin, or a folder of images with a pairs.txt; repeatable."),
     ],
     model: Annotated[
         str | None,
-        typer.Option("--model", help="A folder, a bundled name (embedder-v1 unless said), .onnx, .pth or hf-hub:ID."),
+        typer.Option("--model", help="A folder, a bundled name (default: embedder-v1), .onnx, .pth or hf-hub:ID."),
     ] = None,
     min_accuracy: Annotated[
         list[str] | None,
         typer.Option(
             "--min-accuracy",
             metavar="[PACK=]SHARE",
-            help="Exit with 1 where a pack's accuracy is under SHARE, such as 0.99; may be said again.",
+            help="Exit with 1 where a pack's accuracy is under SHARE, such as 0.99; repeatable.",
         ),
     ] = None,
     report: Annotated[

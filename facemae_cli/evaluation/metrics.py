@@ -23,7 +23,7 @@ Z95 = 1.959964
 
 
 def wilson(successes: float, total: float, z: float = Z95) -> Interval:
-    """Wilson's score interval of a share, inside [0, 1]; 95 % by default; (0, 1) where nothing was counted.
+    """Wilson's score interval of a proportion, inside [0, 1]; 95 % by default; (0, 1) where nothing was counted.
 
     `total` may be an effective sample size, hence floats. Raises ValueError unless 0 <= successes <= total.
     """
@@ -31,12 +31,12 @@ def wilson(successes: float, total: float, z: float = Z95) -> Interval:
         raise ValueError(f"successes are between 0 and the total, not {successes} of {total}")
     if total == 0:
         return 0.0, 1.0
-    share, square = successes / total, z * z / total
-    middle = (share + square / 2) / (1 + square)
-    half = z / (1 + square) * math.sqrt(share * (1 - share) / total + square / total / 4)
-    # the ends are exact where they meet the share, which rounding would miss
-    low = 0.0 if successes == 0 else min(max(middle - half, 0.0), share)
-    return low, 1.0 if successes == total else max(min(middle + half, 1.0), share)
+    rate, square = successes / total, z * z / total
+    middle = (rate + square / 2) / (1 + square)
+    half = z / (1 + square) * math.sqrt(rate * (1 - rate) / total + square / total / 4)
+    # the ends are exact where they meet the rate, which rounding would miss
+    low = 0.0 if successes == 0 else min(max(middle - half, 0.0), rate)
+    return low, 1.0 if successes == total else max(min(middle + half, 1.0), rate)
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Verification:
 
     `accuracy` and `std` (population) are over the `folds`' accuracies, `interval` is Wilson's 95 % over all pairs;
     `threshold` is the mean of the folds' `thresholds`, squared distances in [0, 4]. TAR, by FAR, is pooled over all
-    pairs, its interval Wilson's over the `positives` at the threshold of `tar_thresholds`. All shares are in [0, 1].
+    pairs, its interval Wilson's over the `positives` at the threshold of `tar_thresholds`. All rates are in [0, 1].
     """
 
     pairs: int
@@ -126,7 +126,7 @@ def verify_distances(
     """InsightFace's protocol over (p,) squared `distances` of pairs and whether each is of the `same` person.
 
     Folds are contiguous, as scikit-learn's KFold makes them. Each fold's pairs are judged `distance < t` by the first
-    threshold of the grid that judges most pairs of the other folds rightly. Fewer pairs than folds make as many
+    threshold of the grid that judges most pairs of the other folds correctly. Fewer pairs than folds make as many
     folds as pairs. One pair has no others to choose a threshold on, and gets no accuracy. Raises ValueError.
     """
     far_apart, together = _checked(distances, same)
@@ -136,15 +136,15 @@ def verify_distances(
     notes = _notes(pairs, positives, folds, fars)
     rates = [_tar(far_apart[together], far_apart[~together], far) for far in fars]
     right, sizes, thresholds = _judge(far_apart, together, min(folds, pairs))
-    shares = right / sizes
+    accuracies = right / sizes
     return Verification(
         pairs=pairs,
         positives=positives,
-        accuracy=float(shares.mean()) if len(shares) else None,
-        std=float(shares.std()) if len(shares) else None,
-        interval=wilson(int(right.sum()), pairs) if len(shares) else None,
-        threshold=float(thresholds.mean()) if len(shares) else None,
-        folds=tuple(shares.tolist()),
+        accuracy=float(accuracies.mean()) if len(accuracies) else None,
+        std=float(accuracies.std()) if len(accuracies) else None,
+        interval=wilson(int(right.sum()), pairs) if len(accuracies) else None,
+        threshold=float(thresholds.mean()) if len(accuracies) else None,
+        folds=tuple(accuracies.tolist()),
         thresholds=tuple(thresholds.tolist()),
         tar_at_far={far: rate and rate[0] / positives for far, rate in zip(fars, rates, strict=True)},
         tar_intervals={far: rate and wilson(rate[0], positives) for far, rate in zip(fars, rates, strict=True)},
@@ -153,8 +153,8 @@ def verify_distances(
     )
 
 
-def worst(verification: Verification, distances: ArrayLike, same: ArrayLike, each: int = 8) -> NDArray[np.int64]:
-    """The pairs that were judged wrongly, farthest from their fold's threshold first: at most `each` of either kind.
+def worst_pairs(verification: Verification, distances: ArrayLike, same: ArrayLike, each: int = 8) -> NDArray[np.int64]:
+    """The misjudged pairs, farthest from their fold's threshold first: at most `each` of either kind.
 
     `distances` and `same` are the (p,) that were verified. None where there were no folds. Raises ValueError.
     """
@@ -183,7 +183,7 @@ def _checked(distances: ArrayLike, same: ArrayLike) -> tuple[Floats, NDArray[np.
 def _judge(
     distances: Floats, same: NDArray[np.bool_], folds: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], Floats]:
-    """Pairs judged rightly, pairs, and threshold of each fold; of no folds where fewer than two can be made."""
+    """Pairs judged correctly, pairs, and threshold of each fold; of no folds where fewer than two can be made."""
     if folds < 2:
         return np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0)
     pairs, grid = len(distances), len(THRESHOLDS)
@@ -237,7 +237,9 @@ def _notes(pairs: int, positives: int, folds: int, fars: Sequence[float]) -> tup
         notes.append(f"{pairs} pairs are fewer than {folds} folds: each pair is a fold of its own")
     if pairs and not (positives and negatives):
         missing = "two people" if positives else "one person"
-        notes.append(f"no pair is of {missing}: there is no TAR{', and the accuracy says little' if pairs > 1 else ''}")
+        notes.append(
+            f"no pair is of {missing}: there is no TAR{', and the accuracy means little' if pairs > 1 else ''}"
+        )
     else:
         short = [far for far in fars if pairs and allowed_errors(far, negatives) < 1]
         notes += [

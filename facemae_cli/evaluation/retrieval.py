@@ -154,7 +154,7 @@ def _backend(name: Backend, device: str, width: int) -> tuple[Search, list[str]]
     if chosen not in searches:
         raise UsageError(f"search backend {name!r} is not known; there are auto, {', '.join(searches)}")
     if chosen == "faiss-gpu" and not _faiss_gpus():
-        raise UsageError("search backend faiss-gpu needs a GPU and a FAISS built for it; say auto, faiss or torch")
+        raise UsageError("search backend faiss-gpu needs a GPU and a FAISS built for it; give auto, faiss or torch")
     if device != "cuda":
         return searches[chosen], [device]
     return searches[chosen], [f"cuda:{i}" for i in range(_faiss_gpus() if chosen == "faiss-gpu" else _torch_gpus())]
@@ -166,7 +166,7 @@ def _nearest(search: Search, devices: list[str], queries: Features, gallery: Fea
     step = max(1, len(gallery) if whole else min(GALLERY, -(-len(gallery) // len(devices))))
     starts = range(0, len(gallery), step)
 
-    def share(number: int) -> Lists:
+    def search_blocks(number: int) -> Lists:
         best: Lists = np.empty((len(queries), 0), np.float32), np.empty((len(queries), 0), np.int64)
         for start in starts[number :: len(devices)]:
             block = np.ascontiguousarray(gallery[start : start + step])
@@ -175,7 +175,7 @@ def _nearest(search: Search, devices: list[str], queries: Features, gallery: Fea
         return best
 
     with _full_precision(search is _torch), ThreadPoolExecutor(len(devices)) as pool:
-        return merge_top_k(list(pool.map(share, range(len(devices)))), width)
+        return merge_top_k(list(pool.map(search_blocks, range(len(devices)))), width)
 
 
 def _faiss(queries: Features, gallery: Features, width: int, device: str) -> Lists:
@@ -270,5 +270,5 @@ def _check_rounding(near: NDArray[np.floating], scores: Scores, dim: int) -> Non
     if off > rounding(dim):
         raise UsageError(
             f"the search's scores are off by {off:.1g}, more than fp32's {rounding(dim):.1g}: "
-            "unset NVIDIA_TF32_OVERRIDE, or say --device cpu"
+            "unset NVIDIA_TF32_OVERRIDE, or use --device cpu"
         )

@@ -15,7 +15,14 @@ from facemae_cli.data.packs.source import PackSource, open_packs
 from facemae_cli.data.packs.writer import SIDE, WrittenPack, check_free, write_bin
 from facemae_cli.errors import UsageError
 from facemae_cli.evaluation.metrics import FARS
-from facemae_cli.evaluation.verification.results import Gate, VerifiedPack, doubts, judged, pack_report, parse_gates
+from facemae_cli.evaluation.verification.results import (
+    AccuracyGate,
+    VerifiedPack,
+    judge,
+    pack_report,
+    parse_gates,
+    warnings,
+)
 from facemae_cli.inference.recognizer import Recognizer
 from facemae_cli.networks.zoo import EMBEDDER
 from facemae_cli.reports.text import decimal
@@ -31,12 +38,12 @@ NONE = "-"
 class VerifyResult:
     """What `verify` found: figures by pack, gates and whether they passed, and what must be known to read them.
 
-    `recogniser` is None where only a pack was `written`, of which `packed` tells the counts.
+    `recognizer` is None where only a pack was `written`, of which `packed` tells the counts.
     """
 
     recognizer: Recognizer | None = None
     packs: dict[str, VerifiedPack] = field(default_factory=dict)
-    gates: list[Gate] = field(default_factory=list)
+    gates: list[AccuracyGate] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
     refused: list[Refusal] = field(default_factory=list)
     report: Path | None = None
@@ -157,12 +164,12 @@ def _check_options(
     workers: int | None,
 ) -> None:
     if workers is not None and workers < 1:
-        raise UsageError(f"--workers {workers} reads nothing; give 1 or more")
+        raise UsageError(f"--workers {workers}: must be at least 1")
     if model is None:
         of_a_model = {"min-accuracy": min_accuracy, "report": report, "cache": cache, "trained-on": trained_on}
         for option, value in of_a_model.items():
             if value:
-                raise UsageError(f"--{option} is about an embedder: say --model too, or leave it out")
+                raise UsageError(f"--{option} needs an embedder: give --model too, or leave it out")
     if write_pack is not None and write_pack.suffix.lower() != ".bin":
         raise UsageError(f"--write-pack {write_pack} must end in .bin")
 
@@ -177,7 +184,7 @@ class _Job:
     progress: Progress
 
     def note(self, line: str) -> None:
-        """What a person and the result's JSON are told."""
+        """A line for the person who waits and for the result's JSON."""
         self.progress.notice(line)
         self.result.notices.append(line)
 
@@ -215,7 +222,7 @@ class _Job:
             self.note(f"{out}: {made.other_size} faces are not {SIDE} x {SIDE} pixels, as InsightFace's packs are")
 
     def measure(self, recognizer: Recognizer, trained_on: Path | None, **options: Any) -> None:
-        """Every pack in its turn: its faces embedded (`options` say how), its pairs judged."""
+        """Every pack in its turn: its faces embedded (`options` say how), its pairs verified."""
         result = self.result
         names = names_in(open_source(trained_on)) if trained_on is not None else None
         for name, pack in self.packs.items():
@@ -226,12 +233,12 @@ class _Job:
             result.packs[name] = VerifiedPack.of(pack, made, shared)
             if names is not None and shared is None:
                 self.note(f"{name}: names are not known on both sides, so neither is who is among the training faces")
-            for line in doubts(name, result.packs[name], recognizer.model.card):
+            for line in warnings(name, result.packs[name], recognizer.model.card):
                 self.note(line)
-        result.gates = judged(result.gates, result.packs)
+        result.gates = judge(result.gates, result.packs)
 
     def write_report(self, path: Path, recognizer: Recognizer) -> None:
-        """The page for a person, with the pairs that were judged worst: photos, so it is its owner's alone (0600)."""
+        """The page for a person, with the worst misjudged pairs: photos, so it is its owner's alone (0600)."""
         from facemae_cli.evaluation.verification.page import verification_page
         from facemae_cli.reports.html import Verdict  # these bring matplotlib and jinja2
 

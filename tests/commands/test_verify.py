@@ -55,7 +55,7 @@ def test_a_failed_gate_is_1_although_inputs_were_refused(folder: Path, capsys: p
 def test_an_accuracy_in_percent_is_2(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_bin(folder / "x.bin", *images_of(2))
     assert run("--pairs", "x.bin", "--min-accuracy", "99") == 2
-    assert "say 0.99 for 99 %" in capsys.readouterr().err
+    assert "write 0.99 for 99 %" in capsys.readouterr().err
 
 
 def test_without_a_model_the_bundled_one_is_verified(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -52,7 +52,7 @@ def slow_tar(distances: Sequence[float], same: Sequence[bool], allowed: int) -> 
     return sum(d < max(passing) for d in together) / len(together)
 
 
-def drawn(seed: int, pairs: int, people: int = 6) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def sampled_pairs(seed: int, pairs: int, people: int = 6) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Coarse embeddings, so that many distances are tied; pairs of photos that are their own partner are among them."""
     random = np.random.default_rng(seed)
     centres = random.integers(-2, 3, (people, 4)) + 0.5
@@ -67,7 +67,7 @@ def drawn(seed: int, pairs: int, people: int = 6) -> tuple[np.ndarray, np.ndarra
 @pytest.mark.parametrize("pairs", [2, 3, 7, 9, 10, 11, 29, 100, 203])
 @pytest.mark.parametrize("seed", [0, 1])
 def test_the_protocol_equals_a_slow_one(pairs: int, seed: int) -> None:
-    features, chosen, same = drawn(seed, pairs)
+    features, chosen, same = sampled_pairs(seed, pairs)
     slow = [sum((float(x) - float(y)) ** 2 for x, y in zip(features[a], features[b], strict=True)) for a, b in chosen]
     mean, std, thresholds = slow_protocol(slow, same.tolist(), 10)
     got = metrics.verify_pairs(features, chosen, same)
@@ -81,7 +81,7 @@ def test_the_protocol_equals_a_slow_one(pairs: int, seed: int) -> None:
 
 
 def test_the_drawn_distances_are_tied() -> None:
-    features, chosen, _ = drawn(0, 203)
+    features, chosen, _ = sampled_pairs(0, 203)
     distances = metrics.distances(features, chosen)
     assert len(np.unique(distances)) < 150
     assert (distances == 0).any()
@@ -89,7 +89,7 @@ def test_the_drawn_distances_are_tied() -> None:
 
 @pytest.mark.parametrize("together", [True, False])
 def test_pairs_all_alike_are_measured_without_tar(together: bool) -> None:
-    features, chosen, _ = drawn(3, 25)
+    features, chosen, _ = sampled_pairs(3, 25)
     same = np.full(25, together)
     got = metrics.verify_pairs(features, chosen, same)
     mean, std, _ = slow_protocol(metrics.distances(features, chosen).tolist(), same.tolist(), 10)
@@ -271,7 +271,7 @@ def test_roc_by_hand() -> None:
 
 
 def test_roc_passes_through_the_tar() -> None:
-    features, chosen, same = drawn(5, 203)
+    features, chosen, same = sampled_pairs(5, 203)
     distances = metrics.distances(features, chosen)
     curve, got = metrics.roc(distances, same), metrics.verify_distances(distances, same, fars=[0.1])
     (at,) = np.flatnonzero(curve.thresholds == got.tar_thresholds[0.1])
@@ -292,9 +292,9 @@ def test_the_worst_pairs_by_hand() -> None:
     thresholds = (1.0, 0.35)
     found = metrics.Verification(6, 3, 0.5, 0.0, None, 0.6, (0.5, 0.5), thresholds, {}, {}, {}, ())
     # Fold 1: pair 1 is too far by 2.0. Fold 2: pair 4 is too near by 0.05; pair 5 and pair 3 are right.
-    assert metrics.worst(found, distances, same).tolist() == [1, 4]
-    assert metrics.worst(found, distances, [not each for each in same]).tolist() == [3, 0, 2, 5]
-    assert metrics.worst(found, distances, [not each for each in same], each=1).tolist() == [3, 0]
-    assert metrics.worst(metrics.verify_distances([0.5], [True]), [0.5], [True]).tolist() == []
+    assert metrics.worst_pairs(found, distances, same).tolist() == [1, 4]
+    assert metrics.worst_pairs(found, distances, [not each for each in same]).tolist() == [3, 0, 2, 5]
+    assert metrics.worst_pairs(found, distances, [not each for each in same], each=1).tolist() == [3, 0]
+    assert metrics.worst_pairs(metrics.verify_distances([0.5], [True]), [0.5], [True]).tolist() == []
     with pytest.raises(ValueError, match="6 pairs were verified, not 1"):
-        metrics.worst(found, [0.1], [True])
+        metrics.worst_pairs(found, [0.1], [True])

@@ -28,7 +28,7 @@ def phi(tmp_path: Path) -> str:
 
 
 class Notices:
-    """A progress that keeps what it was told."""
+    """A progress that keeps its notices."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
@@ -129,18 +129,18 @@ def test_a_report_is_written_for_its_owner(tmp_path: Path, phi: str) -> None:
 
 def test_a_cache_is_used_again(tmp_path: Path, phi: str) -> None:
     path = write_bin(tmp_path / "x.bin", *images_of(24))
-    told = [Notices(), Notices()]
-    first, again = (cpu([path], model=phi, cache=tmp_path / "cache", progress=each) for each in told)
-    assert [each.labels for each in told] == [["digest", "embed x"], ["digest"]]
+    notices = [Notices(), Notices()]
+    first, again = (cpu([path], model=phi, cache=tmp_path / "cache", progress=each) for each in notices)
+    assert [each.labels for each in notices] == [["digest", "embed x"], ["digest"]]
     assert again.packs["x"].verification == first.packs["x"].verification
 
 
 def test_an_assumed_card_is_told_and_recorded(tmp_path: Path, phi: str) -> None:
     Path(phi).with_suffix(".yaml").unlink()
-    told = Notices()
-    result = cpu([write_bin(tmp_path / "x.bin", *images_of(4))], model=phi, progress=told)
-    assert "has no card" in told.lines[0]
-    assert (result.as_json()["card"], result.as_json()["notices"]) == ("assumed", told.lines)
+    notices = Notices()
+    result = cpu([write_bin(tmp_path / "x.bin", *images_of(4))], model=phi, progress=notices)
+    assert "has no card" in notices.lines[0]
+    assert (result.as_json()["card"], result.as_json()["notices"]) == ("assumed", notices.lines)
 
 
 def test_people_in_both_are_counted(tmp_path: Path, phi: str) -> None:
@@ -148,10 +148,10 @@ def test_people_in_both_are_counted(tmp_path: Path, phi: str) -> None:
     for name in ("person 01", "Person_03", "Somebody"):
         (tmp_path / "train" / name).mkdir(parents=True)
         (tmp_path / "train" / name / "1.jpg").write_bytes(photo(1, 0))
-    told = Notices()
-    result = cpu([folder], model=phi, trained_on=tmp_path / "train", progress=told)
+    notices = Notices()
+    result = cpu([folder], model=phi, trained_on=tmp_path / "train", progress=notices)
     assert result.as_json()["packs"]["lfw"]["people_in_training"] == 2
-    assert told.lines[-1].startswith("lfw: 2 of its people are, by name, among the training faces")
+    assert notices.lines[-1].startswith("lfw: 2 of its people are, by name, among the training faces")
     numbered = write_bin(tmp_path / "x.bin", *images_of(4))
     result = cpu([numbered], model=phi, trained_on=tmp_path / "train")
     assert result.packs["x"].shared_people is None
@@ -166,9 +166,9 @@ def test_faces_of_another_size_are_told(tmp_path: Path, phi: str) -> None:
 def test_a_pack_is_written_without_a_model(tmp_path: Path) -> None:
     folder = write_lfw(tmp_path / "lfw", people=3)
     (folder / "Person_00" / "Person_00_0001.jpg").write_bytes(photo(0, 0, 64))
-    told = Notices()
-    result = cpu([folder], write_pack=tmp_path / "lfw.bin", progress=told)
-    assert told.lines == [f"{tmp_path / 'lfw.bin'}: 1 faces are not 112 x 112 pixels, as InsightFace's packs are"]
+    notices = Notices()
+    result = cpu([folder], write_pack=tmp_path / "lfw.bin", progress=notices)
+    assert notices.lines == [f"{tmp_path / 'lfw.bin'}: 1 faces are not 112 x 112 pixels, as InsightFace's packs are"]
     images, same = pickle.loads((tmp_path / "lfw.bin").read_bytes())
     assert (len(images), same) == (12, [True, False] * 3)
     assert result.as_json()["written"] == {"out": str(tmp_path / "lfw.bin"), "faces": 6, "pairs": 6}
@@ -197,8 +197,8 @@ def test_the_bundled_embedder_is_verified_unless_another_is_said(tmp_path: Path)
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"model": None, "write_pack": "y.bin", "min_accuracy": ["0.9"]}, "--min-accuracy is about an embedder"),
-        ({"model": None, "write_pack": "y.bin", "report": "r.html"}, "--report is about an embedder"),
+        ({"model": None, "write_pack": "y.bin", "min_accuracy": ["0.9"]}, "--min-accuracy needs an embedder"),
+        ({"model": None, "write_pack": "y.bin", "report": "r.html"}, "--report needs an embedder"),
         ({"write_pack": "y.pack"}, "must end in .bin"),
         ({"write_pack": "y.bin"}, "--write-pack makes a .bin of one folder"),
         ({"pairs": ["lfw", "x.bin"], "write_pack": "y.bin"}, "--write-pack makes a .bin of one folder"),

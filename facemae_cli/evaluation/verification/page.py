@@ -1,4 +1,4 @@
-"""The reports that a person reads: how a recogniser verified packs of pairs, on one page."""
+"""The page of `verify --report`: how a recogniser verified packs of pairs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PROTOCOL = (
     "A face and its mirror image are embedded; the sum of both, scaled to length 1, is the face's feature. Two faces "
     "are called one person where the squared distance of their features, from 0 to 4, is below a threshold.",
     "Accuracy follows InsightFace's protocol: the pairs, in the order of the pack, are cut into 10 folds. Each fold is "
-    "judged by the first threshold of 0, 0.01, …, 3.99 that judges most pairs of the other folds rightly. What is "
+    "judged by the first threshold of 0, 0.01, …, 3.99 that judges most pairs of the other folds correctly. What is "
     "given is the mean over the folds ± their standard deviation, Wilson's 95 % interval over all pairs, and the "
     "mean of the thresholds.",
     "TAR at a FAR is the share of the pairs of one person that are accepted at the largest threshold which accepts at "
@@ -35,7 +35,7 @@ PROTOCOL = (
 
 @dataclass(frozen=True)
 class WorstPair:
-    """A wrongly judged pair: both faces as encoded images, whether they are of one person, and their distance."""
+    """A misjudged pair: both faces as encoded images, whether they are of one person, and their distance."""
 
     first: bytes
     second: bytes
@@ -48,7 +48,7 @@ class WorstPair:
 class PackReport:
     """A pack as it was verified: squared `distances` (p,), whether each pair is of the `same` person (p,) bool,
 
-    and the pairs to show, worst first (see `facemae_cli.evaluation.metrics.worst`).
+    and the pairs to show, worst first (see `facemae_cli.evaluation.metrics.worst_pairs`).
     """
 
     name: str
@@ -93,7 +93,7 @@ def _in_words(pack: PackReport) -> str:
     found = pack.verification
     if found.accuracy is None:
         return f"{pack.name}: no accuracy can be given; {found.notes[0]}."
-    words = f"{pack.name}: {percent(found.accuracy, DIGITS)} of {found.pairs} pairs are judged rightly"
+    words = f"{pack.name}: {percent(found.accuracy, DIGITS)} of {found.pairs} pairs are judged correctly"
     guess = max(found.positives, found.pairs - found.positives) / found.pairs
     words += f" (95 % interval {percent_interval(found.interval, DIGITS)})"
     return f"{words}; one answer for all would be right for {percent(guess, 0)}."
@@ -137,7 +137,7 @@ def _details(found: Verification) -> list[tuple[str, str]]:
             value = f"{percent(tar, DIGITS)}, 95 % interval {percent_interval(interval, DIGITS)}"
             rows.append((f"TAR at FAR {decimal(far)}", f"{value}, below a distance of {threshold:.4f}"))
     if found.folds:
-        rows.append(("accuracy of each fold, %", "  ".join(f"{100 * share:.2f}" for share in found.folds)))
+        rows.append(("accuracy of each fold, %", "  ".join(f"{100 * accuracy:.2f}" for accuracy in found.folds)))
         rows.append(("threshold of each fold", "  ".join(f"{threshold:.2f}" for threshold in found.thresholds)))
     return rows
 
@@ -166,7 +166,7 @@ def _roc_plot(far: Floats, tar: Floats, negatives: int, positives: int, ident: s
         x, y = np.insert(x, 0, first), np.insert(y, 0, tar[~accepted][-1])
     chosen = thinned(x, log=True)
     x, y = x[chosen], y[chosen]
-    low, high = np.array([wilson(min(share, 1.0) * positives, positives) for share in y]).T
+    low, high = np.array([wilson(min(rate, 1.0) * positives, positives) for rate in y]).T
     room = max(1.0 - float(low.min()), 0.01)
     decades = [10.0**-power for power in range(math.floor(-math.log10(first)) + 1)]
     return line_plot(

@@ -1,4 +1,4 @@
-"""A pack verified: its pairs judged by its faces' features, gates on the accuracy, and doubts about a figure."""
+"""A verified pack: its figures, gates on the accuracy, and warnings about a figure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from facemae_cli.data.packs.source import BinPack, PackSource
 from facemae_cli.errors import UsageError
-from facemae_cli.evaluation.metrics import Floats, Verification, distances, verify_distances, worst
+from facemae_cli.evaluation.metrics import Floats, Verification, distances, verify_distances, worst_pairs
 from facemae_cli.inference.embed import Embeddings
 from facemae_cli.networks.card import Card
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 # A published embedder that verifies fewer pairs was mostly fed faces aligned otherwise: LFW at 93 % is the known case.
 DOUBTFUL_ACCURACY = 0.95
-DOUBTFUL_PAIRS = 100  # fewer say too little
+DOUBTFUL_PAIRS = 100  # fewer mean too little
 ROUNDING = 1e-12  # a mean of folds' accuracies may fall short of the decimal it is by as much
 
 
@@ -65,7 +65,7 @@ class VerifiedPack:
 
 
 @dataclass(frozen=True)
-class Gate:
+class AccuracyGate:
     """The least `accuracy`, in [0, 1], that a pack must reach; and what was reached, None where nothing could be."""
 
     pack: str
@@ -87,48 +87,52 @@ class Gate:
         return {"pack": self.pack, "minimum": self.minimum, "accuracy": self.accuracy, "passed": self.passed}
 
 
-def parse_gates(texts: Iterable[str], packs: Sequence[str]) -> list[Gate]:
+def parse_gates(texts: Iterable[str], packs: Sequence[str]) -> list[AccuracyGate]:
     """Gates from `0.99`, for all `packs`, and `lfw=0.99`, for one of them, which wins; in the order of `packs`.
 
-    Raises UsageError for what is no share, for a pack that is not there, and for two gates of one kind.
+    Raises UsageError for what is not a proportion, for a pack that is not there, and for two gates of one kind.
     """
-    said: dict[str | None, float] = {}
+    minimums: dict[str | None, float] = {}
     for text in texts:
-        head, equals, share = text.rpartition("=")
+        head, equals, minimum = text.rpartition("=")
         pack = head.strip() if equals else None
         if pack is not None and pack not in packs:
             raise UsageError(f"--min-accuracy {text}: there is no pack {pack!r}; there are {', '.join(packs)}")
-        if pack in said:
-            raise UsageError(f"--min-accuracy {text}: a second one for {pack or 'all packs'}; say one")
-        said[pack] = _share(text, share)
-    return [Gate(pack, said.get(pack, said.get(None, 0.0))) for pack in packs if pack in said or None in said]
+        if pack in minimums:
+            raise UsageError(f"--min-accuracy {text}: a second one for {pack or 'all packs'}; give one")
+        minimums[pack] = _parse_minimum(text, minimum)
+    return [
+        AccuracyGate(pack, minimums.get(pack, minimums.get(None, 0.0)))
+        for pack in packs
+        if {pack, None} & minimums.keys()
+    ]
 
 
-def _share(text: str, share: str) -> float:
+def _parse_minimum(text: str, minimum: str) -> float:
     try:
-        value = float(share)
+        value = float(minimum)
     except ValueError:
         value = math.nan
     if 1 < value <= 100:
         raise UsageError(
-            f"--min-accuracy {text} is over 1: accuracy is a share, so say {value / 100:g} for {value:g} %"
+            f"--min-accuracy {text} is over 1: accuracy is a proportion, so write {value / 100:g} for {value:g} %"
         )
     if not 0 <= value <= 1:
-        raise UsageError(f"--min-accuracy {text!r} is no share from 0 to 1; say 0.99, or PACK=0.99")
+        raise UsageError(f"--min-accuracy {text!r} is not a proportion from 0 to 1; give 0.99, or PACK=0.99")
     return value
 
 
-def judged(gates: Iterable[Gate], packs: dict[str, VerifiedPack]) -> list[Gate]:
+def judge(gates: Iterable[AccuracyGate], packs: dict[str, VerifiedPack]) -> list[AccuracyGate]:
     """The gates with what was reached."""
     return [replace(gate, accuracy=packs[gate.pack].verification.accuracy) for gate in gates]
 
 
 def pack_report(name: str, pack: PackSource, verified: VerifiedPack) -> PackReport:
-    """A pack as a report shows it, with the pairs that were judged worst."""
+    """A pack as a report shows it, with the worst misjudged pairs."""
     from facemae_cli.evaluation.verification.page import PackReport, WorstPair  # brings matplotlib and jinja2
 
     shown = []
-    for at in worst(verified.verification, verified.distances, verified.same).tolist():
+    for at in worst_pairs(verified.verification, verified.distances, verified.same).tolist():
         number = int(verified.kept[at])
         first, second = pack.pairs[number].tolist()
         photos = "" if isinstance(pack, BinPack) else f": {pack.name(first).photo}, {pack.name(second).photo}"
@@ -138,7 +142,7 @@ def pack_report(name: str, pack: PackSource, verified: VerifiedPack) -> PackRepo
     return PackReport(name, verified.verification, verified.distances, verified.same, shown)
 
 
-def doubts(name: str, pack: VerifiedPack, card: Card) -> list[str]:
+def warnings(name: str, pack: VerifiedPack, card: Card) -> list[str]:
     """What a reader of a pack's figures should know, one line each: faces of another size, signs of misalignment,
     people the embedder was trained on."""
     found, size = pack.verification, card.input.size

@@ -22,7 +22,7 @@ def pack(name: str, distances: Any, same: Any, worst: tuple[WorstPair, ...] = ()
     return PackReport(name, verified, np.array(distances, float), np.array(same, bool), worst)
 
 
-def drawn(name: str, negatives: int = 1500, seed: int = 0) -> PackReport:
+def sampled_report(name: str, negatives: int = 1500, seed: int = 0) -> PackReport:
     random = np.random.default_rng(seed)
     distances = np.concatenate([random.normal(0.8, 0.25, 500), random.normal(1.9, 0.2, negatives)]).clip(0, 4)
     order = random.permutation(500 + negatives)
@@ -41,7 +41,9 @@ def page(*packs: PackReport, **others: Any) -> str:
 @pytest.fixture(scope="module")
 def two() -> str:
     verdict = Verdict("passed", "Passed", [f"{EVIL} reached 90 %"])
-    return page(drawn(f"lfw {EVIL}"), drawn("agedb", seed=1), notes=["3 people are in both"], verdict=verdict)
+    return page(
+        sampled_report(f"lfw {EVIL}"), sampled_report("agedb", seed=1), notes=["3 people are in both"], verdict=verdict
+    )
 
 
 def text(html: str) -> str:
@@ -50,11 +52,11 @@ def text(html: str) -> str:
 
 def test_it_says_what_was_measured_and_how(two: str) -> None:
     said = text(two)
-    found = drawn("").verification
+    found = sampled_report("").verification
     assert found.accuracy is not None
     assert f"{100 * found.accuracy:.2f} ± {100 * (found.std or 0):.2f} %" in said
     interval = percent_interval(found.interval, 2)
-    assert f"{percent(found.accuracy, 2)} of 2000 pairs are judged rightly (95 % interval {interval})" in said
+    assert f"{percent(found.accuracy, 2)} of 2000 pairs are judged correctly (95 % interval {interval})" in said
     assert "one answer for all would be right for 75 %" in said
     assert percent(found.tar_at_far[1e-3], 2) in said
     assert "TAR at FAR 0.0001 needs 10000 pairs of two people; there are 1500." in said
@@ -86,13 +88,13 @@ def test_ids_are_unique_over_all_plots(two: str) -> None:
 
 
 def test_equal_figures_give_equal_bytes() -> None:
-    assert page(drawn("a", 100)) == page(drawn("a", 100))
-    assert page(drawn("a", 100)) != page(drawn("a", 101))
+    assert page(sampled_report("a", 100)) == page(sampled_report("a", 100))
+    assert page(sampled_report("a", 100)) != page(sampled_report("a", 101))
 
 
 def test_the_curve_passes_through_the_tar() -> None:
     """The plot's line at the FAR of 0.01, read off the SVG, is the TAR that the table gives."""
-    report = drawn("a", 1000)
+    report = sampled_report("a", 1000)
     svg = re.findall(r"<svg viewBox.*?</svg>", page(report), flags=re.S)[0]
     line = re.search(r'<path d="([^"]*)"[^>]*stroke: var\(--series-1\)', svg)
     assert line

@@ -1,4 +1,4 @@
-"""A pack's pairs judged, gates, and doubts about a figure."""
+"""A pack's figures, gates, and warnings about a figure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,14 @@ from helpers.packcases import images_of, write_bin, write_lfw
 from facemae_cli.data.packs.source import open_pack
 from facemae_cli.errors import UsageError
 from facemae_cli.evaluation.metrics import verify_pairs
-from facemae_cli.evaluation.verification.results import Gate, VerifiedPack, doubts, judged, pack_report, parse_gates
+from facemae_cli.evaluation.verification.results import (
+    AccuracyGate,
+    VerifiedPack,
+    judge,
+    pack_report,
+    parse_gates,
+    warnings,
+)
 from facemae_cli.inference.embed import Embeddings
 from facemae_cli.networks.card import Card, InputSpec
 
@@ -50,28 +57,28 @@ def test_nothing_left_is_no_accuracy(tmp_path: Path) -> None:
     found = VerifiedPack.of(pack, embeddings(len(pack), lost=tuple(range(len(pack)))))
     assert (found.verification.accuracy, found.left_out, found.faces) == (None, 2, 0)
     assert found.verification.notes
-    [gate] = judged([Gate("x", 0.0)], {"x": found})
+    [gate] = judge([AccuracyGate("x", 0.0)], {"x": found})
     assert not gate.passed
     assert str(gate) == "x: no accuracy could be measured, and at least 0 is asked for"
 
 
 def test_gates_are_for_all_or_for_one_and_the_one_wins() -> None:
     assert parse_gates([], ["lfw"]) == []
-    assert parse_gates(["0.9"], ["lfw", "cfp"]) == [Gate("lfw", 0.9), Gate("cfp", 0.9)]
-    assert parse_gates(["cfp=0.8", "0.9"], ["lfw", "cfp"]) == [Gate("lfw", 0.9), Gate("cfp", 0.8)]
-    assert parse_gates(["a=b=1e-1"], ["lfw", "a=b"]) == [Gate("a=b", 0.1)]
+    assert parse_gates(["0.9"], ["lfw", "cfp"]) == [AccuracyGate("lfw", 0.9), AccuracyGate("cfp", 0.9)]
+    assert parse_gates(["cfp=0.8", "0.9"], ["lfw", "cfp"]) == [AccuracyGate("lfw", 0.9), AccuracyGate("cfp", 0.8)]
+    assert parse_gates(["a=b=1e-1"], ["lfw", "a=b"]) == [AccuracyGate("a=b", 0.1)]
 
 
 @pytest.mark.parametrize(
     ("texts", "message"),
     [
-        (["99"], "is over 1: accuracy is a share, so say 0.99 for 99 %"),
-        (["lfw=99.5"], "so say 0.995 for 99.5 %"),
-        (["high"], "'high' is no share from 0 to 1; say 0.99, or PACK=0.99"),
-        (["nan"], "no share"),
-        (["inf"], "no share"),
-        (["-0.1"], "no share"),
-        (["lfw="], "no share"),
+        (["99"], "is over 1: accuracy is a proportion, so write 0.99 for 99 %"),
+        (["lfw=99.5"], "so write 0.995 for 99.5 %"),
+        (["high"], "'high' is not a proportion from 0 to 1; give 0.99, or PACK=0.99"),
+        (["nan"], "not a proportion"),
+        (["inf"], "not a proportion"),
+        (["-0.1"], "not a proportion"),
+        (["lfw="], "not a proportion"),
         (["agedb=0.9"], "there is no pack 'agedb'; there are lfw, cfp"),
         (["0.9", "0.8"], "a second one for all packs"),
         (["lfw=0.9", "lfw=0.8"], "a second one for lfw"),
@@ -84,8 +91,8 @@ def test_gates_that_are_none(texts: list[str], message: str) -> None:
 
 
 def test_a_gate_passes_at_its_minimum_and_not_below() -> None:
-    assert Gate("lfw", 0.99, float(np.mean([0.985, 0.995] * 5))).passed
-    failed = Gate("lfw", 0.99, 0.98999)
+    assert AccuracyGate("lfw", 0.99, float(np.mean([0.985, 0.995] * 5))).passed
+    failed = AccuracyGate("lfw", 0.99, 0.98999)
     assert not failed.passed
     assert str(failed) == "lfw: accuracy 0.98999 is under 0.99"
     assert failed.as_json() == {"pack": "lfw", "minimum": 0.99, "accuracy": 0.98999, "passed": False}
@@ -94,17 +101,17 @@ def test_a_gate_passes_at_its_minimum_and_not_below() -> None:
 def test_doubts_about_a_figure(tmp_path: Path) -> None:
     pack = open_pack(write_bin(tmp_path / "x.bin", *images_of(100)))
     found = VerifiedPack.of(pack, embeddings(len(pack)))  # random features: about half of the pairs
-    [low] = doubts("lfw", found, GIVEN)
+    [low] = warnings("lfw", found, GIVEN)
     assert "is little for a published embedder" in low
-    assert doubts("lfw", found, replace(GIVEN, recipe={"epochs": 1})) == []
+    assert warnings("lfw", found, replace(GIVEN, recipe={"epochs": 1})) == []
     few = replace(found, verification=replace(found.verification, pairs=99))
-    assert doubts("lfw", few, GIVEN) == []
+    assert warnings("lfw", few, GIVEN) == []
     good = replace(found, verification=replace(found.verification, accuracy=0.95))
-    assert doubts("lfw", good, GIVEN) == []
-    size, overlap = doubts("lfw", replace(good, resized=3, shared_people=2), GIVEN)
+    assert warnings("lfw", good, GIVEN) == []
+    size, overlap = warnings("lfw", replace(good, resized=3, shared_people=2), GIVEN)
     assert size.startswith(f"lfw: 3 of {len(pack)} faces are not 112 x 112 pixels")
     assert overlap.startswith("lfw: 2 of its people are, by name, among the training faces")
-    assert doubts("lfw", replace(good, shared_people=0), GIVEN) == []
+    assert warnings("lfw", replace(good, shared_people=0), GIVEN) == []
 
 
 def test_a_report_shows_the_worst_pairs_of_those_that_were_measured(tmp_path: Path) -> None:
