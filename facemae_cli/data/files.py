@@ -55,7 +55,7 @@ def _told(error: OSError) -> str:
 def write_whole(path: Path, data: bytes | str, mode: int = 0o644) -> None:
     """Writes a file that appears whole or not at all; an older one is replaced and takes the new `mode` (less umask).
 
-    Text is written as UTF-8. What is no regular file (a pipe, /dev/stdout) is written to directly. Raises OutputError.
+    Text is written as UTF-8. A pipe or a device is written to directly. Raises OutputError.
     """
     content = data.encode("utf-8", "surrogateescape") if isinstance(data, str) else data
     with disk_errors(path):

@@ -38,7 +38,7 @@ class MaskColor:
         """RRGGBB in hex, with or without `#`. Raises UsageError."""
         match = re.fullmatch(r"#?([0-9a-fA-F]{6})", text)
         if match is None:
-            raise UsageError(f"--mask-color {text!r} is no colour; give six hex digits such as 000000 for black")
+            raise UsageError(f"--mask-color {text!r} is not a colour; give six hex digits such as 000000 for black")
         if not 0 <= tolerance <= 255:
             raise UsageError(f"--mask-tolerance {tolerance} must be from 0 to 255")
         red, green, blue = bytes.fromhex(match[1])
@@ -49,7 +49,7 @@ class MaskColor:
 
 
 @dataclass(frozen=True)
-class MaskedFace:
+class VisibleFace:
     """Face `index`: what of it is visible, or why it cannot be used.
 
     `masked` is (H, W, 4) uint8 RGBA; `visible` is (V, p * p * 3) uint8, its patches at the model's size; `tokens` is
@@ -81,14 +81,14 @@ class MaskedReader:
     def __init__(self, source: FaceSource, patch: int, color: MaskColor | None) -> None:
         self.source, self.patch, self.color = source, patch, color
 
-    def read(self, index: int) -> MaskedFace:
+    def read(self, index: int) -> VisibleFace:
         """The visible patches of face `index`; a face that is not masked as it should be carries its error."""
         try:
             masked, mask = self._masked(self.source.read(index))
         except FaceError as error:
-            return MaskedFace(index, error)
+            return VisibleFace(index, error)
         tokens = np.flatnonzero(~mask)
-        return MaskedFace(index, None, masked, self._visible(masked, tokens), tokens)
+        return VisibleFace(index, None, masked, self._visible(masked, tokens), tokens)
 
     def _masked(self, data: bytes) -> tuple[Pixels, masking.Mask]:
         if self.color is None:
@@ -110,11 +110,11 @@ class MaskedReader:
 
 
 class Reconstructor(nn.Module):
-    """The autoencoder from bytes to bytes; `paste` puts visible patches over its predictions."""
+    """The autoencoder from bytes to bytes."""
 
-    def __init__(self, network: MaskedAutoencoder, paste: bool) -> None:
+    def __init__(self, network: MaskedAutoencoder) -> None:
         super().__init__()
-        self.network, self.paste, self.patch = network.eval(), paste, network.patch
+        self.network, self.patch = network.eval(), network.patch
 
     def forward(self, visible: Tensor, tokens: Tensor) -> Tensor:
         """(N, V, p * p * 3) uint8 and (N, V) int64 to (N, S, S, 3) uint8."""
@@ -126,29 +126,33 @@ class Reconstructor(nn.Module):
         count = masking.TOKENS - masking.MIN_HIDDEN
         return torch.zeros(1, count, self.patch**2 * 3, dtype=torch.uint8), torch.arange(count)[None]
 
-    def release(self, faces: Sequence[MaskedFace], runner: Runner) -> list[ReleasedFace]:
-        """Each face completed, in order. Faces with as many visible patches share batches."""
-        groups: dict[int, list[int]] = {}
-        released = [ReleasedFace(face.index, face.error) for face in faces]
-        for at, face in enumerate(faces):
-            if face.tokens is not None:
-                groups.setdefault(len(face.tokens), []).append(at)
-        for visible_count, members in sorted(groups.items()):
-            visible = torch.from_numpy(np.stack([_known(faces[at].visible) for at in members]))
-            tokens = torch.from_numpy(np.stack([_known(faces[at].tokens) for at in members]))
-            for at, made in zip(members, runner(visible, tokens).numpy(), strict=True):
-                masked = _known(faces[at].masked)
-                hidden = masking.TOKENS - visible_count
-                released[at] = ReleasedFace(
-                    faces[at].index, masked=masked, image=self._finished(made, masked), hidden=hidden
-                )
-        return released
 
-    def _finished(self, made: Pixels, masked: Pixels) -> Pixels:
-        """The prediction at the masked face's own size, with its visible patches where the card asks for them."""
-        height, width = masked.shape[:2]
-        image = resize(made, height, width)
-        return np.where(masked[..., 3:] > 0, masked[..., :3], image) if self.paste else image
+def release(faces: Sequence[VisibleFace], runner: Runner, *, paste: bool) -> list[ReleasedFace]:
+    """Each face completed by the `Reconstructor` in `runner`, in order.
+
+    Faces with as many visible patches share batches. `paste` puts the visible patches over the predictions.
+    """
+    groups: dict[int, list[int]] = {}
+    released = [ReleasedFace(face.index, face.error) for face in faces]
+    for at, face in enumerate(faces):
+        if face.tokens is not None:
+            groups.setdefault(len(face.tokens), []).append(at)
+    for visible_count, members in sorted(groups.items()):
+        visible = torch.from_numpy(np.stack([_known(faces[at].visible) for at in members]))
+        tokens = torch.from_numpy(np.stack([_known(faces[at].tokens) for at in members]))
+        for at, made in zip(members, runner(visible, tokens).numpy(), strict=True):
+            masked = _known(faces[at].masked)
+            image = _finished(made, masked, paste)
+            hidden = masking.TOKENS - visible_count
+            released[at] = ReleasedFace(faces[at].index, masked=masked, image=image, hidden=hidden)
+    return released
+
+
+def _finished(made: Pixels, masked: Pixels, paste: bool) -> Pixels:
+    """The prediction at the masked face's own size, with its visible patches where `paste` asks for them."""
+    height, width = masked.shape[:2]
+    image = resize(made, height, width)
+    return np.where(masked[..., 3:] > 0, masked[..., :3], image) if paste else image
 
 
 class ReleasedWriter:

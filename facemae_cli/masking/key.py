@@ -50,7 +50,7 @@ class Key:
         """The key in the file `path`: 64 hexadecimal digits and a newline, a form that survives a text editor.
 
         With `create` a missing file is made (mode 0600, never over an existing one) and one notice says so. Raises
-        UsageError where the file is missing, is no key, may be read by group or others, or lies inside one of the
+        UsageError where the file is missing, is not a key, may be read by group or others, or lies inside one of the
         datasets `outside`; InputError where it cannot be read, OutputError where it cannot be made.
         """
         require_outside(path, outside, "--key")
@@ -98,18 +98,19 @@ class Key:
 
 
 def encoded(text: str | None) -> bytes:
-    """A name's bytes: NFC UTF-8, so that one name typed on two systems is one name; file names that are no valid
-    text keep their undecodable bytes apart as surrogates."""
+    """A name's bytes: NFC UTF-8, so that one name typed on two systems is one name; file names that are not
+    valid text keep their undecodable bytes apart as surrogates."""
     return unicodedata.normalize("NFC", text or "").encode("utf-8", "surrogatepass")
 
 
 def seed_mask_key(seed: int) -> bytes:
-    """The mask key that `--seed N` puts in the place of the key: SHA-256 of `facemae mask seed N`. It is no secret."""
+    """The mask key that `--seed N` puts in the place of the key: SHA-256 of `facemae mask seed N`. It is not a
+    secret."""
     return hashlib.sha256(b"facemae mask seed " + str(seed).encode("ascii")).digest()
 
 
 def seed_payload(name: Name) -> bytes:
-    """What a seeded permutation is drawn from: identity path, NUL, file name. Never pixels, so that what a mask hides
+    """What a seeded permutation is made from: identity path, NUL, file name. Never pixels, so that what a mask hides
     can not influence the mask."""
     return _photo_bytes(name.identity, name.photo)
 

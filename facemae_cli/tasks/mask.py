@@ -109,8 +109,8 @@ def mask(
 
     `ratio` is the share of the 196 patches to hide (None: 0.75; `parts` always hides 160 of 196). Masks come from the
     key and the stored pixels, so that every release of one photo hides the same patches first, at any ratio and size.
-    Under a `seed` they come from the seed and the photo's name in `input` and never from pixels; a seed is no secret,
-    so whoever guesses it and a name can confirm the name by its mask. Names become pseudonyms and the order means
+    Under a `seed` they come from the seed and the photo's name in `input` and never from pixels; a seed is not
+    secret: who guesses it and a name can confirm the name by its mask. Names become pseudonyms and the order means
     nothing, unless `keep_names`. `size` resizes each whole face to size x size first. `workers` None: one a CPU core.
 
     Raises UsageError, InputError and OutputError; a face that cannot be masked is refused and listed in the result.
@@ -153,7 +153,7 @@ def _refuse_masked(source: FaceSource, progress: Progress) -> None:
     if (manifest and manifest.command == "mask") or (masked and all(masked)):
         raise UsageError(f"{source.path} is masked already; --in takes the raw faces")
     if manifest and manifest.command == "reconstruct":
-        progress.notice(f"{source.path} is a released dataset: masking it hides faces that a model has drawn")
+        progress.notice(f"{source.path} is a released dataset: masking it hides faces that a model made")
 
 
 def _is_masked(source: FaceSource, index: int) -> bool | None:
@@ -174,8 +174,8 @@ def _warn(job: MaskJob, out: Path, progress: Progress) -> None:
         )
     if job.masker.seed is not None and job.key:
         progress.notice(
-            f"masks follow seed {job.masker.seed} and the photos' names, and a seed is no secret: who guesses both can "
-            "confirm a name by its mask; for a release leave --seed out"
+            f"masks follow seed {job.masker.seed} and the photos' names, and a seed is not secret: who guesses both "
+            "can confirm a name by its mask; for a release leave --seed out"
         )
     before = read_manifest(out) if os.path.lexists(out) else None
     if before is None or before.command != "mask":

@@ -1,4 +1,4 @@
-"""Draw each masked face anew with a fitted autoencoder: masked faces in, released faces out (FaceMAE, section 3.4)."""
+"""Reconstruct each masked face with a fitted model: masked faces in, released faces out (FaceMAE, section 3.4)."""
 
 from __future__ import annotations
 
@@ -21,12 +21,19 @@ from facemae_cli.data.open import open_source
 from facemae_cli.data.output.output import Output, open_output
 from facemae_cli.errors import FaceError, InputError, UsageError
 from facemae_cli.inference.pipeline import Runner, choose_batch_size, pipeline
-from facemae_cli.inference.reconstruct import MaskColor, MaskedReader, Reconstructor, ReleasedFace, ReleasedWriter
+from facemae_cli.inference.reconstruct import (
+    MaskColor,
+    MaskedReader,
+    Reconstructor,
+    ReleasedFace,
+    ReleasedWriter,
+    release,
+)
 from facemae_cli.masking import patches as masking
 from facemae_cli.networks.card import Model
 from facemae_cli.networks.loading import load_mae
 from facemae_cli.networks.zoo import resolve
-from facemae_cli.reports import pictures as sheets
+from facemae_cli.reports import pictures
 from facemae_cli.runtime import shared_output
 from facemae_cli.runtime.device import choose_device, choose_precision, keep_freed_memory
 from facemae_cli.runtime.progress import SILENT, Progress
@@ -101,7 +108,7 @@ def reconstruct(
     workers: int | None = None,
     progress: Progress = SILENT,
 ) -> ReconstructResult:
-    """Draws every masked face of the folder or `.rec` `input` anew, into the folder or `.rec` `out`.
+    """Reconstructs every masked face of the folder or `.rec` `input`, into the folder or `.rec` `out`.
 
     `model` names a fitted autoencoder; every pixel is its prediction unless its card says `paste_visible`. Names are
     copied. `mask_color` (RRGGBB) says where faces masked elsewhere are hidden, within `mask_tolerance` of it (0..255).
@@ -118,21 +125,21 @@ def reconstruct(
     source = open_source(Path(input))
     chosen = choose_device(device)
     keep_freed_memory()
-    network = Reconstructor(load_mae(found, chosen), found.card.paste_visible)
+    network = Reconstructor(load_mae(found, chosen))
     reader = MaskedReader(source, network.patch, color)
     _refuse_raw(source, reader)
     runner = Runner(network, chosen, choose_precision(precision, chosen), 1)
     with shared_output.process_group(chosen.type):
         runner.batch_size = shared_output.broadcast(choose_batch_size(batch_size, runner, network.example()))
         plan = _plan(source, found, runner, writer, color)
-        job = _Job(source, found, reader, network, runner, writer, plan, PREVIEWED if preview is not None else 0)
+        job = _Job(source, found, reader, runner, writer, plan, PREVIEWED if preview is not None else 0)
         placed: dict[str, Any] = {"overwrite": overwrite, "resume": resume, "inputs": (Path(input),)}
         with shared_output.rank_zero_context(lambda: open_output(Path(out), plan=job.plan, **placed)) as output:
             job.run(output, workers or cores(), progress)
             result = shared_output.broadcast(job.result(output, Path(out)) if output else None)
             assert result is not None
             if preview is not None and job.shown:
-                write_whole(preview, encode_png(sheets.contact_sheet(job.shown, ["masked", "released"])))
+                write_whole(preview, encode_png(pictures.contact_sheet(job.shown, ["masked", "released"])))
             if output:
                 output.finish(_manifest(result, read_manifest(source.path)))
         shared_output.broadcast(None)  # the release is whole before any rank says so
@@ -146,7 +153,6 @@ class _Job:
     source: FaceSource
     model: Model
     reader: MaskedReader
-    network: Reconstructor
     runner: Runner
     writer: ReleasedWriter
     plan: dict[str, Any]
@@ -164,8 +170,8 @@ class _Job:
         with closing(shared_output.run_sharded(units, partial(self._released, workers))) as released:
             for faces, halvings in released:
                 assert output is not None
-                pictures = [[face.masked, face.image] for face in faces if face.image is not None]
-                self.shown += pictures[: SHOWN - len(self.shown)]
+                rows = [[face.masked, face.image] for face in faces if face.image is not None]
+                self.shown += rows[: SHOWN - len(self.shown)]
                 if faces[0].index >= start:
                     self._write(output, faces, halvings)
                     progress.advance(len(faces))
@@ -178,7 +184,7 @@ class _Job:
                 yield faces, halvings
 
     def _compute(self, faces: list[Any]) -> list[ReleasedFace]:
-        return self.network.release(faces, self.runner)
+        return release(faces, self.runner, paste=self.model.card.paste_visible)
 
     def _encoded(self, face: ReleasedFace) -> ReleasedFace:
         encoded = self.writer.encode(face)
@@ -211,7 +217,7 @@ class _Job:
             precision=self.runner.precision,
             batch_size=int(self.plan["batch_size"]),
             halved=output.tally.get("halvings", 0) > 0,
-            pasted=self.network.paste,
+            pasted=self.model.card.paste_visible,
         )
 
 

@@ -11,7 +11,14 @@ from torch import Tensor
 from facemae_cli.data.images.codec import decode, encode_jpeg, encode_png
 from facemae_cli.errors import FaceError, UsageError
 from facemae_cli.inference.pipeline import Runner
-from facemae_cli.inference.reconstruct import MaskColor, MaskedReader, Reconstructor, ReleasedFace, ReleasedWriter
+from facemae_cli.inference.reconstruct import (
+    MaskColor,
+    MaskedReader,
+    Reconstructor,
+    ReleasedFace,
+    ReleasedWriter,
+    release,
+)
 from facemae_cli.masking import patches
 from facemae_cli.networks.architectures.mae import MaskedAutoencoder, patchify
 
@@ -32,9 +39,9 @@ def reader(*images: bytes, patch: int = 8, color: MaskColor | None = None) -> Ma
     return MaskedReader(MemorySource([(None, str(i), data) for i, data in enumerate(images)]), patch, color)
 
 
-def reconstructor(paste: bool = False) -> Reconstructor:
+def reconstructor() -> Reconstructor:
     torch.manual_seed(0)
-    return Reconstructor(MaskedAutoencoder(**SMALL), paste)  # type: ignore[arg-type]
+    return Reconstructor(MaskedAutoencoder(**SMALL))  # type: ignore[arg-type]
 
 
 def runner(network: Reconstructor, batch_size: int = 4) -> Runner:
@@ -80,7 +87,7 @@ def test_what_is_not_a_masked_face_is_refused(image: bytes, reason: str) -> None
     face = reader(image).read(0)
     assert face.error is not None
     assert face.error.reason == reason
-    assert reconstructor().release([face], runner(reconstructor()))[0].error is face.error
+    assert release([face], runner(reconstructor()), paste=False)[0].error is face.error
 
 
 def test_faces_masked_elsewhere_by_a_colour() -> None:
@@ -104,29 +111,28 @@ def test_release_keeps_order_across_mask_ratios_and_equals_one_at_a_time() -> No
     read = reader(*images)
     faces = [read.read(i) for i in range(len(images))]
     network = reconstructor()
-    released = network.release(faces, runner(network))
+    released = release(faces, runner(network), paste=False)
     assert [face.index for face in released] == list(range(8))
     assert [face.hidden for face in released] == [147, 98, 147, 60, 98, 147, 147, 147]
     for face, alone in zip(released, faces, strict=True):
-        single = network.release([alone], runner(network))[0]
+        single = release([alone], runner(network), paste=False)[0]
         assert np.abs(face.image.astype(int) - single.image).max() <= 1  # type: ignore[union-attr]
 
 
 def test_every_pixel_is_predicted_unless_the_card_pastes() -> None:
     face = reader(masked_png(1)).read(0)
-    drawn = reconstructor().release([face], runner(reconstructor()))[0].image
-    network = reconstructor(paste=True)
-    pasted = network.release([face], runner(network))[0].image
+    predicted = release([face], runner(reconstructor()), paste=False)[0].image
+    pasted = release([face], runner(reconstructor()), paste=True)[0].image
     shown = ~patches.per_pixel(random_mask(147, 1), 112, 112)
     assert np.array_equal(pasted[shown], smooth_face(1)[shown])  # type: ignore[index]
-    assert np.array_equal(pasted[~shown], drawn[~shown])  # type: ignore[index]
-    assert not np.array_equal(drawn[shown], smooth_face(1)[shown])  # type: ignore[index]
+    assert np.array_equal(pasted[~shown], predicted[~shown])  # type: ignore[index]
+    assert not np.array_equal(predicted[shown], smooth_face(1)[shown])  # type: ignore[index]
 
 
 def test_the_release_has_the_size_of_the_masked_face() -> None:
     network = reconstructor()
     face = reader(masked_png(size=56)).read(0)
-    assert network.release([face], runner(network))[0].image.shape == (56, 56, 3)  # type: ignore[union-attr]
+    assert release([face], runner(network), paste=False)[0].image.shape == (56, 56, 3)  # type: ignore[union-attr]
 
 
 def test_only_visible_patches_reach_the_network() -> None:
@@ -138,8 +144,8 @@ def test_only_visible_patches_reach_the_network() -> None:
             assert visible.dtype == torch.uint8
             return super().forward(visible, tokens)
 
-    network = Watching(MaskedAutoencoder(**SMALL), False)  # type: ignore[arg-type]
-    network.release([reader(masked_png()).read(0)], runner(network))
+    network = Watching(MaskedAutoencoder(**SMALL))  # type: ignore[arg-type]
+    release([reader(masked_png()).read(0)], runner(network), paste=False)
     assert seen == [(1, 49, 192)]
 
 

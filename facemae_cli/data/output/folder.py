@@ -192,7 +192,7 @@ class FolderWriter:
             )
         for path in _foreign(self.target):
             raise UsageError(
-                f"{path} is no face: --overwrite would remove it with {self.target}; move it away, or choose another"
+                f"{path} is not a face: --overwrite would remove it with {self.target}; move it away, or choose another"
                 " --out"
             )
 

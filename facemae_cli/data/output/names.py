@@ -20,7 +20,7 @@ _SEPARATORS = {os.sep, os.altsep or os.sep}
 def with_suffix_of(photo: str, image: bytes) -> str:
     """`photo` with the suffix of what `image` holds, in place of an image's suffix it may have.
 
-    Raises FaceError where the bytes are no image of a format that is read.
+    Raises FaceError where the bytes are not an image of a format that is read.
     """
     stem, suffix = os.path.splitext(photo)
     return (stem if suffix.lower() in IMAGE_SUFFIXES else photo) + suffix_of(image)

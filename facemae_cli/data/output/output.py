@@ -39,12 +39,12 @@ class Output:
     counts given to `commit`. They keep growing: after the last commit they are those of the whole output.
     """
 
-    def __init__(self, staging: Staging, sink: Writer, replaces: bool) -> None:
+    def __init__(self, staging: Staging, writer: Writer, replaces: bool) -> None:
         self.units_done = 0
         self.refused: list[Refusal] = []
         self.tally: Counter[str] = Counter()
         self._staging = staging
-        self._sink = sink
+        self._writer = writer
         self._replaces = replaces
         self._sealed = False  # nothing more is written
         self._pending = False
@@ -62,7 +62,7 @@ class Output:
         """Leaves the staged part as it is and frees the lock."""
         self._open = False
         try:
-            self._sink.close()
+            self._writer.close()
         finally:
             self._staging.leave()
 
@@ -74,7 +74,7 @@ class Output:
         """
         self._check_usable()
         with self._disk():
-            self._sink.write(name, image)
+            self._writer.write(name, image)
         self._pending = True
 
     def commit(self, refused: Sequence[Refusal] = (), counts: Mapping[str, int] | None = None) -> None:
@@ -86,7 +86,7 @@ class Output:
         with self._disk():
             entry = {
                 "unit": self.units_done,
-                "mark": self._sink.flush(),
+                "mark": self._writer.flush(),
                 "refused": [[item.where, item.reason, item.detail] for item in refused],
                 "counts": dict(counts or {}),
             }
@@ -108,25 +108,25 @@ class Output:
             if not self._sealed:
                 if self._pending:
                     self.commit()
-                _check_free(self._sink, self._replaces)
+                _check_free(self._writer, self._replaces)
                 if pairs is not None:
-                    write_whole(self._sink.moves[-1][0] / "pairs.txt", pairs, 0o666)
-                self._sink.seal(manifest)
+                    write_whole(self._writer.moves[-1][0] / "pairs.txt", pairs, 0o666)
+                self._writer.seal(manifest)
                 self._staging.append({"sealed": True})
-            _put_in_place(self._staging, self._sink, self._replaces)
+            _put_in_place(self._staging, self._writer, self._replaces)
         self.close()
 
     def go_on(self, sealed: bool) -> Output:
         """Takes in the journal of a stopped run and cuts the staged data back to it. Raises UsageError, OutputError."""
         self._sealed = sealed
         if not sealed:
-            _check_free(self._sink, self._replaces)
+            _check_free(self._writer, self._replaces)
         for entry in self._staging.entries():
             if "mark" in entry:
-                self._sink.recall(entry["mark"])
+                self._writer.recall(entry["mark"])
                 self._count(entry)
         if not sealed:
-            self._sink.restore()
+            self._writer.restore()
         return self
 
     def _count(self, entry: Mapping[str, Any]) -> None:
@@ -138,7 +138,7 @@ class Output:
     def _disk(self) -> Iterator[None]:
         """Once the disk has failed nothing more is taken: what is journaled waits for --resume."""
         try:
-            with disk_errors(self._sink.target, _AGAIN):
+            with disk_errors(self._writer.target, _AGAIN):
                 yield
         except OutputError:
             self._open = False
@@ -163,23 +163,23 @@ def open_output(
     target = _resolve(path)
     _check_apart(path, target, inputs)
     folder = target.with_name(target.name + SUFFIX)
-    sink = (RecWriter if target.suffix.lower() == ".rec" else FolderWriter)(folder, target)
+    writer = (RecWriter if target.suffix.lower() == ".rec" else FolderWriter)(folder, target)
     ours = {"journal": JOURNAL, "facemae": __version__, "max_pixels": limits_in_use().max_pixels}
     fixed: dict[str, Any] = json.loads(json.dumps({**ours, **plan}))
     with disk_errors(path):
         if not folder.exists():
-            _check_fresh(sink, overwrite, resume)
+            _check_fresh(writer, overwrite, resume)
             target.parent.mkdir(parents=True, exist_ok=True)
         staging = Staging(folder)
         try:
-            return _enter(staging, sink, fixed, overwrite, resume)
+            return _enter(staging, writer, fixed, overwrite, resume)
         except BaseException:
-            sink.close()
+            writer.close()
             staging.leave()
             raise
 
 
-def _enter(staging: Staging, sink: Writer, plan: dict[str, Any], overwrite: bool, resume: bool) -> Output:
+def _enter(staging: Staging, writer: Writer, plan: dict[str, Any], overwrite: bool, resume: bool) -> Output:
     """The output in its locked staging folder: gone on with, or started."""
     try:
         header, sealed = staging.look()
@@ -199,27 +199,27 @@ def _enter(staging: Staging, sink: Writer, plan: dict[str, Any], overwrite: bool
             raise UsageError(f"--resume: the stopped run had {change}: give that again, or --overwrite to start over")
         replaces = bool(header["replaces"]) or overwrite
         if resume and not change:
-            return Output(staging, sink, replaces).go_on(sealed)
+            return Output(staging, writer, replaces).go_on(sealed)
         if sealed:  # what it replaces may be half gone, and it is complete
-            _put_in_place(staging, sink, replaces)
-    _check_fresh(sink, overwrite, resume)
+            _put_in_place(staging, writer, replaces)
+    _check_fresh(writer, overwrite, resume)
     staging.begin({"tool": "facemae", "plan": plan, "replaces": overwrite})
-    sink.begin()
-    return Output(staging, sink, overwrite)
+    writer.begin()
+    return Output(staging, writer, overwrite)
 
 
-def _put_in_place(staging: Staging, sink: Writer, replaces: bool) -> None:
+def _put_in_place(staging: Staging, writer: Writer, replaces: bool) -> None:
     """Moves what is sealed to where it belongs; begun and stopped anywhere, it goes on from there.
 
     What is replaced goes first, and what completes the output comes last: at no time do an old and a new file stand
     together as if they were one output. Raises OSError.
     """
-    staged, final = sink.moves[-1]
+    staged, final = writer.moves[-1]
     if os.path.lexists(staged):
         if os.path.lexists(final):
-            _check_free(sink, replaces)
+            _check_free(writer, replaces)
             os.rename(final, staging.old)
-        for source, place in sink.moves[:-1]:
+        for source, place in writer.moves[:-1]:
             if source.exists():
                 os.replace(source, place)
         sync_folder(final.parent)
@@ -229,25 +229,25 @@ def _put_in_place(staging: Staging, sink: Writer, replaces: bool) -> None:
     staging.clear()
 
 
-def _check_fresh(sink: Writer, overwrite: bool, resume: bool) -> None:
+def _check_fresh(writer: Writer, overwrite: bool, resume: bool) -> None:
     """Raises UsageError unless a new output may be started."""
-    found = sink.occupied()
+    found = writer.occupied()
     if found is None or overwrite:
-        _check_free(sink, overwrite)
-    elif resume and found == sink.target:
+        _check_free(writer, overwrite)
+    elif resume and found == writer.target:
         raise UsageError(f"--resume: {found} is complete already; --overwrite makes it anew")
     else:
         raise UsageError(f"{found} exists: choose another --out, or --overwrite to replace it once all is done")
 
 
-def _check_free(sink: Writer, replaces: bool) -> None:
+def _check_free(writer: Writer, replaces: bool) -> None:
     """Raises UsageError where something stands in the output's place that must not be replaced."""
-    found = sink.occupied()
+    found = writer.occupied()
     if found is None:
         return
     if not replaces:
         raise UsageError(f"{found} appeared meanwhile: move it away, or say --resume --overwrite to replace it")
-    sink.check_replaceable()
+    writer.check_replaceable()
 
 
 def _resolve(path: Path) -> Path:

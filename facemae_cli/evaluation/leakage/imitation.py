@@ -21,7 +21,14 @@ from facemae_cli.inference import feature_cache
 from facemae_cli.inference.embed import Embeddings, MirrorSum, evaluating, normalised
 from facemae_cli.inference.pipeline import Runner, choose_batch_size, pipeline
 from facemae_cli.inference.recognizer import Recognizer
-from facemae_cli.inference.reconstruct import MaskedFace, MaskedReader, Reconstructor, ReleasedFace, ReleasedWriter
+from facemae_cli.inference.reconstruct import (
+    MaskedReader,
+    Reconstructor,
+    ReleasedFace,
+    ReleasedWriter,
+    VisibleFace,
+    release,
+)
 from facemae_cli.masking.job import Masker
 from facemae_cli.masking.patches import DEFAULT_RATIO
 from facemae_cli.networks.card import Model
@@ -98,12 +105,13 @@ class Imitator:
         """
         if self.model is None:
             return _read
-        network = Reconstructor(load_mae(self.model, self.device), self.model.card.paste_visible)
+        paste = self.model.card.paste_visible
+        network = Reconstructor(load_mae(self.model, self.device))
         writer, runner = ReleasedWriter("jpg", QUALITY), Runner(network, self.device, self.precision, 1)
         runner.batch_size = choose_batch_size(self.batch_size, runner, network.example())
 
-        def compute(faces: list[MaskedFace]) -> list[ReleasedFace]:
-            return network.release(faces, runner)
+        def compute(faces: list[VisibleFace]) -> list[ReleasedFace]:
+            return release(faces, runner, paste=paste)
 
         def draw(masked: MaskedFaces, wanted: range) -> list[bytes | FaceError]:
             step = runner.batch_size

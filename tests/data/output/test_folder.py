@@ -8,7 +8,7 @@ import pytest
 from facemae_cli.data.faces import Name
 from facemae_cli.data.images.codec import encode_jpeg, encode_png
 from facemae_cli.data.manifest import Manifest
-from facemae_cli.data.output import folder as foldersink
+from facemae_cli.data.output import folder as folderwriter
 from facemae_cli.data.output.output import Output, open_output
 from facemae_cli.errors import FaceError
 
@@ -61,7 +61,7 @@ def test_people_who_differ_by_case_alone_are_two_unless_the_file_system_merges_t
     with open_output(tmp_path / "o", plan={}) as output:
         output.write(Name("Bob", "1"), PNG)
         output.write(Name("bob", "1"), PNG)
-    monkeypatch.setattr(foldersink, "_folds_case", lambda folder: True)
+    monkeypatch.setattr(folderwriter, "_folds_case", lambda folder: True)
     with open_output(tmp_path / "p", plan={}) as output:
         output.write(Name("Bob", "1"), PNG)
         output.write(Name("Bob", "2"), PNG)
@@ -72,7 +72,7 @@ def test_people_who_differ_by_case_alone_are_two_unless_the_file_system_merges_t
 
 
 def test_more_faces_than_may_wait_for_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(foldersink, "MAX_OPEN", 2)
+    monkeypatch.setattr(folderwriter, "MAX_OPEN", 2)
     with open_output(tmp_path / "o", plan={}) as output:
         for i in range(20):
             output.write(Name("a", str(i)), PNG)

@@ -184,7 +184,7 @@ def test_overwrite_removes_no_folder_that_is_not_an_output(tmp_path: Path) -> No
         open_output(tmp_path / "home", plan={}, overwrite=True)
     write(tmp_path / "o", faces(1))
     (tmp_path / "o" / "id0" / "notes.txt").write_text("mine")
-    with pytest.raises(UsageError, match=r"notes\.txt is no face"):
+    with pytest.raises(UsageError, match=r"notes\.txt is not a face"):
         open_output(tmp_path / "o", plan={}, overwrite=True)
     (tmp_path / "file").write_text("mine")
     with pytest.raises(UsageError, match="is a file"):
