@@ -252,7 +252,9 @@ def test_a_broken_pipe_elsewhere_is_an_error(runs: Any) -> None:
 
 
 def parameters_of_command(name: str) -> dict[str, Any]:
-    return {p.name: p for p in COMMANDS[name.replace("_", "-")].params if p.name not in OF_THE_COMMAND | {"help"}}
+    """Those that help shows: an old spelling, hidden there, is the command's own."""
+    shown = (p for p in COMMANDS[name.replace("_", "-")].params if not getattr(p, "hidden", False))
+    return {p.name: p for p in shown if p.name not in OF_THE_COMMAND | {"help"}}
 
 
 def parameters_of_task(name: str) -> dict[str, inspect.Parameter]:

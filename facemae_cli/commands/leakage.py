@@ -92,10 +92,14 @@ def leakage(
         float,
         typer.Option("--min-attacker", metavar="SHARE", help="The least real -> real of who carries a verdict."),
     ] = 0.6,
-    allow_phi: Annotated[
+    allow_shared_ancestor: Annotated[
         bool,
-        typer.Option("--allow-phi", help="Let who shares an ancestor with the release's model carry a verdict."),
+        typer.Option(
+            "--allow-shared-ancestor",
+            help="Let an attacker that shares an ancestor with the release's model carry a verdict.",
+        ),
     ] = False,
+    allow_phi: Annotated[bool, typer.Option("--allow-phi", hidden=True, help="What it was called before.")] = False,
     key: Annotated[
         Path | None,
         typer.Option(
@@ -139,7 +143,7 @@ def leakage(
             max_leakage=max_leakage,
             max_tpr=max_tpr,
             min_attacker=min_attacker,
-            allow_phi=allow_phi,
+            allow_shared_ancestor=allow_shared_ancestor or allow_phi,
             key=key,
             cache=cache,
             report=report,

@@ -10,13 +10,13 @@ from facemae_cli.data.files import check_report_and_cache, write_whole
 from facemae_cli.errors import UsageError
 from facemae_cli.evaluation.leakage.attackers import Origin, load_attackers, warnings
 from facemae_cli.evaluation.leakage.audit import (
+    AttackSettings,
     Datasets,
-    Looking,
+    embed_all,
     expose,
     imitated_by,
     measure_all,
     require_imitator,
-    see_all,
     who_attacked,
 )
 from facemae_cli.evaluation.leakage.identification import Plan, parse_identities, parse_ks
@@ -47,7 +47,7 @@ def leakage(
     max_leakage: float | None = None,
     max_tpr: float | None = None,
     min_attacker: float = 0.6,
-    allow_phi: bool = False,
+    allow_shared_ancestor: bool = False,
     key: Path | None = None,
     cache: Path | None = None,
     report: Path | None = None,
@@ -66,9 +66,9 @@ def leakage(
     the release's own model, where it is known; 0 imitations: none. `non_members`: faces of people who are not in the
     release; None: half of the people are left out of it. `adapt`: faces of the attacker's own to learn from.
     `max_leakage`, `max_tpr`: gates on the upper ends of 95 % intervals, carried by attackers whose real -> real reaches
-    `min_attacker` and who, unless `allow_phi`, share no ancestor with the release's model. `key` tells who is who under
-    pseudonyms; None: `facemae.key`, if it is there. `cache`: a folder that keeps features. `report`: an HTML page, with
-    faces if `show_faces`.
+    `min_attacker` and who, unless `allow_shared_ancestor`, share no ancestor with the release's model. `key` tells who
+    is who under pseudonyms; None: `facemae.key`, if it is there. `cache`: a folder that keeps features. `report`: an
+    HTML page, with faces if `show_faces`.
     Raises UsageError, InputError and OutputError; what could not be measured, and failed gates, are in the result.
     """
     shares = {"--max-leakage": max_leakage, "--max-tpr": max_tpr, "--min-attacker": min_attacker}
@@ -80,25 +80,25 @@ def leakage(
     chosen, threads, ks = choose_device(device), workers or cores(), parse_ks(k)
     result = LeakageResult(Path(original), Path(released), seed=seed)
     data = Datasets.open(result, key=key, non_members=non_members, adapt=adapt, progress=progress)
-    plan = Plan(ks, parse_identities(identities, data.who.names.people), trials, seed, str(chosen))
+    plan = Plan(ks, parse_identities(identities, data.matching.names.people), trials, seed, str(chosen))
     models = [resolve(each, "mae") for each in imitation_model or ()]
     keep_freed_memory()
     attackers, origin = load_attackers(attacker, device, precision), Origin.of(data.manifest, models)
     for name, each in attackers.items():
         data.note(*warnings(name, each, origin))
-    drawing, recipe = choose_precision(precision, chosen), Recipe.of(data.manifest, data.original)
-    drawn_by = imitated_by(models, origin, data, imitations)
-    imitators = [Imitator(model, recipe, chosen, drawing, batch_size) for model in drawn_by]
+    how_precise, recipe = choose_precision(precision, chosen), Recipe.of(data.manifest, data.original)
+    reconstructed_by = imitated_by(models, origin, data, imitations)
+    imitators = [Imitator(model, recipe, chosen, how_precise, batch_size) for model in reconstructed_by]
     require_imitator(adapt, imitators)
-    looking = Looking(attackers, imitators, imitations, seed, batch_size, threads, cache)
-    result.settings = _settings(plan, looking, recipe, str(min_attacker), allow_phi)
+    settings = AttackSettings(attackers, imitators, imitations, seed, batch_size, threads, cache)
+    result.settings = _settings(plan, settings, recipe, str(min_attacker), allow_shared_ancestor)
     data.note(*filter(None, (faiss_clash(),)))
     with distributed.process_group(chosen):
         data.digest(threads)
-        seen = see_all(data, looking)
+        seen = embed_all(data, settings)
         measure_all(data, seen, plan)
         expose(data, seen, plan, threads, show_faces)
-        result.attackers = who_attacked(data, seen, origin, min_attacker, allow_phi)
+        result.attackers = who_attacked(data, seen, origin, min_attacker, allow_shared_ancestor)
         limits = {"max_leakage": max_leakage, "max_tpr": max_tpr}
         result.verdict = judge(result.findings, result.memberships, result.attackers, **limits)
         if report is not None and distributed.rank() == 0:
@@ -123,10 +123,12 @@ def _check_numbers(
         raise UsageError(f"--seed {seed}: give a number from 0")
 
 
-def _settings(plan: Plan, looking: Looking, recipe: Recipe, min_attacker: str, allow_phi: bool) -> dict[str, str]:
+def _settings(
+    plan: Plan, settings: AttackSettings, recipe: Recipe, min_attacker: str, allow_shared_ancestor: bool
+) -> dict[str, str]:
     """How it is measured, for who wants to repeat it."""
     imitated = [
-        f"{each.name} ({each.digest.partition(' ')[0][:12]}..., {each.precision})" for each in looking.imitators
+        f"{each.name} ({each.digest.partition(' ')[0][:12]}..., {each.precision})" for each in settings.imitators
     ]
     rows = {
         "K": ", ".join(map(str, plan.ks)),
@@ -134,15 +136,15 @@ def _settings(plan: Plan, looking: Looking, recipe: Recipe, min_attacker: str, a
         "draws of people": str(plan.trials),
         "seed": str(plan.seed),
         "imitated by": "; ".join(imitated) or "nothing",
-        "imitations a photo": str(looking.times),
+        "imitations a photo": str(settings.times),
         "masks of imitations": str(recipe),
         "least real -> real": min_attacker,
-        "ancestors shared with the release allowed": "yes" if allow_phi else "no",
+        "ancestors shared with the release allowed": "yes" if allow_shared_ancestor else "no",
         "bootstrap resamples": str(plan.resamples),
         "search": f"exact, {choose_backend(plan.device)} on {plan.device}",
         "facemae": __version__,
     }
-    return rows | {f"attacker {name}": str(each) for name, each in looking.attackers.items()}
+    return rows | {f"attacker {name}": str(each) for name, each in settings.attackers.items()}
 
 
 def _write_report(path: Path, result: LeakageResult) -> None:

@@ -16,22 +16,22 @@ from pathlib import Path
 
 from facemae_cli.data.open import open_source
 from facemae_cli.evaluation.leakage.attackers import load_attackers
-from facemae_cli.evaluation.leakage.identification import Views, attacks, clusters
+from facemae_cli.evaluation.leakage.identification import FeatureSets, attacks, clusters
 from facemae_cli.evaluation.leakage.matching import join
 from facemae_cli.evaluation.leakage.statistics import Clusters, compare
 
 
 def lines(original: Path, releases: Sequence[Path], attackers: Sequence[str], k: int, cache: Path) -> Iterator[str]:
     """A line for each attacker and kind of photo."""
-    real, drawn = open_source(original), [open_source(released) for released in releases]
-    who = [join(real, faces, None) for faces in drawn]
+    real, reconstructed = open_source(original), [open_source(released) for released in releases]
+    matching = [join(real, faces, None) for faces in reconstructed]
     for name, attacker in load_attackers(attackers, "auto", "auto").items():
         seen = attacker.embed(real, cache=cache)
         found: list[dict[str, Clusters]] = []
-        for faces, known in zip(drawn, who, strict=True):
-            sides = attacks(Views(name, seen, attacker.embed(faces, cache=cache)), known)
-            asked = [each for each in sides if each.attack == "real_to_released"]
-            found.append({each.photo: clusters(*each.stand(None, k, "cpu")[:2], k) for each in asked})
+        for faces, known in zip(reconstructed, matching, strict=True):
+            attack = attacks(FeatureSets(name, seen, attacker.embed(faces, cache=cache)), known)
+            asked = [each for each in attack if each.kind == "real_to_released"]
+            found.append({each.photo: clusters(*each.rank_queries(None, k, "cpu")[:2], k) for each in asked})
         for photo, a in found[0].items():
             paired = compare(a, b := found[1][photo])
             low, high = (100 * end for end in paired.difference_interval)

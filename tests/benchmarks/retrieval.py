@@ -18,7 +18,7 @@ from importlib.util import find_spec
 import numpy as np
 from timing import begin, product_rate
 
-from facemae_cli.evaluation.leakage.ranks import stand
+from facemae_cli.evaluation.leakage.ranks import rank_queries
 from facemae_cli.evaluation.leakage.risk import risk
 
 BLOCK = 8192  # rows drawn at a time, so that making the embeddings needs no memory beyond them
@@ -70,7 +70,7 @@ def main(argv: list[str] | None = None) -> None:
     print(f"{options.faces} x {options.faces} x {options.dim}, K = {options.k}: {held:.2f} GB with the embeddings")
 
     start = time.perf_counter()
-    standings = stand(queries, gallery, people, people, options.k, device=options.device)
+    ranks = rank_queries(queries, gallery, people, people, options.k, device=options.device)
     ours = time.perf_counter() - start
     print(f"facemae: {ours:.1f} s, {peak() - held:.2f} GB above them")
 
@@ -87,7 +87,7 @@ def main(argv: list[str] | None = None) -> None:
         bench.keep(row | {"unit": "queries", "best": options.faces / took, "x": plain / took, "floor": floor / took})
 
     rate = float((people[rows] == people[:, None]).any(axis=1).mean())
-    found = risk(standings, people, options.k)
+    found = risk(ranks, people, options.k)
     print(f"hit rate {found.risk:.6f} and {rate:.6f}, chance {found.chance:.6f}")
     assert abs(found.risk - rate) <= 2 / options.faces
 

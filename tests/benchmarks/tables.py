@@ -158,7 +158,7 @@ class Paper:
         place = self.lab.place(data) if isinstance(data, Step) else str(data.place)
         command = ["leakage", "--original", str(original.place), "--released", place, "--k", "1,2,3,4"]
         command += [text for attacker in self.attackers for text in ("--attacker", attacker)]
-        command += ["--cache", str(self.lab.work / "cache"), "--allow-phi", *more]
+        command += ["--cache", str(self.lab.work / "cache"), "--allow-shared-ancestor", *more]
         how = "-".join(more).replace("/", "-")
         if len(how) > 40:  # names of models' places: together longer than a file's name may be
             how = f"-{hashlib.sha256(how.encode()).hexdigest()[:8]}"

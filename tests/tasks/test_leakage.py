@@ -33,17 +33,17 @@ def folder(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def by_looping(original: Path, released: Path, called: dict[tuple[str, str], tuple[str, str]], k: int) -> list[float]:
     """real_to_released by other photos and by the very one, and real_to_real, from names and plain loops."""
     phi = Recognizer.load("phi.onnx", "cpu")
-    sides = []
+    attack = []
     for path in (original, released):
         source = open_source(path)
         faces = phi.embed(source).features
         names = [(str(source.name(at).identity), source.name(at).photo.partition(".")[0]) for at in range(len(source))]
-        sides.append(dict(zip(names, faces, strict=True)))
-    real = {called[name]: face for name, face in sides[0].items()}
-    gallery = list(sides[1])
+        attack.append(dict(zip(names, faces, strict=True)))
+    real = {called[name]: face for name, face in attack[0].items()}
+    gallery = list(attack[1])
     others = [(name[0], face, gallery.index(name)) for name, face in real.items()]
     rates = [
-        rate_by_looping(queries, [(name[0], sides[1][name]) for name in gallery], k)[0]
+        rate_by_looping(queries, [(name[0], attack[1][name]) for name in gallery], k)[0]
         for queries in (others, [(person, face, -1) for person, face, _ in others])
     ]
     itself = [(name[0], face, at) for at, (name, face) in enumerate(real.items())]
@@ -109,7 +109,7 @@ def test_equal_runs_give_equal_results_with_a_cache_and_without(folder: Path) ->
 
 
 def test_a_masked_release_is_attacked_as_it_looks_and_imitated_by_masking(folder: Path) -> None:
-    result = audit(released=folder / "masked", imitation_model=None, allow_phi=False)
+    result = audit(released=folder / "masked", imitation_model=None, allow_shared_ancestor=False)
     assert {each.model for each in result.findings} == {None, "mask"}
     assert result.attackers[0].shared == ()
     assert result.refused == []
@@ -142,7 +142,7 @@ def test_an_attacker_of_the_same_lineage_is_named_and_carries_no_verdict_alone(f
     assert "shares an ancestor" in alone.failed_gates[0]
     assert any("blind to what that model hides" in line for line in alone.notices)
     assert alone.attackers[0].shared == (Recognizer.load("phi2.onnx", "cpu").model.digest,)
-    assert audit(attacker=["phi2.onnx"], max_leakage=1.0, allow_phi=True).failed_gates == []
+    assert audit(attacker=["phi2.onnx"], max_leakage=1.0, allow_shared_ancestor=True).failed_gates == []
     assert audit(attacker=["phi2.onnx", "phi.onnx"], max_leakage=1.0).failed_gates == []
     assert audit(attacker=["phi2.onnx"]).failed_gates == []
 

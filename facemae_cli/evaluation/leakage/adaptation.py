@@ -26,9 +26,9 @@ class Adaptation:
 
     faces: int
     real_mean: Floats
-    drawn_mean: Floats
+    reconstructed_mean: Floats
     real_map: Floats
-    drawn_map: Floats
+    reconstructed_map: Floats
 
     @property
     def dim(self) -> int:
@@ -39,21 +39,21 @@ class Adaptation:
         """Features of real faces where the two meet, rows of length 1."""
         return _mapped(seen, self.real_mean, self.real_map)
 
-    def of_drawn(self, seen: Embeddings) -> Embeddings:
+    def of_reconstructed(self, seen: Embeddings) -> Embeddings:
         """Features of drawn faces where the two meet, rows of length 1."""
-        return _mapped(seen, self.drawn_mean, self.drawn_map)
+        return _mapped(seen, self.reconstructed_mean, self.reconstructed_map)
 
 
-def learn(real: Embeddings, drawn: Embeddings) -> Adaptation:
+def learn(real: Embeddings, reconstructed: Embeddings) -> Adaptation:
     """What n faces teach, `real` and `drawn` anew, of both of which the same rows are of the same photo.
 
     Raises InputError where fewer than FEWEST have both features.
     """
-    both = real.valid & drawn.valid
+    both = real.valid & reconstructed.valid
     count = int(both.sum())
     if count < FEWEST:
         raise InputError(f"{count} faces have a feature both real and drawn, too few to adapt to: give {FEWEST}")
-    x, y = real.features[both].astype(np.float64), drawn.features[both].astype(np.float64)
+    x, y = real.features[both].astype(np.float64), reconstructed.features[both].astype(np.float64)
     means = x.mean(axis=0), y.mean(axis=0)
     x, y = x - means[0], y - means[1]
     white_x, white_y = _whitening(x), _whitening(y)

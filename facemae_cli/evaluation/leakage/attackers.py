@@ -84,7 +84,7 @@ def describe(
     strength: float | None,
     *,
     min_attacker: float,
-    allow_phi: bool,
+    allow_shared_ancestor: bool,
     adapted: Adapted | None = None,
 ) -> Attacker:
     """The attacker as a result names it, with why no verdict rests on it alone, if so."""
@@ -96,12 +96,14 @@ def describe(
         reasons.append(f"is weak: real -> real is {strength:.4g}, under --min-attacker {min_attacker:g}")
     if recognizer.model.card.assumed:
         reasons.append("has no card: its card was assumed")
-    if shared and not allow_phi:
-        reasons.append("shares an ancestor with the model that made the release (--allow-phi takes it all the same)")
-    if shared is None and origin.told and not allow_phi:
+    if shared and not allow_shared_ancestor:
+        reasons.append(
+            "shares an ancestor with the model that made the release (--allow-shared-ancestor takes it all the same)"
+        )
+    if shared is None and origin.told and not allow_shared_ancestor:
         reasons.append(
             "may share an ancestor with the model that made the release, which is not known: say --imitation-model "
-            "with it, or --allow-phi"
+            "with it, or --allow-shared-ancestor"
         )
     sha256 = recognizer.model.digest or ""
     return Attacker(name, sha256, recognizer.card, str(recognizer), shared, strength, adapted, tuple(reasons))

@@ -17,11 +17,11 @@ from facemae_cli.evaluation.leakage.adaptation import learn
 from facemae_cli.evaluation.leakage.attackers import Origin, describe
 from facemae_cli.evaluation.leakage.duplicates import Digests, digests, find_duplicates
 from facemae_cli.evaluation.leakage.exposed_people import Nearest, exposed, triplets
-from facemae_cli.evaluation.leakage.identification import Plan, Views, measure
+from facemae_cli.evaluation.leakage.identification import FeatureSets, Plan, measure
 from facemae_cli.evaluation.leakage.imitation import Imitator, imitate
 from facemae_cli.evaluation.leakage.leakage_result import LeakageResult
-from facemae_cli.evaluation.leakage.matching import WhoIsWho, find_key, join, people_of, unmeasured
-from facemae_cli.evaluation.leakage.membership_attack import tell_members
+from facemae_cli.evaluation.leakage.matching import Matching, find_key, join, people_of, unmeasured
+from facemae_cli.evaluation.leakage.membership_attack import membership_attack
 from facemae_cli.evaluation.leakage.results import Adapted, Attacker, strongest
 from facemae_cli.evaluation.leakage.statistics import People
 from facemae_cli.inference.embed import Embeddings
@@ -36,7 +36,7 @@ ADAPTED = "+adapted"
 class Datasets:
     """What is audited, and the result that is filled in.
 
-    `strangers`: the people of the non-members' faces, by number; `digests`: of every dataset, by name.
+    `non_member_people`: the people of the non-members' faces, by number; `digests`: of every dataset, by name.
     """
 
     result: LeakageResult
@@ -45,9 +45,9 @@ class Datasets:
     non_members: FaceSource | None
     adapt: FaceSource | None
     manifest: Manifest | None
-    who: WhoIsWho
+    matching: Matching
     progress: Progress
-    strangers: People | None = None
+    non_member_people: People | None = None
     digests: dict[str, Digests] = field(default_factory=dict)
 
     @classmethod
@@ -62,15 +62,15 @@ class Datasets:
     ) -> Datasets:
         """Opens the datasets and tells who is who. Raises UsageError and InputError."""
         original, released = (_opened(path) for path in (result.original, result.released))
-        strangers, own = (None if path is None else _opened(path) for path in (non_members, adapt))
+        non_member_people, own = (None if path is None else _opened(path) for path in (non_members, adapt))
         manifest = read_manifest(released.path)
         keyed = manifest is not None and manifest.names == "keyed"
         places = [source.path for source in (original, released)]
         secret = find_key(key, manifest, places, lambda: join(original, released, None, keyed).names.people > 0)
-        who = join(original, released, secret, keyed)
-        result.names, result.unmeasured = who.names, unmeasured(who.names, secret)
-        made = cls(result, original, released, strangers, own, manifest, who, progress)
-        made.strangers = None if made.non_members is None else people_of(made.non_members)
+        matching = join(original, released, secret, keyed)
+        result.names, result.unmeasured = matching.names, unmeasured(matching.names, secret)
+        made = cls(result, original, released, non_member_people, own, manifest, matching, progress)
+        made.non_member_people = None if made.non_members is None else people_of(made.non_members)
         for source in made.sources().values():
             result.refuse(source.refused)
         return made
@@ -97,14 +97,14 @@ class Datasets:
             self.digests[name] = digests(source, threads, self.progress, f"digest {name}")
             self.result.digests[name] = self.digests[name].whole
 
-    def imposters(self) -> NDArray[np.bool_]:
+    def overlapping_non_members(self) -> NDArray[np.bool_]:
         """(n,) which non-members' faces are of people with a photo, byte for byte, among the others; none are known
         where no non-members were given."""
-        if self.strangers is None:
+        if self.non_member_people is None:
             return np.zeros(0, np.bool_)
         known = self.digests["original"].known | self.digests["released"].known
         met = np.array([face in known for face in self.digests["non-members"].faces], np.bool_)
-        return np.isin(self.strangers, self.strangers[met])
+        return np.isin(self.non_member_people, self.non_member_people[met])
 
 
 def _opened(path: Path) -> FaceSource:
@@ -131,7 +131,7 @@ def imitated_by(given: Sequence[Model], origin: Origin, data: Datasets, imitatio
 
 
 @dataclass(frozen=True)
-class Looking:
+class AttackSettings:
     """How faces are looked at: by `attackers`, and as `imitators` draw them `times` times, from `seed`."""
 
     attackers: dict[str, Recognizer]
@@ -173,58 +173,66 @@ class Looking:
 
 
 @dataclass(frozen=True)
-class Seen:
+class AttackerView:
     """What an attacker sees, with what embeds for him, and what he learnt from."""
 
-    views: Views
+    sets: FeatureSets
     recognizer: Recognizer
     adapted: Adapted | None = None
 
 
-def see_all(data: Datasets, looking: Looking) -> list[Seen]:
+def embed_all(data: Datasets, settings: AttackSettings) -> list[AttackerView]:
     """Every dataset by every attacker, and, where there are faces to adapt to, by each one adapted as well."""
-    imitated = [(each.name, looking.imitate(data, "original", each)) for each in looking.imitators]
-    own = looking.imitate(data, "adapt", looking.imitators[0]) if data.adapt is not None else {}
-    imposters = data.imposters()
-    if imposters.any():
-        people = len(np.unique((data.strangers if data.strangers is not None else imposters)[imposters]))
+    imitated = [(each.name, settings.imitate(data, "original", each)) for each in settings.imitators]
+    own = settings.imitate(data, "adapt", settings.imitators[0]) if data.adapt is not None else {}
+    overlapping_non_members = data.overlapping_non_members()
+    if overlapping_non_members.any():
+        people = len(
+            np.unique(
+                (data.non_member_people if data.non_member_people is not None else overlapping_non_members)[
+                    overlapping_non_members
+                ]
+            )
+        )
         data.note(f"{people} people of --non-members are left out: a photo of theirs is among the other faces")
     seen = []
-    for name, recognizer in looking.attackers.items():
-        strangers = looking.embed(data, name, "non-members") if data.non_members is not None else None
-        if strangers is not None:
-            strangers = Embeddings(strangers.features, strangers.valid & ~imposters, [])
-        real, released = (looking.embed(data, name, side) for side in ("original", "released"))
-        views = Views(name, real, released, {by: made[name] for by, made in imitated}, strangers)
-        seen.append(Seen(views, recognizer))
+    for name, recognizer in settings.attackers.items():
+        non_member_people = settings.embed(data, name, "non-members") if data.non_members is not None else None
+        if non_member_people is not None:
+            non_member_people = Embeddings(
+                non_member_people.features, non_member_people.valid & ~overlapping_non_members, []
+            )
+        real, released = (settings.embed(data, name, side) for side in ("original", "released"))
+        sets = FeatureSets(name, real, released, {by: made[name] for by, made in imitated}, non_member_people)
+        seen.append(AttackerView(sets, recognizer))
         if own:
-            seen.append(_adapted(seen[-1], looking.embed(data, name, "adapt"), own[name], looking.imitators[0].name))
+            seen.append(_adapted(seen[-1], settings.embed(data, name, "adapt"), own[name], settings.imitators[0].name))
     return seen
 
 
-def _adapted(seen: Seen, real: Embeddings, drawn: Embeddings, model: str) -> Seen:
+def _adapted(seen: AttackerView, real: Embeddings, reconstructed: Embeddings, model: str) -> AttackerView:
     """The attacker once he has learnt from faces of his own, `real` and `drawn` anew."""
-    learnt, views = learn(real, drawn), seen.views
-    strangers = None if views.non_members is None else learnt.of_real(views.non_members)
-    changed = Views(
-        views.attacker + ADAPTED,
-        learnt.of_real(views.real),
-        learnt.of_drawn(views.released),
-        {by: learnt.of_drawn(made) for by, made in views.imitated.items()},
-        strangers,
+    learnt, sets = learn(real, reconstructed), seen.sets
+    non_member_people = None if sets.non_members is None else learnt.of_real(sets.non_members)
+    changed = FeatureSets(
+        sets.attacker + ADAPTED,
+        learnt.of_real(sets.real),
+        learnt.of_reconstructed(sets.released),
+        {by: learnt.of_reconstructed(made) for by, made in sets.imitated.items()},
+        non_member_people,
     )
-    return Seen(changed, seen.recognizer, Adapted(learnt.faces, model, learnt.dim))
+    return AttackerView(changed, seen.recognizer, Adapted(learnt.faces, model, learnt.dim))
 
 
-def measure_all(data: Datasets, seen: Sequence[Seen], plan: Plan) -> None:
+def measure_all(data: Datasets, seen: Sequence[AttackerView], plan: Plan) -> None:
     """Every rate and membership, by every attacker, into the result."""
     result = data.result
     data.progress.start("attack", len(seen), "attackers")
     for each in seen:
-        findings, missing = measure(each.views, data.who, plan, data.progress)
-        members, more = tell_members(
-            each.views, data.who, data.strangers, seed=plan.seed, resamples=plan.resamples, device=plan.device,
-            progress=data.progress,
+        findings, missing = measure(each.sets, data.matching, plan, data.progress)
+        members, more = membership_attack(
+            each.sets, data.matching, data.non_member_people, seed=plan.seed, resamples=plan.resamples,
+            device=plan.device, progress=data.progress,
         )  # fmt: skip
         result.findings += findings
         result.memberships += members
@@ -235,41 +243,41 @@ def measure_all(data: Datasets, seen: Sequence[Seen], plan: Plan) -> None:
 
 
 def who_attacked(
-    data: Datasets, seen: Sequence[Seen], origin: Origin, min_attacker: float, allow_phi: bool
+    data: Datasets, seen: Sequence[AttackerView], origin: Origin, min_attacker: float, allow_shared_ancestor: bool
 ) -> list[Attacker]:
     """The attackers as the result names them."""
     attackers = []
     for each in seen:
-        own = [found for found in data.result.findings if found.attacker == each.views.attacker]
+        own = [found for found in data.result.findings if found.attacker == each.sets.attacker]
         strength = strongest(own, "real_to_real", "other")
         attackers.append(
             describe(
-                each.views.attacker,
+                each.sets.attacker,
                 each.recognizer,
                 origin,
                 None if strength is None else strength.risk,
                 min_attacker=min_attacker,
-                allow_phi=allow_phi,
+                allow_shared_ancestor=allow_shared_ancestor,
                 adapted=each.adapted,
             )
         )
     return attackers
 
 
-def expose(data: Datasets, seen: Sequence[Seen], plan: Plan, threads: int, show_faces: bool) -> None:
+def expose(data: Datasets, seen: Sequence[AttackerView], plan: Plan, threads: int, show_faces: bool) -> None:
     """Duplicates, and the people most exposed to the strongest attacker, into the result."""
-    result, who = data.result, data.who
+    result, matching = data.result, data.matching
     top = result.headline
-    views = next((each.views for each in seen if top and each.views.attacker == top.attacker), seen[0].views)
-    nearest = Nearest.of(views, who)
-    labels = [who.labels[person] for person in who.released.tolist()]
+    sets = next((each.sets for each in seen if top and each.sets.attacker == top.attacker), seen[0].sets)
+    nearest = Nearest.of(sets, matching)
+    labels = [matching.labels[person] for person in matching.released.tolist()]
     of_original, of_released = data.digests["original"], data.digests["released"]
     result.duplicates = find_duplicates(
-        data.original, data.released, of_original, of_released, labels, nearest.pairs(who), threads
+        data.original, data.released, of_original, of_released, labels, nearest.pairs(matching), threads
     )
-    result.exposed = exposed(views, who, nearest, data.released, max(plan.ks), plan.device)
+    result.exposed = exposed(sets, matching, nearest, data.released, max(plan.ks), plan.device)
     if show_faces:
-        result.triplets = triplets(result.exposed, who, data.original, data.released)
+        result.triplets = triplets(result.exposed, matching, data.original, data.released)
     if result.duplicates.released or result.duplicates.released_near:
         data.note(result.duplicates.lines()[0])
 

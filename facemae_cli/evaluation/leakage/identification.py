@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facemae_cli.errors import InputError, UsageError
-from facemae_cli.evaluation.leakage.matching import WhoIsWho
-from facemae_cli.evaluation.leakage.ranks import Standings, join, stand
-from facemae_cli.evaluation.leakage.results import Attack, Finding, Photo
+from facemae_cli.evaluation.leakage.matching import Matching
+from facemae_cli.evaluation.leakage.ranks import Ranks, join, rank_queries
+from facemae_cli.evaluation.leakage.results import AttackKind, Finding, Photo
 from facemae_cli.evaluation.leakage.risk import hits, risk
 from facemae_cli.evaluation.leakage.statistics import Clusters, People, compare
 from facemae_cli.evaluation.retrieval import QUERIES
@@ -25,7 +25,7 @@ MAX_K = 1000
 
 
 @dataclass(frozen=True)
-class Views:
+class FeatureSets:
     """What one attacker sees: features of the n original and m released faces, of imitations of the originals by the
     name of what drew them, and of faces of people known not to be in the release."""
 
@@ -48,7 +48,7 @@ class Plan:
     device: str = "cpu"
     resamples: int = 2000
 
-    def draws(self, people: People, count: int | None) -> Iterator[People | None]:
+    def samples(self, people: People, count: int | None) -> Iterator[People | None]:
         """The people of each draw of `count` of them, ascending; one draw, None, for ALL."""
         if count is None:
             yield None
@@ -59,11 +59,11 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Sides:
+class Attack:
     """One attack: queries and the gallery, of n and m faces, with who they show; `asks`: (n,) bool, which queries ask;
     `exclude`: (n,) the gallery face each leaves out, -1 for none."""
 
-    attack: Attack
+    kind: AttackKind
     photo: Photo
     queries: Embeddings
     gallery: Embeddings
@@ -73,10 +73,10 @@ class Sides:
     exclude: People
     model: str | None = None
 
-    def stand(
+    def rank_queries(
         self, people: People | None, k: int, device: str, progress: Progress = SILENT
-    ) -> tuple[Standings, People, int]:
-        """Standings of the queries among the gallery, both of these people only (None: all); whose queries they are;
+    ) -> tuple[Ranks, People, int]:
+        """Ranks of the queries among the gallery, both of these people only (None: all); whose queries they are;
         how many people are in the gallery. Raises InputError where a side is empty."""
         asks, there = self.asks & self.queries.valid, self.gallery.valid
         if people is not None:
@@ -87,7 +87,7 @@ class Sides:
         place = np.full(len(there) + 1, -1, np.int64)  # the last is that of none
         place[faces] = np.arange(len(faces))
         low, high = distributed.share(len(rows))
-        part = stand(
+        part = rank_queries(
             self.queries.features[rows[low:high]],
             self.gallery.features[faces],
             self.query_people[rows[low:high]],
@@ -97,51 +97,53 @@ class Sides:
             device=device,
             progress=progress if len(rows) > QUERIES else SILENT,  # a short search is over before anybody looks
         )
-        standings = join(distributed.gather_objects(part))
-        return standings, self.query_people[rows], len(np.unique(self.gallery_people[faces]))
+        ranks = join(distributed.gather_objects(part))
+        return ranks, self.query_people[rows], len(np.unique(self.gallery_people[faces]))
 
 
-def attacks(views: Views, who: WhoIsWho) -> list[Sides]:
+def attacks(sets: FeatureSets, matching: Matching) -> list[Attack]:
     """Every attack that the names allow, in the order of a report.
 
     Where too few photos join, `other` photos cannot be told and `same` asks with every photo; else `same` asks with the
     photos that are in the release, and `other` leaves out those that may be there under another name.
     """
-    none, everyone = np.full(len(who.real), -1, np.int64), np.ones(len(who.real), np.bool_)
-    known = who.twin >= 0 if who.names.photos_join else everyone
-    sides = []
-    sources: list[tuple[Attack, Embeddings, str | None]] = [("real_to_released", views.real, None)]
-    sources += [("imitated_to_released", seen, model) for model, seen in views.imitated.items()]
-    for attack, seen, model in sources:
-        pair = (seen, views.released, who.real, who.released)
-        if who.names.photos_join:
-            sides.append(Sides(attack, "other", *pair, ~who.doubtful, who.twin, model))
-        sides.append(Sides(attack, "same", *pair, known, none, model))
-    itself = np.arange(len(who.real))
-    strength = Sides("real_to_real", "other", views.real, views.real, who.real, who.real, everyone, itself)
-    sides.insert(2 if who.names.photos_join else 1, strength)
-    return sides
+    none, everyone = np.full(len(matching.real), -1, np.int64), np.ones(len(matching.real), np.bool_)
+    known = matching.same_photo >= 0 if matching.names.photos_join else everyone
+    found = []
+    sources: list[tuple[AttackKind, Embeddings, str | None]] = [("real_to_released", sets.real, None)]
+    sources += [("imitated_to_released", seen, model) for model, seen in sets.imitated.items()]
+    for kind, seen, model in sources:
+        pair = (seen, sets.released, matching.real, matching.released)
+        if matching.names.photos_join:
+            found.append(Attack(kind, "other", *pair, ~matching.doubtful, matching.same_photo, model))
+        found.append(Attack(kind, "same", *pair, known, none, model))
+    itself = np.arange(len(matching.real))
+    strength = Attack("real_to_real", "other", sets.real, sets.real, matching.real, matching.real, everyone, itself)
+    found.insert(2 if matching.names.photos_join else 1, strength)
+    return found
 
 
-def measure(views: Views, who: WhoIsWho, plan: Plan, progress: Progress = SILENT) -> tuple[list[Finding], list[str]]:
+def measure(
+    sets: FeatureSets, matching: Matching, plan: Plan, progress: Progress = SILENT
+) -> tuple[list[Finding], list[str]]:
     """All rates of one attacker, and a line for each that could not be measured."""
     findings: list[Finding] = []
     missing: list[str] = []
     strength: dict[int, Clusters] = {}
-    order = sorted(attacks(views, who), key=lambda sides: sides.attack != "real_to_real")  # the others compare to it
-    for sides in order:
+    order = sorted(attacks(sets, matching), key=lambda attack: attack.kind != "real_to_real")
+    for attack in order:
         for count in sorted(plan.identities, key=lambda count: np.inf if count is None else count):
             try:
-                findings += _at(sides, views.attacker, who.both, count, plan, strength, progress)
+                findings += _at(attack, sets.attacker, matching.both, count, plan, strength, progress)
             except InputError as error:
                 people = "all" if count is None else count
-                missing.append(f"{sides.attack}, {sides.photo} photos, {views.attacker}, {people} people: {error}")
-    place = {(sides.attack, sides.photo, sides.model): at for at, sides in enumerate(attacks(views, who))}
+                missing.append(f"{attack.kind}, {attack.photo} photos, {sets.attacker}, {people} people: {error}")
+    place = {(attack.kind, attack.photo, attack.model): at for at, attack in enumerate(attacks(sets, matching))}
     return sorted(findings, key=lambda found: place[found.attack, found.photo, found.model]), missing
 
 
 def _at(
-    sides: Sides,
+    attack: Attack,
     attacker: str,
     both: People,
     count: int | None,
@@ -150,28 +152,28 @@ def _at(
     progress: Progress,
 ) -> list[Finding]:
     """The findings at every K among `count` people; `strength` takes and gives real_to_real on everyone, by K."""
-    found = [sides.stand(people, max(plan.ks), plan.device, progress) for people in plan.draws(both, count)]
+    found = [attack.rank_queries(people, max(plan.ks), plan.device, progress) for people in plan.samples(both, count)]
     findings = []
     for k in plan.ks:
-        trials = tuple(risk(standings, people, k) for standings, people, _ in found)
+        trials = tuple(risk(ranks, people, k) for ranks, people, _ in found)
         compared = None
         if count is None:
             counted = clusters(*found[0][:2], k)
-            if sides.attack == "real_to_real":
+            if attack.kind == "real_to_real":
                 strength[k] = counted
             elif k in strength and np.isin(counted.people, strength[k].people).any():
                 compared = compare(counted, strength[k], seed=plan.seed, resamples=plan.resamples)
         size = found[0][2] if count is None else count
         findings.append(
-            Finding(sides.attack, sides.photo, attacker, k, size, count is None, trials, sides.model, compared)
+            Finding(attack.kind, attack.photo, attacker, k, size, count is None, trials, attack.model, compared)
         )
     return findings
 
 
-def clusters(standings: Standings, people: People, k: int) -> Clusters:
+def clusters(ranks: Ranks, people: People, k: int) -> Clusters:
     """Who is found at `k`; people: (n,) the queries' people. Queries whose person has no face there do not count."""
-    there = standings.mates > 0
-    return Clusters.of(hits(standings, k)[there], people[there])
+    there = ranks.genuine > 0
+    return Clusters.of(hits(ranks, k)[there], people[there])
 
 
 def parse_ks(text: str) -> tuple[int, ...]:

@@ -98,7 +98,7 @@ class Imitator:
         """What tells its faces from another's."""
         return f"{self.model.digest if self.model else MASKED_ONLY} {self.recipe} {self.precision} {self.device.type}"
 
-    def drawer(self, threads: int) -> Drawer:
+    def reconstructor(self, threads: int) -> Reconstruct:
         """What draws faces `wanted` of masked ones: encoded images, or why there is none.
 
         Raises UsageError and InputError for a model that cannot be used.
@@ -113,24 +113,26 @@ class Imitator:
         def compute(faces: list[VisibleFace]) -> list[ReleasedFace]:
             return release(faces, runner, paste=paste)
 
-        def draw(masked: MaskedFaces, wanted: range) -> list[bytes | FaceError]:
+        def reconstruct(masked: MaskedFaces, wanted: range) -> list[bytes | FaceError]:
             step = runner.batch_size
             units = [wanted[at : at + step] for at in range(0, len(wanted), step)]
             reader = MaskedReader(masked, network.patch, None)
             with closing(pipeline(units, reader.read, compute, writer.encode, threads=threads)) as stages:
                 return [face.error or face.encoded for unit in stages for face in unit]
 
-        return draw
+        return reconstruct
 
-    def faces(self, source: FaceSource, seed: int, draw: Drawer, progress: Progress) -> Iterator[EncodedFaces]:
+    def faces(
+        self, source: FaceSource, seed: int, reconstruct: Reconstruct, progress: Progress
+    ) -> Iterator[EncodedFaces]:
         """All of `source` under the masks of `seed`, CHUNK at a time; each rank draws a share, all get all."""
         masked = MaskedFaces(source, Masker(self.recipe.strategy, self.recipe.ratio, None, seed, self.recipe.size))
         for first in range(0, len(source), CHUNK):
             chunk = range(first, min(first + CHUNK, len(source)))
             low, high = distributed.share(len(chunk))
-            drawn = distributed.gather_objects(draw(masked, chunk[low:high]))
+            reconstructed = distributed.gather_objects(reconstruct(masked, chunk[low:high]))
             progress.advance(len(chunk))
-            yield EncodedFaces(source, chunk.start, [image for part in drawn for image in part])
+            yield EncodedFaces(source, chunk.start, [image for part in reconstructed for image in part])
 
 
 class MaskedFaces(FaceSource):
@@ -182,7 +184,7 @@ class EncodedFaces(FaceSource):
         return image
 
 
-Drawer = Callable[[MaskedFaces, range], list[bytes | FaceError]]
+Reconstruct = Callable[[MaskedFaces, range], list[bytes | FaceError]]
 
 
 def _read(source: FaceSource, wanted: range) -> list[bytes | FaceError]:
@@ -221,9 +223,9 @@ def imitate(
         raise InputError(f"{source.path} holds no faces to imitate the release with")
     sums = [np.zeros((len(source), attacker.embedder.dim), np.float32) for attacker in attackers]
     progress.start(f"imitate by {imitator.name}", times * len(source))
-    draw, sizes = imitator.drawer(threads), [_batch_size(batch_size, attacker) for attacker in attackers]
+    reconstruct, sizes = imitator.reconstructor(threads), [_batch_size(batch_size, attacker) for attacker in attackers]
     for number in range(times):
-        for faces in imitator.faces(source, _mask_seed(seed, number), draw, progress):
+        for faces in imitator.faces(source, _mask_seed(seed, number), reconstruct, progress):
             part = slice(faces.first, faces.first + len(faces))
             for total, attacker, size in zip(sums, attackers, sizes, strict=True):
                 total[part] += attacker.embed(faces, workers=threads, batch_size=size).features
@@ -252,9 +254,9 @@ def _place(
 ) -> Path | None:
     if cache is None:
         return None
-    drawn = f"{digest} drawn by {imitator.digest} {times} times from {seed}"
+    reconstructed = f"{digest} drawn by {imitator.digest} {times} times from {seed}"
     spec, how = attacker.embedder.spec, (attacker.precision, attacker.device.type)
-    return feature_cache.place(cache, drawn, attacker.digest, spec, *how)
+    return feature_cache.place(cache, reconstructed, attacker.digest, spec, *how)
 
 
 def _kept(

@@ -71,18 +71,18 @@ class Names:
 
 
 @dataclass(frozen=True)
-class WhoIsWho:
+class Matching:
     """The people of n original and m released faces.
 
-    `real`: (n,), `released`: (m,) int64 numbers of people, equal for the same person. `twin`: (n,) int64, the released
-    face of the very photo, -1 where none is known. `doubtful`: (n,) bool, photos that have no twin although faces of
-    their person in the release have none either: one of these may be theirs. `labels`: by number, what a person is
+    `real`: (n,), `released`: (m,) int64 numbers of people, equal for the same person. `same_photo`: (n,) int64, the
+    released face of the very photo, -1 where none is known. `doubtful`: (n,) bool, photos without one although faces
+    of their person in the release have none either: one of these may be theirs. `labels`: by number, what a person is
     called in the release, "" for people who are not in it.
     """
 
     real: People
     released: People
-    twin: People
+    same_photo: People
     doubtful: NDArray[np.bool_]
     labels: Sequence[str]
     names: Names
@@ -93,7 +93,7 @@ class WhoIsWho:
         return np.intersect1d(self.real, self.released)
 
 
-def join(original: FaceSource, released: FaceSource, key: Key | None, keyed_only: bool = False) -> WhoIsWho:
+def join(original: FaceSource, released: FaceSource, key: Key | None, keyed_only: bool = False) -> Matching:
     """Join two datasets by names alike, or by pseudonyms under `key`: whichever joins more people.
 
     `keyed_only`: the release's names are known to be pseudonyms, so names that are alike mean nothing.
@@ -114,19 +114,19 @@ def join(original: FaceSource, released: FaceSource, key: Key | None, keyed_only
     return _joined(by, called, theirs, [_empty_folders(source) for source in (original, released)])
 
 
-def _joined(by: str, real: list[Name], released: list[Name], empty: list[int]) -> WhoIsWho:
+def _joined(by: str, real: list[Name], released: list[Name], empty: list[int]) -> Matching:
     numbers: dict[tuple[str, str], int] = {}
     theirs, ours = (
         np.array([numbers.setdefault(_person(name), len(numbers)) for name in side], np.int64)
         for side in (released, real)
     )
     labels = [key[1] for key in dict.fromkeys(map(_person, released))]
-    twin = _twins(real, released)
+    same_photo = _same_photos(real, released)
     count = len(numbers)
     of_person = [np.bincount(side, minlength=count) for side in (ours, theirs)]
-    met = np.bincount(theirs[np.unique(twin[twin >= 0])], minlength=count)
-    single = of_person[1] - met  # released faces that are nobody's twin
-    doubtful = (twin < 0) & (single[ours] > 0)
+    met = np.bincount(theirs[np.unique(same_photo[same_photo >= 0])], minlength=count)
+    single = of_person[1] - met  # released faces that are nobody's own
+    doubtful = (same_photo < 0) & (single[ours] > 0)
     on_both = (of_person[0] > 0) & (of_person[1] > 0)
     names = Names(
         by=by if on_both.any() else None,
@@ -139,10 +139,10 @@ def _joined(by: str, real: list[Name], released: list[Name], empty: list[int]) -
         loose=sum(name.identity is None for name in (*real, *released)),
         numbered=by == "names" and bool(on_both.any()) and _all_numbers(real) and _all_numbers(released),
     )
-    return WhoIsWho(ours, theirs, twin, doubtful, labels + [""] * (count - len(labels)), names)
+    return Matching(ours, theirs, same_photo, doubtful, labels + [""] * (count - len(labels)), names)
 
 
-def _twins(real: list[Name], released: list[Name]) -> People:
+def _same_photos(real: list[Name], released: list[Name]) -> People:
     """(n,) the released face that has each name: with its suffix as well, or else without."""
     whole = {name: at for at, name in reversed(list(enumerate(released)))}
     stems = {without_suffix(name): at for at, name in reversed(list(enumerate(released)))}

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from facemae_cli.errors import InputError
-from facemae_cli.evaluation.leakage.statistics import DRAWN, RESAMPLES, People, percentiles, resampled
+from facemae_cli.evaluation.leakage.statistics import RESAMPLES, SAMPLED, People, percentiles, resampled
 from facemae_cli.evaluation.metrics import Floats, Interval, Roc, allowed_errors, roc, wilson
 from facemae_cli.reports.text import decimal
 
@@ -120,14 +120,14 @@ def _resample(inside: Floats, outside: Floats, allowed: list[int], seed: int, re
     """Blocks (1 + len(allowed), b): AUC, and TPR with so many errors allowed, of people drawn anew on both sides."""
     below, upto = (np.searchsorted(outside, inside, side=side) for side in ("left", "right"))
     past = np.append(np.searchsorted(inside, outside, side="right"), 0)  # members up to each non-member's score; none
-    block = max(1, DRAWN // (len(inside) + len(outside)))
+    block = max(1, SAMPLED // (len(inside) + len(outside)))
     sides = (resampled(len(side), [seed, i], resamples, block) for i, side in enumerate((inside, outside)))
-    for drawn_in, drawn_out in zip(*sides, strict=True):
-        before = np.zeros((len(drawn_out), len(outside) + 1))  # drawn non-members before each place
-        np.cumsum(drawn_out, axis=1, out=before[:, 1:])
-        auc = (drawn_in * (before[:, below] + before[:, upto])).sum(axis=1) / (2 * len(inside) * len(outside))
-        kept = np.zeros((len(drawn_in), len(inside) + 1))
-        np.cumsum(drawn_in, axis=1, out=kept[:, 1:])
+    for sampled_in, sampled_out in zip(*sides, strict=True):
+        before = np.zeros((len(sampled_out), len(outside) + 1))  # drawn non-members before each place
+        np.cumsum(sampled_out, axis=1, out=before[:, 1:])
+        auc = (sampled_in * (before[:, below] + before[:, upto])).sum(axis=1) / (2 * len(inside) * len(outside))
+        kept = np.zeros((len(sampled_in), len(inside) + 1))
+        np.cumsum(sampled_in, axis=1, out=kept[:, 1:])
         rows = np.arange(len(kept))
         tprs = []
         for count in allowed:

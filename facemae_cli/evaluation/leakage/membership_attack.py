@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facemae_cli.errors import InputError
-from facemae_cli.evaluation.leakage.identification import Sides, Views, attacks
-from facemae_cli.evaluation.leakage.matching import WhoIsWho
+from facemae_cli.evaluation.leakage.identification import Attack, FeatureSets, attacks
+from facemae_cli.evaluation.leakage.matching import Matching
 from facemae_cli.evaluation.leakage.membership import membership, strongest
-from facemae_cli.evaluation.leakage.ranks import find_mates
+from facemae_cli.evaluation.leakage.ranks import find_genuine_matches
 from facemae_cli.evaluation.leakage.results import MembershipFinding
 from facemae_cli.evaluation.leakage.statistics import People
 from facemae_cli.evaluation.metrics import Floats
@@ -26,10 +26,10 @@ from facemae_cli.runtime.progress import SILENT, Progress
 LEAVING_OUT = 1  # tells its draw from the other draws of one seed
 
 
-def tell_members(
-    views: Views,
-    who: WhoIsWho,
-    strangers: People | None,
+def membership_attack(
+    sets: FeatureSets,
+    matching: Matching,
+    non_member_people: People | None,
     *,
     seed: int = 0,
     resamples: int = 2000,
@@ -38,50 +38,56 @@ def tell_members(
 ) -> tuple[list[MembershipFinding], list[str]]:
     """Membership by `other` and by the `same` photos, and a line for what could not be measured.
 
-    `strangers`: the people of the non-members' faces, by number; None leaves half of the people out of the release.
+    `non_member_people`: the people of the non-members' faces, by number; None leaves half of the people out of it.
     """
     findings, missing = [], []
-    for sides in attacks(views, who):
-        if sides.attack == "real_to_released":
+    for attack in attacks(sets, matching):
+        if attack.kind == "real_to_released":
             try:
-                found = _tell(sides, views, who, strangers, seed, device, progress)
+                found = _tell(attack, sets, matching, non_member_people, seed, device, progress)
                 told = membership(*found, seed=seed, resamples=resamples)
-                findings.append(MembershipFinding(views.attacker, sides.photo, strangers is not None, told))
+                findings.append(MembershipFinding(sets.attacker, attack.photo, non_member_people is not None, told))
             except InputError as error:
-                missing.append(f"membership, {sides.photo} photos, {views.attacker}: {error}")
+                missing.append(f"membership, {attack.photo} photos, {sets.attacker}: {error}")
     return findings, missing
 
 
 def _tell(
-    sides: Sides, views: Views, who: WhoIsWho, strangers: People | None, seed: int, device: str, progress: Progress
+    attack: Attack,
+    sets: FeatureSets,
+    matching: Matching,
+    non_member_people: People | None,
+    seed: int,
+    device: str,
+    progress: Progress,
 ) -> tuple[Floats, Floats]:
     """The scores of people who are in the gallery, and of people who are not."""
-    left_out = np.empty(0, np.int64) if strangers is not None else half(who.both, seed)
-    gallery = np.flatnonzero(views.released.valid & ~np.isin(who.released, left_out))
-    search = _Search(views.released.features, gallery, device, progress)
-    asks, out = _could_be_found(sides, views, who), np.isin(who.real, left_out)
-    inside = search.scores(views.real, asks & ~out, who.real, sides.exclude)
-    if strangers is None:
-        return inside, search.scores(views.real, asks & out, who.real, sides.exclude)
-    assert views.non_members is not None
-    nothing = np.full(len(strangers), -1, np.int64)
-    return inside, search.scores(views.non_members, nothing < 0, strangers, nothing)
+    left_out = np.empty(0, np.int64) if non_member_people is not None else half(matching.both, seed)
+    gallery = np.flatnonzero(sets.released.valid & ~np.isin(matching.released, left_out))
+    search = _Search(sets.released.features, gallery, device, progress)
+    asks, out = _could_be_found(attack, sets, matching), np.isin(matching.real, left_out)
+    inside = search.scores(sets.real, asks & ~out, matching.real, attack.exclude)
+    if non_member_people is None:
+        return inside, search.scores(sets.real, asks & out, matching.real, attack.exclude)
+    assert sets.non_members is not None
+    nothing = np.full(len(non_member_people), -1, np.int64)
+    return inside, search.scores(sets.non_members, nothing < 0, non_member_people, nothing)
 
 
-def _could_be_found(sides: Sides, views: Views, who: WhoIsWho) -> NDArray[np.bool_]:
+def _could_be_found(attack: Attack, sets: FeatureSets, matching: Matching) -> NDArray[np.bool_]:
     """(n,) whether an original asks and its person has another face in the release: only such people are compared, in
     the gallery or left out of it."""
-    rows, faces = np.flatnonzero(sides.asks & views.real.valid), np.flatnonzero(views.released.valid)
-    place = _places(faces, len(views.released.valid))
-    mates = find_mates(
-        views.real.features[rows],
-        views.released.features[faces],
-        who.real[rows],
-        who.released[faces],
-        exclude=place[sides.exclude[rows]],
+    rows, faces = np.flatnonzero(attack.asks & sets.real.valid), np.flatnonzero(sets.released.valid)
+    place = _places(faces, len(sets.released.valid))
+    genuine = find_genuine_matches(
+        sets.real.features[rows],
+        sets.released.features[faces],
+        matching.real[rows],
+        matching.released[faces],
+        exclude=place[attack.exclude[rows]],
     )
-    found = np.zeros(len(who.real), np.bool_)
-    found[rows] = mates.count > 0
+    found = np.zeros(len(matching.real), np.bool_)
+    found[rows] = genuine.count > 0
     return found
 
 
@@ -94,8 +100,8 @@ def _places(faces: NDArray[np.int64], count: int) -> People:
 
 def half(people: People, seed: int) -> People:
     """Half of the people, less one where they are odd, ascending, drawn by the seed."""
-    drawn = np.random.default_rng([seed, LEAVING_OUT]).permutation(people)
-    return np.sort(drawn[: len(people) // 2])
+    sampled = np.random.default_rng([seed, LEAVING_OUT]).permutation(people)
+    return np.sort(sampled[: len(people) // 2])
 
 
 @dataclass(frozen=True)
@@ -108,7 +114,7 @@ class _Search:
     progress: Progress
 
     def scores(self, seen: Embeddings, asks: NDArray[np.bool_], people: People, exclude: People) -> Floats:
-        """Each asking person's highest similarity to a gallery face; `exclude` as in `Sides`."""
+        """Each asking person's highest similarity to a gallery face; `exclude` as in `Attack`."""
         rows = np.flatnonzero(asks & seen.valid)
         if not (len(rows) and len(self.gallery)):
             raise InputError(f"there are {len(rows)} photos to ask with and {len(self.gallery)} faces to search")

@@ -20,7 +20,7 @@ ROWS, COLUMNS = 1024, 4096  # of the largest float64 block of scores
 
 
 @dataclass(frozen=True)
-class Mates:
+class GenuineMatches:
     """Each query's own person in the gallery.
 
     `count`: (n,) int64 faces of his, the excluded one not counted; `best`: (n,) float64 the highest score of these,
@@ -33,13 +33,13 @@ class Mates:
 
 
 @dataclass(frozen=True)
-class Standings:
+class Ranks:
     """How n queries' people stand, for every K up to `k`.
 
     `above`: (n,) int64 faces above the tie group of the person's best, at most `k`; `tied`: faces in that group, `own`
-    of them the person's, both 0 where `above` is `k`; `gallery`: faces searched; `mates`: the person's faces among
+    of them the person's, both 0 where `above` is `k`; `gallery`: faces searched; `genuine`: the person's faces among
     these, 0 where the person is not there, who then stands as `above` = k. Excluded faces count nowhere.
-    `best`, `row`: the person's nearest face (`Mates`).
+    `best`, `row`: the person's nearest face (`GenuineMatches`).
     """
 
     k: int
@@ -47,7 +47,7 @@ class Standings:
     tied: People
     own: People
     gallery: People
-    mates: People
+    genuine: People
     best: Scores
     row: Rows
 
@@ -55,13 +55,13 @@ class Standings:
         return len(self.above)
 
 
-def join(parts: Sequence[Standings]) -> Standings:
+def join(parts: Sequence[Ranks]) -> Ranks:
     """The standings of consecutive shares of the queries (of several ranks, say) as one."""
-    arrays = [item.name for item in fields(Standings) if item.name != "k"]
-    return Standings(parts[0].k, **{name: np.concatenate([getattr(part, name) for part in parts]) for name in arrays})
+    arrays = [item.name for item in fields(Ranks) if item.name != "k"]
+    return Ranks(parts[0].k, **{name: np.concatenate([getattr(part, name) for part in parts]) for name in arrays})
 
 
-def stand(
+def rank_queries(
     queries: Features,
     gallery: Features,
     query_people: People,
@@ -72,50 +72,52 @@ def stand(
     device: str = "cpu",
     backend: Backend = "auto",
     progress: Progress = SILENT,
-) -> Standings:
+) -> Ranks:
     """Where the people of `queries` (n, D) stand in `gallery` (N, D), float32 rows of length 1, for all K up to `k`.
 
     query_people: (n,), gallery_people: (N,) int64, equal for the same person. `exclude`, `device`, `backend` and the
     errors are those of `retrieval.top_k`. Lists of the k and a few more nearest settle nearly all queries; where ties
     reach over a list's end, the whole gallery is counted in float64.
     """
-    mates = find_mates(queries, gallery, query_people, gallery_people, exclude=exclude)
-    standings = _nobody(k, len(gallery), exclude, mates)
+    genuine = find_genuine_matches(queries, gallery, query_people, gallery_people, exclude=exclude)
+    ranks = _none_found(k, len(gallery), exclude, genuine)
     search = candidates(queries, gallery, k, exclude=exclude, device=device, backend=backend, progress=progress)
-    open_queries = [_settle(standings, found, query_people, gallery_people) for found in search]
+    open_queries = [_settle(ranks, found, query_people, gallery_people) for found in search]
     left = np.concatenate([np.empty(0, np.int64), *open_queries])
     for first in range(0, len(left), ROWS):
-        _count(standings, left[first : first + ROWS], queries, gallery, query_people, gallery_people, exclude)
-    return standings
+        _count(ranks, left[first : first + ROWS], queries, gallery, query_people, gallery_people, exclude)
+    return ranks
 
 
-def find_mates(
+def find_genuine_matches(
     queries: Features,
     gallery: Features,
     query_people: People,
     gallery_people: People,
     *,
     exclude: Rows | None = None,
-) -> Mates:
-    """Each query's nearest face of its own person; arguments as `stand`. Only faces of one person are compared."""
+) -> GenuineMatches:
+    """Each query's nearest face of its own person; arguments as `rank_queries`. Only such faces are compared."""
     if query_people.shape != queries.shape[:1] or gallery_people.shape != gallery.shape[:1]:
         raise ValueError("each query and each gallery face needs its person")
     order = np.argsort(gallery_people, kind="stable")
     people = gallery_people[order]
     start, stop = (np.searchsorted(people, query_people, side=side) for side in ("left", "right"))
     left_out = np.full(len(queries), -1, np.int64) if exclude is None else exclude
-    mates = Mates(stop - start, np.full(len(queries), -np.inf), np.full(len(queries), -1, np.int64))
-    mates.count[(left_out >= 0)] -= gallery_people[left_out[left_out >= 0]] == query_people[left_out >= 0]
+    genuine = GenuineMatches(stop - start, np.full(len(queries), -np.inf), np.full(len(queries), -1, np.int64))
+    genuine.count[(left_out >= 0)] -= gallery_people[left_out[left_out >= 0]] == query_people[left_out >= 0]
     by_person = np.argsort(query_people, kind="stable")
     cuts = np.flatnonzero(np.diff(query_people[by_person])) + 1
     for group in np.split(by_person, cuts):
         for first in range(0, len(group), ROWS):
             part = group[first : first + ROWS]
-            _nearest_of(mates, part, order[start[part[0]] : stop[part[0]]], queries, gallery, left_out)
-    return mates
+            _nearest_of(genuine, part, order[start[part[0]] : stop[part[0]]], queries, gallery, left_out)
+    return genuine
 
 
-def _nearest_of(mates: Mates, part: Rows, faces: Rows, queries: Features, gallery: Features, left_out: Rows) -> None:
+def _nearest_of(
+    genuine: GenuineMatches, part: Rows, faces: Rows, queries: Features, gallery: Features, left_out: Rows
+) -> None:
     """Fill in the nearest of `faces`, gallery rows of one person, for his queries `part`."""
     wide = queries[part].astype(np.float64)
     for first in range(0, len(faces), COLUMNS):
@@ -124,35 +126,35 @@ def _nearest_of(mates: Mates, part: Rows, faces: Rows, queries: Features, galler
         scores[left_out[part, None] == rows] = -np.inf
         nearest = scores.argmax(axis=1)
         score = scores[np.arange(len(part)), nearest]
-        better = score > mates.best[part]
-        mates.best[part[better]], mates.row[part[better]] = score[better], rows[nearest[better]]
+        better = score > genuine.best[part]
+        genuine.best[part[better]], genuine.row[part[better]] = score[better], rows[nearest[better]]
 
 
-def _nobody(k: int, faces: int, exclude: Rows | None, mates: Mates) -> Standings:
-    """Standings in which nobody was found yet."""
-    size = len(mates.count)
+def _none_found(k: int, faces: int, exclude: Rows | None, genuine: GenuineMatches) -> Ranks:
+    """Ranks in which nobody was found yet."""
+    size = len(genuine.count)
     gallery = np.full(size, faces) if exclude is None else faces - (exclude >= 0).astype(np.int64)
     tied, own = np.zeros(size, np.int64), np.zeros(size, np.int64)
-    return Standings(k, np.full(size, k), tied, own, gallery, mates.count, mates.best, mates.row)
+    return Ranks(k, np.full(size, k), tied, own, gallery, genuine.count, genuine.best, genuine.row)
 
 
-def _settle(standings: Standings, found: Candidates, query_people: People, gallery_people: People) -> Rows:
+def _settle(ranks: Ranks, found: Candidates, query_people: People, gallery_people: People) -> Rows:
     """Fill in the queries that their lists decide; returns the others."""
     here = np.arange(found.first, found.first + len(found.limit))
-    best = np.where(standings.mates[here] > 0, standings.best[here], np.inf)[:, None]
+    best = np.where(ranks.genuine[here] > 0, ranks.best[here], np.inf)[:, None]
     above = (found.scores > best + TIE).sum(axis=1)
     near = np.abs(found.scores - best) <= TIE
     own = near & (gallery_people[found.rows] == query_people[here, None])
-    behind = (standings.mates[here] == 0) | (above >= standings.k)  # as it stands already
+    behind = (ranks.genuine[here] == 0) | (above >= ranks.k)  # as it stands already
     complete = ~behind & (found.limit < best[:, 0] - TIE)
     done = here[complete]
-    standings.above[done] = above[complete]
-    standings.tied[done], standings.own[done] = near[complete].sum(axis=1), own[complete].sum(axis=1)
+    ranks.above[done] = above[complete]
+    ranks.tied[done], ranks.own[done] = near[complete].sum(axis=1), own[complete].sum(axis=1)
     return here[~behind & ~complete]
 
 
 def _count(
-    standings: Standings,
+    ranks: Ranks,
     part: Rows,
     queries: Features,
     gallery: Features,
@@ -161,7 +163,7 @@ def _count(
     exclude: Rows | None,
 ) -> None:
     """Fill in queries `part` from all their scores."""
-    wide, best = queries[part].astype(np.float64), standings.best[part, None]
+    wide, best = queries[part].astype(np.float64), ranks.best[part, None]
     above, tied, own = (np.zeros(len(part), np.int64) for _ in range(3))
     for first in range(0, len(gallery), COLUMNS):
         scores = wide @ gallery[first : first + COLUMNS].astype(np.float64).T
@@ -171,6 +173,6 @@ def _count(
         above += (scores > best + TIE).sum(axis=1)
         tied += near.sum(axis=1)
         own += (near & (gallery_people[first : first + COLUMNS] == query_people[part, None])).sum(axis=1)
-    reached = above < standings.k
+    reached = above < ranks.k
     done = part[reached]
-    standings.above[done], standings.tied[done], standings.own[done] = above[reached], tied[reached], own[reached]
+    ranks.above[done], ranks.tied[done], ranks.own[done] = above[reached], tied[reached], own[reached]

@@ -15,7 +15,7 @@ from facemae_cli.evaluation.leakage.risk import Risk
 from facemae_cli.evaluation.leakage.statistics import Paired
 from facemae_cli.evaluation.metrics import Interval
 
-Attack = Literal["real_to_released", "real_to_real", "imitated_to_released"]
+AttackKind = Literal["real_to_released", "real_to_real", "imitated_to_released"]
 Photo = Literal["other", "same"]
 
 
@@ -29,7 +29,7 @@ class Finding:
     ends of the interval too. `compared`: against real_to_real on the same people, for the whole only.
     """
 
-    attack: Attack
+    attack: AttackKind
     photo: Photo
     attacker: str
     k: int
@@ -208,7 +208,7 @@ class Triplet:
     similarity: float
 
 
-def strongest(findings: Sequence[Finding], attack: Attack, photo: Photo) -> Finding | None:
+def strongest(findings: Sequence[Finding], attack: AttackKind, photo: Photo) -> Finding | None:
     """Of the whole and the largest K, or the largest draw where the whole was not asked for: the highest risk."""
     found = [finding for finding in findings if (finding.attack, finding.photo) == (attack, photo)]
     if not found:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from facemae_cli.errors import InputError
-from facemae_cli.evaluation.leakage.ranks import People, Standings
+from facemae_cli.evaluation.leakage.ranks import People, Ranks
 from facemae_cli.evaluation.leakage.statistics import Clusters
 from facemae_cli.evaluation.metrics import Floats, Interval
 
@@ -65,19 +65,19 @@ class Risk:
         }
 
 
-def risk(standings: Standings, people: People, k: int) -> Risk:
+def risk(ranks: Ranks, people: People, k: int) -> Risk:
     """The leakage rate at `k`; people: (n,) the queries' people. Raises InputError where no query's person is there."""
-    there = standings.mates > 0
+    there = ranks.genuine > 0
     if not there.any():
         raise InputError(f"none of {len(there)} query photos has another face of its person in the gallery")
-    found = hits(standings, k)[there]
+    found = hits(ranks, k)[there]
     counted = Clusters.of(found, people[there])
     interval, effective = counted.interval()
     return Risk(
         k=k,
         risk=counted.rate,
         interval=interval,
-        chance=float(chance(standings, k)[there].mean()),
+        chance=float(chance(ranks, k)[there].mean()),
         queries=len(found),
         left_out=int(len(there) - there.sum()),
         people=len(counted.photos),
@@ -86,32 +86,32 @@ def risk(standings: Standings, people: People, k: int) -> Risk:
     )
 
 
-def hits(standings: Standings, k: int) -> Floats:
+def hits(ranks: Ranks, k: int) -> Floats:
     """(n,) how likely each query's person is among the k nearest faces, in [0, 1], ties broken at random.
 
     With g faces above the person's tie group, t in it and m of these his: 0 if g >= k, 1 if t <= k - g, else
     1 - C(t - m, k - g) / C(t, k - g). Raises ValueError for a k that the standings were not made for.
     """
-    if not 1 <= k <= standings.k:
-        raise ValueError(f"k is 1 to {standings.k}, for which the search was made, not {k}")
-    return drawn(standings.tied, standings.own, k - standings.above)
+    if not 1 <= k <= ranks.k:
+        raise ValueError(f"k is 1 to {ranks.k}, for which the search was made, not {k}")
+    return hit_chance(ranks.tied, ranks.own, k - ranks.above)
 
 
-def chance(standings: Standings, k: int) -> Floats:
+def chance(ranks: Ranks, k: int) -> Floats:
     """(n,) how likely k random faces of the gallery hold the query's person: 1 - C(G - m, k) / C(G, k)."""
-    return drawn(standings.gallery, standings.mates, np.full(len(standings), k))
+    return hit_chance(ranks.gallery, ranks.genuine, np.full(len(ranks), k))
 
 
-def drawn(total: People, own: People, draws: ArrayLike) -> Floats:
+def hit_chance(total: People, own: People, places: ArrayLike) -> Floats:
     """How likely `draws` of `total` faces, without replacement, hold one of `own`: 1 - C(t - m, d) / C(t, d).
 
     A product of `draws` factors, 1 - m / (t - j), kept as a sum of logarithms: exact to about 1e-15 a factor, for any
     number of faces. No draws, or none of one's own, is 0; more draws than there are others is 1.
     """
-    draws = np.asarray(draws)
+    places = np.asarray(places)
     missed = np.zeros(len(total))
-    for j in range(int(draws.max(initial=0))):
-        goes_on = (draws > j) & (own > 0) & np.isfinite(missed)
+    for j in range(int(places.max(initial=0))):
+        goes_on = (places > j) & (own > 0) & np.isfinite(missed)
         left = (total - j)[goes_on]
         share = np.where(own[goes_on] < left, own[goes_on] / np.maximum(left, 1), 1.0)
         with np.errstate(divide="ignore"):

@@ -19,18 +19,18 @@ def drawn_anew(rows: np.ndarray, seed: int) -> np.ndarray:
     return (rows * np.where(np.arange(DIM) < DIM // 2, 1.0, 0.3) + noise) @ turn + 4
 
 
-def found(real: np.ndarray, drawn: np.ndarray) -> float:
+def found(real: np.ndarray, reconstructed: np.ndarray) -> float:
     """How many real faces have their own drawn one for the nearest."""
-    return float(np.mean((real @ drawn.T).argmax(axis=1) == np.arange(len(real))))
+    return float(np.mean((real @ reconstructed.T).argmax(axis=1) == np.arange(len(real))))
 
 
 def test_real_and_drawn_faces_of_other_people_meet() -> None:
     random = np.random.default_rng(0)
     own, others = random.normal(size=(400, DIM)), random.normal(size=(150, DIM))
     learnt = learn(seen(own), seen(drawn_anew(own, 1)))
-    real, drawn = seen(others), seen(drawn_anew(others, 2))
-    before = found(real.features, drawn.features)
-    after = found(learnt.of_real(real).features, learnt.of_drawn(drawn).features)
+    real, reconstructed = seen(others), seen(drawn_anew(others, 2))
+    before = found(real.features, reconstructed.features)
+    after = found(learnt.of_real(real).features, learnt.of_reconstructed(reconstructed).features)
     assert before < 0.1
     assert after > 0.5
     assert (learnt.faces, learnt.dim) == (400, DIM)
@@ -45,7 +45,7 @@ def test_faces_without_a_feature_teach_nothing_and_stay_without() -> None:
     kept = [at for at in range(60) if at not in (3, 7)]
     again = learn(seen(rows[kept]), seen(made[kept]))
     assert learnt.faces == 58
-    np.testing.assert_array_equal(learnt.drawn_map, again.drawn_map)
+    np.testing.assert_array_equal(learnt.reconstructed_map, again.reconstructed_map)
     mapped = learnt.of_real(seen(with_gaps))
     assert np.flatnonzero(~mapped.valid).tolist() == [3]
     np.testing.assert_allclose(np.linalg.norm(mapped.features[kept], axis=1), 1, atol=1e-6)
@@ -55,7 +55,7 @@ def test_fewer_faces_than_dimensions_do() -> None:
     rows = np.random.default_rng(2).normal(size=(FEWEST, 40))
     learnt = learn(seen(rows), seen(rows))
     assert learnt.dim == FEWEST - 1
-    assert np.isfinite(learnt.of_drawn(seen(rows)).features).all()
+    assert np.isfinite(learnt.of_reconstructed(seen(rows)).features).all()
 
 
 def test_too_few_faces_teach_nothing() -> None:

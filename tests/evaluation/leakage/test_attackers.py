@@ -32,8 +32,8 @@ def made_by(model: Model | None, sha256: str | None = None) -> Manifest:
     return Manifest(command="reconstruct", model={"kind": "mae", "sha256": digest} if digest else None)
 
 
-def barred(phi: Recognizer, origin: Origin, strength: float | None = 0.9, allow_phi: bool = False) -> str:
-    made = describe("phi", phi, origin, strength, min_attacker=0.6, allow_phi=allow_phi)
+def barred(phi: Recognizer, origin: Origin, strength: float | None = 0.9, allow_shared_ancestor: bool = False) -> str:
+    made = describe("phi", phi, origin, strength, min_attacker=0.6, allow_shared_ancestor=allow_shared_ancestor)
     return "; ".join(made.barred)
 
 
@@ -47,7 +47,7 @@ def test_an_attacker_that_taught_the_release_s_model_carries_no_verdict(tmp_path
     assert origin.model == model
     assert origin.shared(phi.model) == (phi.model.digest,)
     assert "shares an ancestor" in barred(phi, origin)
-    assert barred(phi, origin, allow_phi=True) == ""
+    assert barred(phi, origin, allow_shared_ancestor=True) == ""
     assert any("blind to what that model hides" in line for line in warnings("phi", phi, origin))
 
 
@@ -72,7 +72,7 @@ def test_where_the_release_s_model_is_not_found_independence_is_not_known(phi: R
     origin = Origin.of(made_by(None, "ef" * 32), [])
     assert origin.shared(phi.model) is None
     assert "say --imitation-model" in barred(phi, origin)
-    assert barred(phi, origin, allow_phi=True) == ""
+    assert barred(phi, origin, allow_shared_ancestor=True) == ""
     itself = Origin.of(made_by(None, str(phi.model.digest)), [])
     assert itself.shared(phi.model) == (phi.model.digest,)
 
@@ -94,7 +94,7 @@ def test_weak_attackers_and_assumed_cards_carry_no_verdict(tmp_path: Path, phi: 
     path.with_suffix(".yaml").unlink()
     bare = Recognizer.load(str(path), "cpu")
     assert "its card was assumed" in barred(bare, masked)
-    assert describe("phi", bare, masked, 0.9, min_attacker=0, allow_phi=True).card == "assumed"
+    assert describe("phi", bare, masked, 0.9, min_attacker=0, allow_shared_ancestor=True).card == "assumed"
 
 
 def test_a_bundled_model_is_found_by_its_digest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

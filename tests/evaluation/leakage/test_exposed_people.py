@@ -8,8 +8,8 @@ from helpers.sources import MemorySource
 
 from facemae_cli.evaluation.leakage.duplicates import Pairs
 from facemae_cli.evaluation.leakage.exposed_people import LISTED, Nearest, exposed, triplets
-from facemae_cli.evaluation.leakage.identification import Views
-from facemae_cli.evaluation.leakage.matching import WhoIsWho, join
+from facemae_cli.evaluation.leakage.identification import FeatureSets
+from facemae_cli.evaluation.leakage.matching import Matching, join
 
 
 class Case:
@@ -18,10 +18,10 @@ class Case:
     def __init__(self) -> None:
         self.original = named("a/1", "a/2", "b/1", "b/2", "c/1", "c/2", "d/1")
         self.released = named("c/2", "a/2", "b/1", "a/1", "b/2", "c/1")
-        self.who = join(self.original, self.released, None)
+        self.matching = join(self.original, self.released, None)
         self.real = [0, 10, 50, 60, 100, 110, 200]
         self.made = [300, 13, 85, 40, 61, 280]
-        self.views = Views("x", *(seen(self.around(side)) for side in (self.real, self.made)))
+        self.sets = FeatureSets("x", *(seen(self.around(side)) for side in (self.real, self.made)))
 
     @staticmethod
     def around(angles: list[int]) -> np.ndarray:
@@ -30,7 +30,7 @@ class Case:
 
 
 def listed(case: Case, k: int = 1) -> list:
-    return exposed(case.views, case.who, Nearest.of(case.views, case.who), case.released, k)
+    return exposed(case.sets, case.matching, Nearest.of(case.sets, case.matching), case.released, k)
 
 
 def test_one_entry_a_person_worst_first() -> None:
@@ -53,24 +53,24 @@ def test_photos_that_find_the_person_by_other_photos_are_counted() -> None:
 def test_the_list_is_short() -> None:
     faces = people_and_photos(LISTED + 3, 2)
     rows = np.random.default_rng(0).normal(size=(len(faces), 8))
-    who = join(named(*faces), named(*faces), None)
-    views = Views("x", seen(rows), seen(rows))
-    assert len(exposed(views, who, Nearest.of(views, who), named(*faces), 2)) == LISTED
+    matching = join(named(*faces), named(*faces), None)
+    sets = FeatureSets("x", seen(rows), seen(rows))
+    assert len(exposed(sets, matching, Nearest.of(sets, matching), named(*faces), 2)) == LISTED
 
 
 def test_pairs_to_look_at_are_those_of_one_person() -> None:
     case = Case()
-    case.views = Views("x", seen(case.around(case.real) * (np.arange(7) != 3)[:, None]), case.views.released)
-    pairs = Nearest.of(case.views, case.who).pairs(case.who)
+    case.sets = FeatureSets("x", seen(case.around(case.real) * (np.arange(7) != 3)[:, None]), case.sets.released)
+    pairs = Nearest.of(case.sets, case.matching).pairs(case.matching)
     across, within = pairs.across, pairs.within
-    assert set(enumerate(case.who.twin.tolist())) - set(across) == {(6, -1)}
-    assert all(case.who.real[a] == case.who.released[b] for a, b in across)
+    assert set(enumerate(case.matching.same_photo.tolist())) - set(across) == {(6, -1)}
+    assert all(case.matching.real[a] == case.matching.released[b] for a, b in across)
     assert within == [(0, 1), (1, 0), (4, 5), (5, 4)]
 
 
 def test_triplets_hold_the_faces_of_the_exposed() -> None:
     case = Case()
-    made = triplets(listed(case), case.who, case.original, case.released)
+    made = triplets(listed(case), case.matching, case.original, case.released)
     assert [(each.identity, each.real, each.own, each.nearest) for each in made] == [
         ("b", b"b/2", b"b/2", b"b/2"), ("a", b"a/2", b"a/2", b"a/2"), ("c", b"c/1", b"c/1", b"c/2"),
     ]  # fmt: skip
@@ -78,8 +78,8 @@ def test_triplets_hold_the_faces_of_the_exposed() -> None:
 
 def test_nobody_is_exposed_where_nobody_joins() -> None:
     original, released = MemorySource([("a", "1", b"")]), MemorySource([("b", "1", b"")])
-    who: WhoIsWho = join(original, released, None)
-    views = Views("x", seen(np.eye(2)[:1]), seen(np.eye(2)[1:]))
-    nearest = Nearest.of(views, who)
-    assert exposed(views, who, nearest, released, 2) == []
-    assert nearest.pairs(who) == Pairs([], [])
+    matching: Matching = join(original, released, None)
+    sets = FeatureSets("x", seen(np.eye(2)[:1]), seen(np.eye(2)[1:]))
+    nearest = Nearest.of(sets, matching)
+    assert exposed(sets, matching, nearest, released, 2) == []
+    assert nearest.pairs(matching) == Pairs([], [])

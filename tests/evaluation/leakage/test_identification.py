@@ -11,9 +11,9 @@ from helpers.ranks import run_ranks
 
 from facemae_cli.errors import UsageError
 from facemae_cli.evaluation import retrieval
-from facemae_cli.evaluation.leakage.identification import Plan, Views, measure, parse_identities, parse_ks
+from facemae_cli.evaluation.leakage.identification import FeatureSets, Plan, measure, parse_identities, parse_ks
 from facemae_cli.evaluation.leakage.matching import join
-from facemae_cli.evaluation.leakage.membership_attack import tell_members
+from facemae_cli.evaluation.leakage.membership_attack import membership_attack
 
 SMALL = {"resamples": 20}
 
@@ -32,27 +32,27 @@ class Case:
         made = rows + random.normal(0, 0.5, rows.shape)
         if tied:
             rows, made = np.sign(rows), np.sign(made)
-        self.real, self.made, self.drawn = rows[real], made[released], (rows + made)[real]
+        self.real, self.made, self.reconstructed = rows[real], made[released], (rows + made)[real]
         self.real[4] = self.made[2] = 0
-        self.who = join(self.original, self.released, None)
-        self.views = Views("a", seen(self.real), seen(self.made), {"mae": seen(self.drawn)})
+        self.matching = join(self.original, self.released, None)
+        self.sets = FeatureSets("a", seen(self.real), seen(self.made), {"mae": seen(self.reconstructed)})
 
     def by_looping(self, attack: str, photo: str, k: int, chosen: set[str] | None = None) -> tuple[float, ...]:
         """Risk, chance, queries, and those left out."""
         names = [self.original.name(at) for at in range(len(self.original))]
         called = [self.released.name(at) for at in range(len(self.released))]
-        views = self.views
-        source = views.imitated["mae"] if attack == "imitated_to_released" else views.real
-        target, theirs = (views.real, names) if attack == "real_to_real" else (views.released, called)
+        sets = self.sets
+        source = sets.imitated["mae"] if attack == "imitated_to_released" else sets.real
+        target, theirs = (sets.real, names) if attack == "real_to_real" else (sets.released, called)
         there = [at for at, name in enumerate(theirs) if target.valid[at] and (not chosen or name.identity in chosen)]
         queries = []
         for at, name in enumerate(names):
-            twin = there.index(theirs.index(name)) if name in theirs and theirs.index(name) in there else -1
+            same_photo = there.index(theirs.index(name)) if name in theirs and theirs.index(name) in there else -1
             if not source.valid[at] or (chosen and name.identity not in chosen):
                 continue
             if photo == "same" and name not in theirs:
                 continue
-            queries.append((str(name.identity), source.features[at], twin if photo == "other" else -1))
+            queries.append((str(name.identity), source.features[at], same_photo if photo == "other" else -1))
         return rate_by_looping(queries, [(str(theirs[at].identity), target.features[at]) for at in there], k)
 
 
@@ -60,7 +60,7 @@ class Case:
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_every_rate_is_that_of_plain_loops(seed: int, tied: bool) -> None:
     case = Case(seed, tied)
-    findings, missing = measure(case.views, case.who, Plan(ks=(1, 2, 60), **SMALL))
+    findings, missing = measure(case.sets, case.matching, Plan(ks=(1, 2, 60), **SMALL))
     assert missing == []
     assert [(each.attack, each.photo) for each in findings[::3]] == [
         ("real_to_released", "other"), ("real_to_released", "same"), ("real_to_real", "other"),
@@ -73,44 +73,49 @@ def test_every_rate_is_that_of_plain_loops(seed: int, tied: bool) -> None:
         assert found.interval[0] <= found.risk <= found.interval[1]
         assert found.as_json()["relative"] == (None if chance == 1 else pytest.approx((risk - chance) / (1 - chance)))
         real = found.attack == "real_to_real"
-        gallery = case.who.real[case.views.real.valid] if real else case.who.released[case.views.released.valid]
+        gallery = case.matching.real[case.sets.real.valid] if real else case.matching.released[case.sets.released.valid]
         assert found.identities == len(np.unique(gallery))
 
 
 def test_draws_of_people_restrict_both_sides() -> None:
     case = Case(3)
     plan = Plan(ks=(2,), identities=(None, 4), trials=3, seed=7, **SMALL)
-    findings, _ = measure(case.views, case.who, plan)
-    drawn = [{case.who.labels[person] for person in people} for people in plan.draws(case.who.both, 4)]
-    assert len(drawn) == 3
-    assert len({frozenset(each) for each in drawn}) > 1
+    findings, _ = measure(case.sets, case.matching, plan)
+    reconstructed = [
+        {case.matching.labels[person] for person in people} for people in plan.samples(case.matching.both, 4)
+    ]
+    assert len(reconstructed) == 3
+    assert len({frozenset(each) for each in reconstructed}) > 1
     for found in findings:
         assert found.whole is (found.identities != 4)
         if not found.whole:
-            expected = [case.by_looping(found.attack, found.photo, 2, chosen)[0] for chosen in drawn]
+            expected = [case.by_looping(found.attack, found.photo, 2, chosen)[0] for chosen in reconstructed]
             assert [trial.risk for trial in found.trials] == pytest.approx(expected, abs=1e-12)
             assert found.risk == pytest.approx(np.mean(expected))
-    assert measure(case.views, case.who, plan)[0] == findings
+    assert measure(case.sets, case.matching, plan)[0] == findings
 
 
 def test_attacks_are_compared_to_the_strength_of_the_attacker() -> None:
     case = Case(4)
-    findings, _ = measure(case.views, case.who, Plan(ks=(2,), **SMALL))
+    findings, _ = measure(case.sets, case.matching, Plan(ks=(2,), **SMALL))
     by = {(each.attack, each.photo): each for each in findings}
     assert by["real_to_real", "other"].compared is None
     compared = by["real_to_released", "same"].compared
     assert compared is not None
-    assert compared.people == len(case.who.both) - sum(
-        not any(case.views.real.valid[(case.who.real == person)] & (case.who.twin[case.who.real == person] >= 0))
-        or (case.who.real == person).sum() < 2
-        for person in case.who.both
+    assert compared.people == len(case.matching.both) - sum(
+        not any(
+            case.sets.real.valid[(case.matching.real == person)]
+            & (case.matching.same_photo[case.matching.real == person] >= 0)
+        )
+        or (case.matching.real == person).sum() < 2
+        for person in case.matching.both
     )
 
 
 def test_constant_features_give_chance() -> None:
     case = Case(5)
-    same = Views("a", seen(np.ones((len(case.real), 3))), seen(np.ones((len(case.made), 3))))
-    findings, _ = measure(same, case.who, Plan(ks=(1, 2, 5), **SMALL))
+    same = FeatureSets("a", seen(np.ones((len(case.real), 3))), seen(np.ones((len(case.made), 3))))
+    findings, _ = measure(same, case.matching, Plan(ks=(1, 2, 5), **SMALL))
     for found in findings:
         assert found.risk == pytest.approx(found.chance)
         assert found.risk < 1
@@ -119,8 +124,8 @@ def test_constant_features_give_chance() -> None:
 def test_what_cannot_be_measured_is_told_and_the_rest_is_measured() -> None:
     real, released = named("a/1", "a/2", "b/1", "b/2"), named("c/1", "d/2")
     rows = np.eye(4)
-    who = join(real, released, None)
-    findings, missing = measure(Views("a", seen(rows), seen(rows[:2])), who, Plan(**SMALL))
+    matching = join(real, released, None)
+    findings, missing = measure(FeatureSets("a", seen(rows), seen(rows[:2])), matching, Plan(**SMALL))
     assert [each.attack for each in findings] == ["real_to_real"]
     assert len(missing) == 1
     assert missing[0].startswith("real_to_released, same photos, a, all people: none of 4 query photos")
@@ -130,7 +135,7 @@ def test_where_photos_do_not_join_the_very_photo_is_any_released_one() -> None:
     real, released = named("a/1", "a/2", "b/1", "b/2"), named("a/x", "b/y")
     rows = np.array([[1, 0], [1, 0.1], [0, 1], [0.1, 1]])
     findings, _ = measure(
-        Views("a", seen(rows), seen(rows[[0, 2]])), join(real, released, None), Plan(ks=(1,), **SMALL)
+        FeatureSets("a", seen(rows), seen(rows[[0, 2]])), join(real, released, None), Plan(ks=(1,), **SMALL)
     )
     assert [(each.attack, each.photo, each.risk, each.queries) for each in findings] == [
         ("real_to_released", "same", 1.0, 4),
@@ -163,8 +168,8 @@ def test_ranks_share_the_queries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     case, plan = Case(6), Plan(ks=(1, 2), identities=(4, None), trials=2, **SMALL)
 
     def work(rank: int) -> tuple[object, object]:
-        members, _ = tell_members(case.views, case.who, None, resamples=20)
-        return measure(case.views, case.who, plan), [each.as_json() for each in members]
+        members, _ = membership_attack(case.sets, case.matching, None, resamples=20)
+        return measure(case.sets, case.matching, plan), [each.as_json() for each in members]
 
     alone = work(0)
     assert run_ranks(3, tmp_path, work) == [alone] * 3

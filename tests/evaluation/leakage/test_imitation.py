@@ -78,7 +78,7 @@ def test_several_masks_a_photo_add_up(phi: Recognizer, mae: Model) -> None:
     source = memory_source(2, 2)
     who = imitator(mae)
     one, two = (made(source, who, phi, times=times).features for times in (1, 2))
-    drawn = who.faces(source, module._mask_seed(0, 1), who.drawer(2), SILENT)
+    drawn = who.faces(source, module._mask_seed(0, 1), who.reconstructor(2), SILENT)
     total = one.astype(float) + np.concatenate([phi.embed(faces).features for faces in drawn])
     np.testing.assert_allclose(two, total / np.linalg.norm(total, axis=1, keepdims=True), atol=1e-6)
     assert np.abs(one - two).max() > 1e-4
@@ -131,7 +131,7 @@ def test_features_are_kept_by_what_made_them(
     source = memory_source(2, 2)
     first = made(source, imitator(mae), phi, cache=tmp_path)
     draws = []
-    monkeypatch.setattr(module.Imitator, "drawer", lambda self, threads: draws.append(self) or module._read)
+    monkeypatch.setattr(module.Imitator, "reconstructor", lambda self, threads: draws.append(self) or module._read)
     np.testing.assert_array_equal(made(source, imitator(mae), phi, cache=tmp_path).features, first.features)
     assert draws == []
     for change in ({"seed": 1}, {"times": 2}, {"digest": "others"}):

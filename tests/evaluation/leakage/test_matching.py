@@ -25,33 +25,38 @@ def pseudonyms(faces: list[str], key: Key = KEY) -> list[str]:
     return [f"{name.identity}/{name.photo}.jpg" for name in names]
 
 
-def twins(who) -> list[int]:
-    return who.twin.tolist()
+def same_photos(matching) -> list[int]:
+    return matching.same_photo.tolist()
 
 
 def test_names_join_in_any_order_and_without_suffixes() -> None:
-    who = join(named("b/2.jpg", "a/1.jpg", "a/2.png"), named("a/2.jpg", "a/1.jpg", "b/1.jpg", "b/2.png"), None)
-    assert twins(who) == [3, 1, 0]
-    assert who.released[who.twin].tolist() == who.real.tolist()
-    assert [who.labels[person] for person in who.real] == ["b", "a", "a"]
-    assert (who.names.by, who.names.people, who.names.joinable, who.names.joined) == ("names", 2, 3, 3)
-    assert who.names.photos_join
+    matching = join(named("b/2.jpg", "a/1.jpg", "a/2.png"), named("a/2.jpg", "a/1.jpg", "b/1.jpg", "b/2.png"), None)
+    assert same_photos(matching) == [3, 1, 0]
+    assert matching.released[matching.same_photo].tolist() == matching.real.tolist()
+    assert [matching.labels[person] for person in matching.real] == ["b", "a", "a"]
+    assert (matching.names.by, matching.names.people, matching.names.joinable, matching.names.joined) == (
+        "names",
+        2,
+        3,
+        3,
+    )
+    assert matching.names.photos_join
 
 
 def test_of_two_photos_alike_but_for_their_suffix_each_finds_its_own() -> None:
-    who = join(named("a/1.jpg", "a/1.png"), named("a/1.png", "a/1.jpg"), None)
-    assert twins(who) == [1, 0]
+    matching = join(named("a/1.jpg", "a/1.png"), named("a/1.png", "a/1.jpg"), None)
+    assert same_photos(matching) == [1, 0]
 
 
 def test_pseudonyms_are_recomputed_by_the_key() -> None:
     faces = people_and_photos(3, 2)
     mixed = [5, 0, 3, 1, 4, 2]
     released = named(*(pseudonyms(faces)[at] for at in mixed))
-    who = join(named(*faces), released, KEY)
-    assert who.names.by == "key"
-    assert [mixed[at] for at in twins(who)] == list(range(6))
-    assert who.labels[who.real[0]] == KEY.identity("p0")
-    assert "p0" not in str(who.labels)
+    matching = join(named(*faces), released, KEY)
+    assert matching.names.by == "key"
+    assert [mixed[at] for at in same_photos(matching)] == list(range(6))
+    assert matching.labels[matching.real[0]] == KEY.identity("p0")
+    assert "p0" not in str(matching.labels)
     without = join(named(*faces), released, None)
     assert (without.names.by, without.names.people, without.names.photos_join) == (None, 0, False)
     assert "--key FILE" in unmeasured(without.names, None)[0]
@@ -64,17 +69,17 @@ def test_names_that_are_kept_join_although_there_is_a_key() -> None:
 
 
 def test_names_alike_mean_nothing_where_the_release_has_pseudonyms() -> None:
-    who = join(named("0/1", "1/2"), named("0/1", "1/2"), None, keyed_only=True)
-    assert (who.names.people, twins(who)) == (0, [-1, -1])
-    assert len(np.unique(np.concatenate([who.real, who.released]))) == 4
+    matching = join(named("0/1", "1/2"), named("0/1", "1/2"), None, keyed_only=True)
+    assert (matching.names.people, same_photos(matching)) == (0, [-1, -1])
+    assert len(np.unique(np.concatenate([matching.real, matching.released]))) == 4
 
 
 def test_people_on_one_side_are_counted() -> None:
-    who = join(named("a/1.jpg", "b/1.jpg", "c/1.jpg"), named("a/1.jpg", "d/1.jpg", "d/2.jpg"), None)
-    names = who.names
+    matching = join(named("a/1.jpg", "b/1.jpg", "c/1.jpg"), named("a/1.jpg", "d/1.jpg", "d/2.jpg"), None)
+    names = matching.names
     assert (names.people, names.only_original, names.only_released) == (1, 2, 1)
-    assert who.both.tolist() == [who.real[0]]
-    assert [who.labels[person] for person in who.real] == ["a", "", ""]
+    assert matching.both.tolist() == [matching.real[0]]
+    assert [matching.labels[person] for person in matching.real] == ["a", "", ""]
     assert "2 only among the originals" in names.lines()
     assert "1 only in the release" in names.lines()
 
@@ -83,24 +88,29 @@ def test_under_99_percent_other_photos_cannot_be_told() -> None:
     faces = people_and_photos(50, 4)
     for renamed, join_enough in ((2, True), (3, False)):
         released = [f"{face}x.jpg" if at < renamed else face for at, face in enumerate(faces)]
-        who = join(named(*faces), named(*released), None)
-        assert (who.names.joinable, who.names.joined) == (200, 200 - renamed)
-        assert who.names.photos_join is join_enough
-        assert np.flatnonzero(who.doubtful).tolist() == list(range(renamed))
-        assert bool(unmeasured(who.names, None)) is not join_enough
+        matching = join(named(*faces), named(*released), None)
+        assert (matching.names.joinable, matching.names.joined) == (200, 200 - renamed)
+        assert matching.names.photos_join is join_enough
+        assert np.flatnonzero(matching.doubtful).tolist() == list(range(renamed))
+        assert bool(unmeasured(matching.names, None)) is not join_enough
 
 
 def test_photos_that_were_not_released_take_nothing_from_the_share() -> None:
     faces = people_and_photos(5, 4)
-    who = join(named(*faces), named(*faces[::2]), None)
-    assert (who.names.joinable, who.names.joined, who.names.photos_join) == (10, 10, True)
-    assert not who.doubtful.any()
+    matching = join(named(*faces), named(*faces[::2]), None)
+    assert (matching.names.joinable, matching.names.joined, matching.names.photos_join) == (10, 10, True)
+    assert not matching.doubtful.any()
 
 
 def test_faces_without_identity_are_people_of_their_own() -> None:
-    who = join(named("x.jpg", "y.jpg", "a/x.jpg"), named("y.png", "a/x.png", "z.png"), None)
-    assert twins(who) == [-1, 0, 1]
-    assert (who.names.people, who.names.only_original, who.names.only_released, who.names.loose) == (2, 1, 1, 4)
+    matching = join(named("x.jpg", "y.jpg", "a/x.jpg"), named("y.png", "a/x.png", "z.png"), None)
+    assert same_photos(matching) == [-1, 0, 1]
+    assert (
+        matching.names.people,
+        matching.names.only_original,
+        matching.names.only_released,
+        matching.names.loose,
+    ) == (2, 1, 1, 4)
 
 
 def test_numbers_are_joined_on_trust() -> None:
@@ -111,8 +121,8 @@ def test_numbers_are_joined_on_trust() -> None:
 
 
 def test_names_typed_on_another_system_join() -> None:
-    who = join(named("Zo\u00eb/1.jpg"), named("Zoe\u0308/1.jpg"), None)
-    assert twins(who) == [0]
+    matching = join(named("Zo\u00eb/1.jpg"), named("Zoe\u0308/1.jpg"), None)
+    assert same_photos(matching) == [0]
 
 
 def test_empty_folders_are_counted(tmp_path: Path) -> None:

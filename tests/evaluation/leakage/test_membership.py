@@ -61,7 +61,7 @@ def test_resamples_are_those_of_drawing_people_anew(scores) -> None:
 
 @pytest.mark.parametrize("drawn", [1, 2000, 2**20])
 def test_intervals_are_of_all_resamples_and_of_wilson(scores, drawn, monkeypatch) -> None:
-    monkeypatch.setattr(module, "DRAWN", drawn)
+    monkeypatch.setattr(module, "SAMPLED", drawn)
     found = membership(*scores, fprs=(0.1,), seed=3, resamples=60)
     again = np.concatenate(list(module._resample(*map(np.sort, scores), [13], 3, 60)), axis=1)
     bounds = np.quantile(again, [0.025, 0.975], axis=1).T

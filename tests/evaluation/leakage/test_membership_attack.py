@@ -6,37 +6,37 @@ import numpy as np
 import pytest
 from helpers.audits import faces_of, named, people_and_photos, seen
 
-from facemae_cli.evaluation.leakage.identification import Views
-from facemae_cli.evaluation.leakage.matching import WhoIsWho, join
+from facemae_cli.evaluation.leakage.identification import FeatureSets
+from facemae_cli.evaluation.leakage.matching import Matching, join
 from facemae_cli.evaluation.leakage.membership import membership
-from facemae_cli.evaluation.leakage.membership_attack import half, tell_members
+from facemae_cli.evaluation.leakage.membership_attack import half, membership_attack
 
 PEOPLE, PHOTOS = 11, 3
 
 
 @pytest.fixture
-def who() -> WhoIsWho:
+def matching() -> Matching:
     faces = [*people_and_photos(PEOPLE, PHOTOS), "single/1.jpg"]
     return join(named(*faces), named(*faces[::-1], "stranger/1.jpg"), None)
 
 
-def views(who: WhoIsWho, noise: float, **more: object) -> Views:
-    real = faces_of(who.real, 6, 0.5, 0)
-    released = np.zeros((len(who.released), 6))
-    released[who.twin] = real + noise * np.random.default_rng(1).normal(size=real.shape)
+def sets(matching: Matching, noise: float, **more: object) -> FeatureSets:
+    real = faces_of(matching.real, 6, 0.5, 0)
+    released = np.zeros((len(matching.released), 6))
+    released[matching.same_photo] = real + noise * np.random.default_rng(1).normal(size=real.shape)
     released[-1] = 1
     real[5] = 0
-    return Views("a", seen(real), seen(released), **more)  # type: ignore[arg-type]
+    return FeatureSets("a", seen(real), seen(released), **more)  # type: ignore[arg-type]
 
 
-def by_looping(view: Views, who: WhoIsWho, photo: str, gallery: list[int], people: list[int]) -> list[float]:
+def by_looping(view: FeatureSets, matching: Matching, photo: str, gallery: list[int], people: list[int]) -> list[float]:
     """Each person's highest score, over photos that have another face of the person in the whole release."""
     scores = []
     for person in people:
         best = []
-        for at in np.flatnonzero(who.real == person).tolist():
-            without = who.twin[at] if photo == "other" else -1
-            others = [face for face in np.flatnonzero(who.released == person).tolist() if face != without]
+        for at in np.flatnonzero(matching.real == person).tolist():
+            without = matching.same_photo[at] if photo == "other" else -1
+            others = [face for face in np.flatnonzero(matching.released == person).tolist() if face != without]
             if view.real.valid[at] and any(view.released.valid[face] for face in others):
                 best += [float(view.real.features[at] @ view.released.features[g]) for g in gallery if g != without]
         scores += [max(best)] if best else []
@@ -44,32 +44,34 @@ def by_looping(view: Views, who: WhoIsWho, photo: str, gallery: list[int], peopl
 
 
 @pytest.mark.parametrize("photo", ["other", "same"])
-def test_half_of_the_people_are_left_out_of_the_release(who: WhoIsWho, photo: str) -> None:
-    view = views(who, 0.4)
-    found, missing = tell_members(view, who, None, seed=3, resamples=30)
+def test_half_of_the_people_are_left_out_of_the_release(matching: Matching, photo: str) -> None:
+    view = sets(matching, 0.4)
+    found, missing = membership_attack(view, matching, None, seed=3, resamples=30)
     assert missing == []
     told = next(each for each in found if each.photo == photo)
     assert not told.given
-    out = half(who.both, 3).tolist()
+    out = half(matching.both, 3).tolist()
     assert len(out) == 6
-    inside = [person for person in who.both.tolist() if person not in out]
-    gallery = [at for at in range(len(who.released)) if who.released[at] not in out and view.released.valid[at]]
-    members, others = (by_looping(view, who, photo, gallery, people) for people in (inside, out))
+    inside = [person for person in matching.both.tolist() if person not in out]
+    gallery = [
+        at for at in range(len(matching.released)) if matching.released[at] not in out and view.released.valid[at]
+    ]
+    members, others = (by_looping(view, matching, photo, gallery, people) for people in (inside, out))
     expected = membership(members, others, seed=3, resamples=30)
     assert told.membership.auc == pytest.approx(expected.auc)
     assert (told.membership.members, told.membership.non_members) == (len(members), len(others))
     assert len(members) + len(others) == PEOPLE + (photo == "same")
 
 
-def test_people_who_are_given_are_told_from_the_whole_release(who: WhoIsWho) -> None:
-    strangers = np.array([0, 0, 1, 2, 2, 2])
+def test_people_who_are_given_are_told_from_the_whole_release(matching: Matching) -> None:
+    non_member_people = np.array([0, 0, 1, 2, 2, 2])
     rows = np.random.default_rng(5).normal(size=(6, 6))
     rows[2] = 0
-    view = views(who, 0.3, non_members=seen(rows))
-    found, _ = tell_members(view, who, strangers, resamples=30)
+    view = sets(matching, 0.3, non_members=seen(rows))
+    found, _ = membership_attack(view, matching, non_member_people, resamples=30)
     told = next(each for each in found if each.photo == "other")
-    gallery = list(range(len(who.released)))
-    members = by_looping(view, who, "other", gallery, who.both.tolist())
+    gallery = list(range(len(matching.released)))
+    members = by_looping(view, matching, "other", gallery, matching.both.tolist())
     others = [max(float(row @ face) for row in seen(rows).features[at] for face in view.released.features)
               for at in ([0, 1], [3, 4, 5])]  # fmt: skip
     assert told.given
@@ -78,10 +80,10 @@ def test_people_who_are_given_are_told_from_the_whole_release(who: WhoIsWho) -> 
     assert told.as_json()["non_members_are"] == "given"
 
 
-def test_a_release_of_copies_is_told_at_once_and_noise_is_not(who: WhoIsWho) -> None:
-    copied, _ = tell_members(views(who, 0), who, None, resamples=30)
+def test_a_release_of_copies_is_told_at_once_and_noise_is_not(matching: Matching) -> None:
+    copied, _ = membership_attack(sets(matching, 0), matching, None, resamples=30)
     assert {each.photo: each.membership.auc for each in copied}["same"] == 1
-    noise, _ = tell_members(views(who, 1e6), who, None, resamples=30)
+    noise, _ = membership_attack(sets(matching, 1e6), matching, None, resamples=30)
     assert all(0.1 < each.membership.auc < 0.9 for each in noise)
 
 
@@ -92,7 +94,7 @@ def test_halves_follow_the_seed() -> None:
 
 
 def test_without_people_on_both_sides_nothing_is_told() -> None:
-    who = join(named("a/1", "a/2"), named("b/1"), None)
-    found, missing = tell_members(Views("a", seen(np.eye(2)), seen(np.eye(2)[:1])), who, None)
+    matching = join(named("a/1", "a/2"), named("b/1"), None)
+    found, missing = membership_attack(FeatureSets("a", seen(np.eye(2)), seen(np.eye(2)[:1])), matching, None)
     assert found == []
     assert missing == ["membership, same photos, a: there are 0 photos to ask with and 1 faces to search"]

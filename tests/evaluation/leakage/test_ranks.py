@@ -1,4 +1,4 @@
-"""Standings against a plain loop over all pairs, with ties wherever they can hurt."""
+"""Ranks against a plain loop over all pairs, with ties wherever they can hurt."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from facemae_cli.evaluation import retrieval
 from facemae_cli.evaluation.leakage import ranks
-from facemae_cli.evaluation.leakage.ranks import Standings, find_mates, join, stand
+from facemae_cli.evaluation.leakage.ranks import Ranks, find_genuine_matches, join, rank_queries
 
 TIE = 1e-6
 
@@ -35,8 +35,8 @@ def by_looping(queries, gallery, query_people, gallery_people, k, exclude) -> li
     return rows
 
 
-def counts(result: Standings) -> list[tuple[int, ...]]:
-    columns = (result.above, result.tied, result.own, result.gallery, result.mates)
+def counts(result: Ranks) -> list[tuple[int, ...]]:
+    columns = (result.above, result.tied, result.own, result.gallery, result.genuine)
     return list(zip(*(column.tolist() for column in columns), strict=True))
 
 
@@ -45,12 +45,12 @@ class Case:
 
     def __init__(self, seed: int, tied: bool) -> None:
         random = np.random.default_rng(seed)
-        draw = (
+        reconstruct = (
             (lambda n: random.integers([-1, -1, -1, 1], [2, 2, 2, 4], (n, 4)))
             if tied
             else lambda n: random.normal(size=(n, 8))
         )
-        self.gallery, self.queries = unit(draw(60)), unit(draw(35))
+        self.gallery, self.queries = unit(reconstruct(60)), unit(reconstruct(35))
         self.gallery_people = random.integers(0, 12, 60)
         self.query_people = random.integers(2, 15, 35)
         self.gallery_people[:3] = [100, 101, 102]  # people of one photo
@@ -58,7 +58,7 @@ class Case:
         self.exclude = random.integers(-1, 60, 35)
         self.exclude[:2] = [0, -1]  # the only photo of person 100
 
-    def sides(self):
+    def attack(self):
         return self.queries, self.gallery, self.query_people, self.gallery_people
 
 
@@ -76,15 +76,15 @@ def test_standings_are_those_of_a_plain_loop(tied, backend, excluding, k, monkey
         (ranks, "COLUMNS", 7),
     ):
         monkeypatch.setattr(module, name, size)
-    found = stand(*case.sides(), k, exclude=exclude, backend=backend)
-    assert counts(found) == by_looping(*case.sides(), k, exclude)
+    found = rank_queries(*case.attack(), k, exclude=exclude, backend=backend)
+    assert counts(found) == by_looping(*case.attack(), k, exclude)
 
 
 @pytest.mark.parametrize("seed", range(20))
 def test_standings_hold_for_many_draws(seed) -> None:
     case = Case(seed, tied=True)
-    found = stand(*case.sides(), 2, exclude=case.exclude)
-    assert counts(found) == by_looping(*case.sides(), 2, case.exclude)
+    found = rank_queries(*case.attack(), 2, exclude=case.exclude)
+    assert counts(found) == by_looping(*case.attack(), 2, case.exclude)
 
 
 def test_ties_that_reach_over_a_lists_end_are_counted_in_the_whole_gallery(monkeypatch) -> None:
@@ -93,7 +93,7 @@ def test_ties_that_reach_over_a_lists_end_are_counted_in_the_whole_gallery(monke
     monkeypatch.setattr(ranks, "_count", lambda *args: counted.extend(args[1]) or count(*args))
     gallery = np.repeat(np.eye(3, dtype=np.float32), 30, axis=0)
     queries = unit(np.array([[2, 1, 0], [0, 2, 1], [1, 0, 2]], float))
-    found = stand(queries, gallery, np.array([1, 1, 7]), np.arange(90) // 10, 2)
+    found = rank_queries(queries, gallery, np.array([1, 1, 7]), np.arange(90) // 10, 2)
     # Person 1 is 10 of the 30 faces on the first axis: tied with 20 others, all above the rest. For the second query
     # these are the farthest: both lists of 30 stand above. Person 7 is 10 of the 30 nearest to the third query.
     assert counts(found) == [(0, 30, 10, 90, 10), (2, 0, 0, 90, 10), (0, 30, 10, 90, 10)]
@@ -116,14 +116,14 @@ def test_a_backend_that_rounds_as_badly_as_fp32_may_gives_the_same_standings(see
     monkeypatch.setattr(retrieval, "MARGIN", 1)
     queries, base = unit(random.normal(size=(40, 8))), random.normal(size=(3, 8))
     gallery = unit(base[random.integers(0, 3, 80)] + 4e-6 * random.normal(size=(80, 8)))
-    sides = queries, gallery, random.integers(0, 20, 40), random.integers(0, 20, 80)
-    assert counts(stand(*sides, k)) == by_looping(*sides, k, None)
+    attack = queries, gallery, random.integers(0, 20, 40), random.integers(0, 20, 80)
+    assert counts(rank_queries(*attack, k)) == by_looping(*attack, k, None)
 
 
 def test_scores_a_millionth_apart_are_tied_and_two_are_not() -> None:
     angle = lambda score: [score, (1 - score**2) ** 0.5]  # noqa: E731
     gallery = np.array([angle(0.5), angle(0.5 + 0.8e-6), angle(0.5 - 0.8e-6), angle(0.5 + 2e-6), angle(0.5 - 2e-6)])
-    found = stand(
+    found = rank_queries(
         np.array([[1, 0]], np.float32), gallery.astype(np.float32), np.array([0]), np.array([0, 1, 0, 1, 0]), 3
     )
     assert counts(found) == [(1, 3, 2, 5, 3)]
@@ -131,7 +131,7 @@ def test_scores_a_millionth_apart_are_tied_and_two_are_not() -> None:
 
 def test_mates_are_found_by_a_plain_loop() -> None:
     case = Case(3, tied=False)
-    mates = find_mates(*case.sides(), exclude=case.exclude)
+    genuine = find_genuine_matches(*case.attack(), exclude=case.exclude)
     for number, query in enumerate(case.queries):
         own = [
             (float(query.astype(np.float64) @ face.astype(np.float64)), row)
@@ -139,26 +139,28 @@ def test_mates_are_found_by_a_plain_loop() -> None:
             if case.gallery_people[row] == case.query_people[number] and row != case.exclude[number]
         ]
         score, row = max(own, default=(-np.inf, -1))
-        assert (mates.count[number], mates.row[number]) == (len(own), row)
-        assert mates.best[number] == pytest.approx(score, abs=1e-15)
+        assert (genuine.count[number], genuine.row[number]) == (len(own), row)
+        assert genuine.best[number] == pytest.approx(score, abs=1e-15)
 
 
 def test_shares_of_the_queries_join_to_the_whole() -> None:
     case = Case(4, tied=True)
-    whole = stand(*case.sides(), 3, exclude=case.exclude)
+    whole = rank_queries(*case.attack(), 3, exclude=case.exclude)
     parts = [
-        stand(case.queries[p], case.gallery, case.query_people[p], case.gallery_people, 3, exclude=case.exclude[p])
+        rank_queries(
+            case.queries[p], case.gallery, case.query_people[p], case.gallery_people, 3, exclude=case.exclude[p]
+        )
         for p in (slice(0, 11), slice(11, 11), slice(11, 35))
     ]
     joined = join(parts)
     assert len(joined) == len(whole) == 35
-    for item in fields(Standings):
+    for item in fields(Ranks):
         np.testing.assert_allclose(getattr(joined, item.name), getattr(whole, item.name), atol=1e-15)
 
 
 def test_people_must_be_as_many_as_faces() -> None:
     case = Case(5, tied=False)
     with pytest.raises(ValueError, match="needs its person"):
-        stand(case.queries, case.gallery, case.query_people[1:], case.gallery_people, 1)
+        rank_queries(case.queries, case.gallery, case.query_people[1:], case.gallery_people, 1)
     with pytest.raises(ValueError, match="needs its person"):
-        stand(case.queries, case.gallery, case.query_people, case.gallery_people[1:], 1)
+        rank_queries(case.queries, case.gallery, case.query_people, case.gallery_people[1:], 1)

@@ -10,17 +10,17 @@ import numpy as np
 import pytest
 
 from facemae_cli.errors import InputError
-from facemae_cli.evaluation.leakage.ranks import Standings, stand
-from facemae_cli.evaluation.leakage.risk import chance, drawn, hits, risk
+from facemae_cli.evaluation.leakage.ranks import Ranks, rank_queries
+from facemae_cli.evaluation.leakage.risk import chance, hit_chance, hits, risk
 
 
 def unit(rows: np.ndarray) -> np.ndarray:
     return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
 
 
-def standing(above: int, tied: int, own: int, gallery: int = 100, k: int = 10, mates: int | None = None) -> Standings:
-    one = [np.array([value]) for value in (above, tied, own, gallery, own if mates is None else mates)]
-    return Standings(k, *one, np.array([0.5]), np.array([0]))
+def standing(above: int, tied: int, own: int, gallery: int = 100, k: int = 10, genuine: int | None = None) -> Ranks:
+    one = [np.array([value]) for value in (above, tied, own, gallery, own if genuine is None else genuine)]
+    return Ranks(k, *one, np.array([0.5]), np.array([0]))
 
 
 def by_breaking_ties(above: int, tied: int, own: int, k: int) -> Fraction:
@@ -47,16 +47,17 @@ def test_the_tie_rule_by_hand() -> None:
 
 
 @pytest.mark.parametrize(
-    ("gallery", "mates", "k"), [(10, 3, 2), (5, 2, 4), (5, 5, 1), (3, 1, 7), (42_000_000, 47, 4), (42_000_000, 1, 100)]
+    ("gallery", "genuine", "k"),
+    [(10, 3, 2), (5, 2, 4), (5, 5, 1), (3, 1, 7), (42_000_000, 47, 4), (42_000_000, 1, 100)],
 )
-def test_chance_is_exact(gallery, mates, k) -> None:
-    exact = 1 - Fraction(comb(gallery - mates, k), comb(gallery, k) or 1)
-    assert chance(standing(0, 1, 1, gallery, 100, mates), k)[0] == pytest.approx(float(exact), rel=1e-12, abs=0)
+def test_chance_is_exact(gallery, genuine, k) -> None:
+    exact = 1 - Fraction(comb(gallery - genuine, k), comb(gallery, k) or 1)
+    assert chance(standing(0, 1, 1, gallery, 100, genuine), k)[0] == pytest.approx(float(exact), rel=1e-12, abs=0)
 
 
 def test_drawn_goes_over_rows_of_their_own() -> None:
-    total, own, draws = np.array([4, 4, 4, 0, 6]), np.array([1, 0, 4, 0, 2]), np.array([2, 3, 1, 5, 0])
-    np.testing.assert_allclose(drawn(total, own, draws), [0.5, 0, 1, 0, 0], atol=1e-15)
+    total, own, places = np.array([4, 4, 4, 0, 6]), np.array([1, 0, 4, 0, 2]), np.array([2, 3, 1, 5, 0])
+    np.testing.assert_allclose(hit_chance(total, own, places), [0.5, 0, 1, 0, 0], atol=1e-15)
 
 
 def test_k_is_one_the_search_was_made_for() -> None:
@@ -92,8 +93,8 @@ def test_rates_are_those_of_a_plain_loop(seed, k) -> None:
     gallery, queries = (unit(random.integers([-1, -1, -1, 1], [2, 2, 2, 4], (n, 4))) for n in (25, 40))
     gallery_people, query_people = random.integers(0, 6, 25), random.integers(2, 9, 40)
     exclude = random.integers(-1, 25, 40)
-    standings = stand(queries, gallery, query_people, gallery_people, k, exclude=exclude)
-    found = risk(standings, query_people, k)
+    ranks = rank_queries(queries, gallery, query_people, gallery_people, k, exclude=exclude)
+    found = risk(ranks, query_people, k)
     rate, by_chance, left_out, counted = rate_by_looping(queries, gallery, query_people, gallery_people, k, exclude)
     assert (found.risk, found.chance) == (pytest.approx(rate, abs=1e-14), pytest.approx(by_chance, abs=1e-14))
     assert (found.left_out, found.queries) == (left_out, counted)
@@ -104,7 +105,7 @@ def test_rates_are_those_of_a_plain_loop(seed, k) -> None:
 
 def test_constant_embeddings_give_chance() -> None:
     faces, people = unit(np.ones((90, 8))), np.arange(90) // 3
-    found = risk(stand(faces, faces, people, people, 4, exclude=np.arange(90)), people, 2)
+    found = risk(rank_queries(faces, faces, people, people, 4, exclude=np.arange(90)), people, 2)
     assert found.risk == pytest.approx(1 - comb(87, 2) / comb(89, 2), rel=1e-12)
     assert found.chance == pytest.approx(found.risk, rel=1e-12)
     assert found.relative == pytest.approx(0, abs=1e-12)
@@ -115,14 +116,14 @@ def test_random_embeddings_have_chance_in_their_interval() -> None:
     people, inside = np.arange(400) // 4, 0
     for _ in range(50):
         faces = unit(random.normal(size=(400, 16)))
-        found = risk(stand(faces, faces, people, people, 4, exclude=np.arange(400)), people, 4)
+        found = risk(rank_queries(faces, faces, people, people, 4, exclude=np.arange(400)), people, 4)
         inside += found.interval[0] <= found.chance <= found.interval[1]
     assert inside >= 46
 
 
 def test_everybody_found_is_certain_and_its_interval_ends_at_one() -> None:
     faces, people = np.eye(8, dtype=np.float32), np.arange(8)
-    found = risk(stand(faces, faces, people, people, 1), people, 1)
+    found = risk(rank_queries(faces, faces, people, people, 1), people, 1)
     assert (found.risk, found.interval[1], found.people, found.leaking) == (1, 1, 8, 8)
     assert found.relative == 1
 
@@ -130,13 +131,13 @@ def test_everybody_found_is_certain_and_its_interval_ends_at_one() -> None:
 def test_nobody_there_is_refused() -> None:
     faces, people = np.eye(8, dtype=np.float32), np.arange(8)
     with pytest.raises(InputError, match="none of 8 query photos has another face of its person in the gallery"):
-        risk(stand(faces, faces, people, people, 1, exclude=people), people, 1)
+        risk(rank_queries(faces, faces, people, people, 1, exclude=people), people, 1)
 
 
 def test_json_has_people_and_photos_side_by_side() -> None:
     faces = unit(np.random.default_rng(1).normal(size=(30, 8)))
     people = np.append(np.arange(29) // 2, 99)
-    found = risk(stand(faces, faces, people, people, 3, exclude=np.arange(30)), people, 3).as_json()
+    found = risk(rank_queries(faces, faces, people, people, 3, exclude=np.arange(30)), people, 3).as_json()
     assert found["k"] == 3
     assert (found["queries"], found["queries_left_out"], found["identities"]) == (28, 2, 14)
     assert found["interval"][0] <= found["risk"] <= found["interval"][1]
