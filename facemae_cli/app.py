@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -15,19 +15,18 @@ import typer
 from typer.core import TyperGroup
 
 from facemae_cli import __version__
-from facemae_cli.commands import (
-    console,
-    convert,
-    demo,
-    fit,
-    inspect,
-    leakage,
-    mask,
-    reconstruct,
-    train_recognizer,
-    verify,
-)
-from facemae_cli.commands.config_file import Command, load_settings
+from facemae_cli.commands import console
+from facemae_cli.commands.command import Command
+from facemae_cli.commands.config_file import load_settings
+from facemae_cli.commands.convert import convert
+from facemae_cli.commands.demo import demo
+from facemae_cli.commands.fit import fit
+from facemae_cli.commands.inspect import inspect
+from facemae_cli.commands.leakage import leakage
+from facemae_cli.commands.mask import mask
+from facemae_cli.commands.reconstruct import reconstruct
+from facemae_cli.commands.train_recognizer import train_recognizer
+from facemae_cli.commands.verify import verify
 from facemae_cli.errors import FacemaeError, UsageError
 
 # Where several exit codes hold, a signal's decides, else the first of these.
@@ -68,30 +67,27 @@ def facemae(
 ) -> None:
     """Release a face dataset that protects its people and still trains recognisers.
 
-    raw/ --mask--> masked/ --reconstruct--> released/. Try `facemae demo` first.
+    raw/ --mask--> masked/ --reconstruct--> released/. Try `facemae demo` first; `facemae help COMMAND` explains one.
     """
     ctx.default_map = load_settings(Path.cwd(), ctx.command.commands)  # type: ignore[attr-defined]
 
 
-def build_app(commands: Iterable[Any]) -> typer.Typer:
-    """The app of these command modules, each of which has a `register(app)`."""
+def build_app(commands: Iterable[Callable[..., int | None]]) -> typer.Typer:
+    """The app of these functions, each of which is a command of its own name."""
     built = typer.Typer(
         name="facemae",
         cls=Commands,
-        add_completion=False,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     )
     built.callback()(facemae)
-    for module in commands:
-        module.register(built)
-    for registered in built.registered_commands:
-        registered.cls = Command
+    for command in commands:
+        built.command(command.__name__.replace("_", "-"), cls=Command)(command)
     return built
 
 
-app = build_app((mask, fit, reconstruct, train_recognizer, verify, leakage, demo, inspect, convert))
+app = build_app((demo, mask, fit, reconstruct, train_recognizer, verify, leakage, inspect, convert))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -102,6 +98,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]  # it may stand before or after the command
+    if words[:1] == ["help"]:
+        words = [*words[1:], "--help"]
     console.settings_in_use.set({})
     try:
         with _signals_raise():
@@ -121,6 +119,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(words: list[str]) -> int:
     command = typer.main.get_command(app)
     try:
+        command._main_shell_completion({}, "facemae")  # a shell that asks for completions gets them, and no more
         with command.make_context("facemae", words) as context:
             code = command.invoke(context)
     except typer.Exit as leave:

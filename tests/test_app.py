@@ -27,24 +27,19 @@ TASKS = [name for name in facemae_cli.__all__ if name != "__version__"]
 OF_THE_COMMAND, OF_THE_TASK = {"json", "refused", "max_pixels"}, {"progress"}
 
 
-class Toy:
-    """A command module whose one command, `work`, does what the test says."""
+def toys(act: Callable[[], int | None]) -> list[Callable[..., int | None]]:
+    """Commands that do what the test says: `work` with options, `look` without."""
 
-    def __init__(self, act: Callable[[], int | None]) -> None:
-        self.act = act
+    def work(
+        ratio: Annotated[float, typer.Option("--ratio")] = 0.75,
+        resume: Annotated[bool, typer.Option("--resume")] = False,
+    ) -> int | None:
+        return act()
 
-    def register(self, app: typer.Typer) -> None:
-        def work(
-            ratio: Annotated[float, typer.Option("--ratio")] = 0.75,
-            resume: Annotated[bool, typer.Option("--resume")] = False,
-        ) -> int | None:
-            return self.act()
+    def look() -> int | None:
+        return act()
 
-        def look() -> int | None:
-            return self.act()
-
-        app.command("work")(work)
-        app.command("look")(look)
+    return [work, look]
 
 
 @pytest.fixture
@@ -52,7 +47,7 @@ def runs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) ->
     """Runs the app with a toy command that acts so; returns exit code, stdout and stderr."""
 
     def run(act: Callable[[], int | None], *words: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(module, "app", module.build_app([Toy(act)]))
+        monkeypatch.setattr(module, "app", module.build_app(toys(act)))
         code = module.main(words or ["work"])
         return code, *capsys.readouterr()
 
@@ -164,18 +159,14 @@ import typer
 from facemae_cli import app
 from facemae_cli.commands.console import show
 
-class Slow:
-    def register(self, program):
-        def work(resume: bool = False) -> int:
-            try:
-                {body}
-            finally:
-                print("tidied", file=sys.stderr, flush=True)
-            return 0
-        program.command("work")(work)
-        program.command("look")(work)
+def work(resume: bool = False) -> int:
+    try:
+        {body}
+    finally:
+        print("tidied", file=sys.stderr, flush=True)
+    return 0
 
-app.app = app.build_app([Slow()])
+app.app = app.build_app([work])
 sys.exit(app.main(["work"]))
 """
 SLEEP = 'print("ready", flush=True); time.sleep(30)'
@@ -190,7 +181,7 @@ def default_signals() -> None:
 def child(body: str, **options: Any) -> subprocess.Popen[str]:
     """Runs the toy command with this body in a process of its own."""
     options = {"preexec_fn": default_signals, **options}
-    code = CHILD.format(body=textwrap.indent(body, " " * 16).strip())
+    code = CHILD.format(body=textwrap.indent(body, " " * 8).strip())
     return subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True, **options)
 
 
@@ -252,9 +243,7 @@ def test_a_broken_pipe_elsewhere_is_an_error(runs: Any) -> None:
 
 
 def parameters_of_command(name: str) -> dict[str, Any]:
-    """Those that help shows: an old spelling, hidden there, is the command's own."""
-    shown = (p for p in COMMANDS[name.replace("_", "-")].params if not getattr(p, "hidden", False))
-    return {p.name: p for p in shown if p.name not in OF_THE_COMMAND | {"help"}}
+    return {p.name: p for p in COMMANDS[name.replace("_", "-")].params if p.name not in OF_THE_COMMAND | {"help"}}
 
 
 def parameters_of_task(name: str) -> dict[str, inspect.Parameter]:
@@ -299,3 +288,20 @@ def test_an_unknown_name_of_the_package_is_an_attribute_error() -> None:
 
 def test_dir_lists_the_tasks() -> None:
     assert set(TASKS) <= set(dir(facemae_cli))
+
+
+def test_a_shell_is_told_how_to_complete(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("_FACEMAE_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", "facemae mask --over")
+    monkeypatch.setenv("COMP_CWORD", "2")
+    with pytest.raises(SystemExit) as done:
+        module.main([])
+    assert (done.value.code, capsys.readouterr().out.split()) == (0, ["--overwrite"])
+
+
+def test_completion_can_be_installed(tmp_path: Path) -> None:
+    environment = {**os.environ, "HOME": str(tmp_path), "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}
+    words = [sys.executable, "-m", "facemae_cli", "--install-completion", "bash"]
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "_FACEMAE_COMPLETE" in next(tmp_path.rglob("*facemae.sh")).read_text()

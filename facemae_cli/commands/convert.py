@@ -1,54 +1,37 @@
-"""`facemae convert`."""
+"""`facemae convert`: a dataset or a verification pack in another format."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
-from facemae_cli.commands.console import Console
-from facemae_cli.commands.options import Json, MaxPixels, Overwrite, RefusedFile, Resume, Workers
+from facemae_cli.commands.command import task_command
+from facemae_cli.commands.options import Json, MaxPixels, Overwrite, RefusedFile, Resume, Workers, files
 from facemae_cli.data.images.header import MAX_PIXELS
 
 
-def register(app: typer.Typer) -> None:
-    app.command("convert")(convert)
-
-
+@task_command(example="facemae convert -i released -o insightface/train.rec")
 def convert(
-    input: Annotated[Path, typer.Option("--in", help="A folder of images, a .rec, a .bin or a pairs.txt.")],
-    out: Annotated[Path, typer.Option("--out", help="What to make of it: a folder, X.rec, X.bin or DIR/pairs.txt.")],
+    input: Annotated[
+        Path, files("--in", "-i", metavar="DATA", help="A folder of images, a .rec, a .bin or a pairs.txt.")
+    ],
+    out: Annotated[
+        Path, files("--out", "-o", metavar="DATA", help="What to make: a folder, X.rec, X.bin or DIR/pairs.txt.")
+    ],
     pairs: Annotated[
         int | None,
-        typer.Option(
-            "--pairs", metavar="N", help="Pairs to draw for a pack of faces that have none.", show_default="6000"
-        ),
+        files("--pairs", metavar="N", help="Pairs to sample for a pack of faces that have none.", show_default="6000"),
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", help="What pairs are drawn from.")] = 0,
+    seed: Annotated[int, files("--seed", metavar="N", help="What pairs are sampled from.")] = 0,
     overwrite: Overwrite = False,
     resume: Resume = False,
+    refused: RefusedFile = None,
+    json: Json = False,
     workers: Workers = None,
     max_pixels: MaxPixels = MAX_PIXELS,
-    json: Json = False,
-    refused: RefusedFile = None,
-) -> int:
+) -> None:
     """Turn a dataset or a verification pack into another format.
 
     Images are copied byte for byte, with the metadata in them, and names are copied as they are: nothing is made
     harder to find by this command.
     """
-    from facemae_cli.tasks.convert import convert as run
-
-    with Console(json=json, refused=refused, outputs=(out,)) as console:
-        result = run(
-            input=input,
-            out=out,
-            pairs=pairs,
-            seed=seed,
-            overwrite=overwrite,
-            resume=resume,
-            workers=workers,
-            progress=console,
-        )
-        return console.finish(result)

@@ -1,45 +1,23 @@
-"""`facemae demo`: the whole way on drawn people."""
+"""`facemae demo`: the whole way on synthetic people."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
-from facemae_cli.commands.console import Console
-from facemae_cli.commands.options import Json, Overwrite
+from facemae_cli.commands.command import task_command
+from facemae_cli.commands.options import Autoencoder, Json, Overwrite, files, training
 
 
+@task_command(example="facemae demo -o facemae-demo")
 def demo(
-    out: Annotated[Path, typer.Option("--out", help="The folder to make.")] = Path("facemae-demo"),
-    people: Annotated[int, typer.Option("--people", help="How many people to draw.")] = 40,
-    photos: Annotated[int, typer.Option("--photos", help="Photos of each of them.")] = 5,
-    seed: Annotated[int, typer.Option("--seed", help="Which people: another number draws others.")] = 0,
-    model: Annotated[
-        str, typer.Option("--model", help="A fitted autoencoder: a bundled name, a folder, or hf-hub:owner/name.")
-    ] = "facemae-v1",
-    epochs: Annotated[int, typer.Option("--epochs", help="How long the small recognisers learn.")] = 10,
+    out: Annotated[Path, files("--out", "-o", metavar="DIR", help="The folder to make.")] = Path("facemae-demo"),
+    people: Annotated[int, files("--people", metavar="N", help="How many synthetic people.")] = 40,
+    photos: Annotated[int, files("--photos", metavar="N", help="Photos of each of them.")] = 5,
+    seed: Annotated[int, files("--seed", metavar="N", help="Which people: another number gives others.")] = 0,
+    model: Autoencoder = "facemae-v1",
+    epochs: Annotated[int, training("--epochs", metavar="N", help="How long the small recognisers learn.")] = 10,
     overwrite: Overwrite = False,
     json: Json = False,
-) -> int:
-    """Go the whole way with drawn people who do not exist: mask, reconstruct, train, verify, attack, and a report."""
-    from facemae_cli.tasks.demo import demo as task
-
-    with Console(json=json, outputs=(out,)) as console:
-        result = task(
-            out,
-            people=people,
-            photos=photos,
-            seed=seed,
-            model=model,
-            epochs=epochs,
-            overwrite=overwrite,
-            progress=console,
-        )
-        return console.finish(result)
-
-
-def register(app: typer.Typer) -> None:
-    """Adds the command to the app."""
-    app.command("demo")(demo)
+) -> None:
+    """Go the whole way with synthetic people: mask, reconstruct, train, verify, attack, and a report."""

@@ -1,14 +1,13 @@
-"""`facemae fit`."""
+"""`facemae fit`: a masked autoencoder."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
-from facemae_cli.commands.console import Console
+from facemae_cli.commands.command import task_command
 from facemae_cli.commands.options import (
+    THE_CARDS,
     Architecture,
     Device,
     Epochs,
@@ -24,91 +23,101 @@ from facemae_cli.commands.options import (
     RunSeed,
     StepSize,
     Warmup,
+    files,
+    model,
+    training,
 )
 from facemae_cli.data.images.header import MAX_PIXELS
 
 
-def register(app: typer.Typer) -> None:
-    app.command("fit")(fit)
-
-
+@task_command(example="facemae fit -i public -m facemae-small --embedder embedder-v1 -o runs/mine")
 def fit(
-    data: Annotated[Path, typer.Option("--data", help="Faces of other people: a folder or a .rec.")] = Path("public"),
+    data: Annotated[
+        Path, files("--data", "-i", metavar="DATA", help="Faces of other people: a folder, or a .rec.")
+    ] = Path("public"),
     out: ModelFolder = None,
+    overwrite: Overwrite = False,
+    resume: Resume = False,
+    refused: RefusedFile = None,
+    json: Json = False,
     model: Architecture = "facemae-tiny",
+    init: Init = None,
     embedder: Annotated[
         list[str] | None,
-        typer.Option(
+        model(
             "--embedder",
-            help="The frozen embedder to match: a name, a folder, .onnx, .pth or hf-hub:ID; may be said again.",
+            metavar="MODEL",
+            help="The frozen embedder to match: a bundled name, a folder, .onnx, .pth or hf-hub:OWNER/NAME; "
+            "repeatable.",
         ),
     ] = None,
     recipe: RecipeFile = None,
-    init: Init = None,
     loss: Annotated[
         str | None,
-        typer.Option("--loss", metavar="irm|mse|mixed", help="Relation matching, pixels (a plain MAE), or both."),
+        training(
+            "--loss",
+            metavar="irm|mse|mixed",
+            help="Relation matching, pixels (a plain MAE), or both.",
+            show_default=THE_CARDS,
+        ),
     ] = None,
-    beta: Annotated[float | None, typer.Option("--beta", help="Weight of relation matching.")] = None,
+    beta: Annotated[
+        float | None,
+        training("--beta", metavar="WEIGHT", help="Weight of relation matching.", show_default=THE_CARDS),
+    ] = None,
     pixel_weight: Annotated[
-        float | None, typer.Option("--pixel-weight", help="Weight of the pixel error under --loss mixed.")
+        float | None,
+        training(
+            "--pixel-weight",
+            metavar="WEIGHT",
+            help="Weight of the pixel error under --loss mixed.",
+            show_default=THE_CARDS,
+        ),
     ] = None,
     privacy_margin: Annotated[
         float | None,
-        typer.Option(
-            "--privacy-margin", help="Push each face's cosine to its own original, as phi sees it, below this."
+        training(
+            "--privacy-margin",
+            metavar="COSINE",
+            help="Push each face's cosine to its own original, as the embedder sees it, below this.",
+            show_default=THE_CARDS,
         ),
     ] = None,
     view_shift: Annotated[
-        int | None, typer.Option("--view-shift", help="Shift what the embedder sees by up to so many pixels of 112.")
+        int | None,
+        training(
+            "--view-shift",
+            metavar="N",
+            help="Shift what the embedder sees by up to N pixels of 112.",
+            show_default=THE_CARDS,
+        ),
     ] = None,
     view_blur: Annotated[
-        float | None, typer.Option("--view-blur", help="Blur what the embedder sees by up to this sigma, in pixels.")
+        float | None,
+        training(
+            "--view-blur",
+            metavar="SIGMA",
+            help="Blur what the embedder sees by up to this many pixels.",
+            show_default=THE_CARDS,
+        ),
     ] = None,
-    ratio: Annotated[float | None, typer.Option("--ratio", help="Share of the patches hidden.")] = None,
+    ratio: Annotated[
+        float | None,
+        training("--ratio", metavar="SHARE", help="Share of the patches hidden.", show_default=THE_CARDS),
+    ] = None,
     epochs: Epochs = None,
     warmup: Warmup = None,
     batch_size: StepSize = None,
-    lr: Annotated[float | None, typer.Option("--lr", help="Learning rate for 256 faces a step.")] = None,
+    lr: Annotated[
+        float | None,
+        training("--lr", metavar="RATE", help="Learning rate for 256 faces a step.", show_default=THE_CARDS),
+    ] = None,
     seed: RunSeed = None,
     precision: Precision = "auto",
     device: Device = "auto",
-    overwrite: Overwrite = False,
-    resume: Resume = False,
     max_pixels: MaxPixels = MAX_PIXELS,
-    json: Json = False,
-    refused: RefusedFile = None,
-) -> int:
+) -> None:
     """Fit a masked autoencoder on other people's faces.
 
-    Fields that no option and no --recipe names come from the model card's own recipe.
+    What no option and no --recipe sets comes from the recipe in the model's card, and else from the paper.
     """
-    from facemae_cli.tasks.fit import fit as run
-
-    with Console(json=json, refused=refused) as console:
-        result = run(
-            data=data,
-            out=out,
-            model=model,
-            embedder=embedder,
-            recipe=recipe,
-            init=init,
-            loss=loss,
-            beta=beta,
-            pixel_weight=pixel_weight,
-            privacy_margin=privacy_margin,
-            view_shift=view_shift,
-            view_blur=view_blur,
-            ratio=ratio,
-            epochs=epochs,
-            warmup=warmup,
-            batch_size=batch_size,
-            lr=lr,
-            seed=seed,
-            precision=precision,
-            device=device,
-            overwrite=overwrite,
-            resume=resume,
-            progress=console,
-        )
-        return console.finish(result)

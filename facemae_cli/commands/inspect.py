@@ -1,4 +1,4 @@
-"""`facemae inspect`."""
+"""`facemae inspect`: what a dataset is, and what is wrong with it."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ from typing import Annotated
 
 import typer
 
-from facemae_cli.commands.console import Console
+from facemae_cli.commands.command import task_command
 from facemae_cli.commands.options import Json, MaxPixels, RefusedFile, Workers
 from facemae_cli.data.images.header import MAX_PIXELS
 
 
-def register(app: typer.Typer) -> None:
-    app.command("inspect")(inspect)
-
-
+@task_command(example="facemae inspect released")
 def inspect(
-    path: Annotated[Path, typer.Argument(metavar="PATH", help="A folder of images, a .rec, a .bin or a pairs.txt.")],
+    path: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DATA",
+            help="A folder of images, a .rec, a .bin or a pairs.txt.",
+            rich_help_panel="Input and output",
+        ),
+    ],
+    refused: RefusedFile = None,
+    json: Json = False,
     workers: Workers = None,
     max_pixels: MaxPixels = MAX_PIXELS,
-    json: Json = False,
-    refused: RefusedFile = None,
-) -> int:
+) -> None:
     """Say what a dataset is: its format, faces, people, sizes and masks, and what is wrong with it.
 
     Every image is decoded, so a damaged one is found. Nothing is written.
     """
-    from facemae_cli.tasks.inspect import inspect as run
-
-    with Console(json=json, refused=refused, outputs=(path,)) as console:
-        return console.finish(run(path, workers=workers, progress=console))

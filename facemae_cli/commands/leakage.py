@@ -1,13 +1,11 @@
-"""`facemae leakage`."""
+"""`facemae leakage`: can real photos still find their people in a release?"""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
-from facemae_cli.commands.console import Console
+from facemae_cli.commands.command import task_command
 from facemae_cli.commands.options import (
     BatchSize,
     Cache,
@@ -18,141 +16,119 @@ from facemae_cli.commands.options import (
     Precision,
     RefusedFile,
     Workers,
+    attack,
+    files,
+    gates,
+    privacy,
 )
 from facemae_cli.data.images.header import MAX_PIXELS
 
 
-def register(app: typer.Typer) -> None:
-    app.command("leakage")(leakage)
-
-
+@task_command(example="facemae leakage --original raw --released released --max-leakage 0.2 --report audit.html")
 def leakage(
-    original: Annotated[
-        Path, typer.Option("--original", metavar="DATA", help="The real faces: a folder or a .rec.")
-    ] = Path("raw"),
+    original: Annotated[Path, files("--original", metavar="DATA", help="The real faces: a folder, or a .rec.")] = Path(
+        "raw"
+    ),
     released: Annotated[
-        Path, typer.Option("--released", metavar="DATA", help="What is attacked: a folder or a .rec.")
+        Path, files("--released", metavar="DATA", help="What is attacked: a folder, or a .rec.")
     ] = Path("released"),
+    report: Annotated[Path | None, files("--report", metavar="FILE", help="Write an HTML page for people.")] = None,
+    show_faces: Annotated[bool, files("--show-faces", help="Show faces of exposed people in --report.")] = False,
+    overwrite: Overwrite = False,
+    refused: RefusedFile = None,
+    json: Json = False,
+    key: Annotated[
+        Path | None,
+        privacy(
+            "--key",
+            "-k",
+            metavar="FILE",
+            help="The key that pseudonyms came from.",
+            show_default="facemae.key, if it is there",
+        ),
+    ] = None,
     attacker: Annotated[
         list[str] | None,
-        typer.Option(
+        attack(
             "--attacker",
             metavar="MODEL",
-            help="An embedder: a bundled name (unless said, embedder-v1 and probe-v1), a folder, .onnx, .pth or "
-            "hf-hub:ID; may be said again.",
+            help="An embedder: a bundled name, a folder, .onnx, .pth or hf-hub:OWNER/NAME; repeatable.",
+            show_default="embedder-v1 and probe-v1",
         ),
     ] = None,
     k: Annotated[
-        str, typer.Option("--k", metavar="K[,K...]", help="Among how many nearest faces a person counts as found.")
+        str, attack("--k", metavar="K[,K...]", help="Among how many nearest faces a person counts as found.")
     ] = "2",
     identities: Annotated[
         str,
-        typer.Option("--identities", metavar="N[,N...],all", help="Among how many people, such as 100,1000,all."),
+        attack("--identities", metavar="N[,N...],all", help="Among how many people, such as 100,1000,all."),
     ] = "all",
-    trials: Annotated[int, typer.Option("--trials", help="Draws of people for each number of --identities.")] = 5,
-    seed: Annotated[int, typer.Option("--seed", help="What draws of people, masks and intervals start from.")] = 0,
+    trials: Annotated[
+        int, attack("--trials", metavar="N", help="Samples of people for each number of --identities.")
+    ] = 5,
+    seed: Annotated[
+        int, attack("--seed", metavar="N", help="What samples of people, masks and intervals start from.")
+    ] = 0,
     imitation_model: Annotated[
         list[str] | None,
-        typer.Option(
+        attack(
             "--imitation-model",
             metavar="MODEL",
-            help="What draws the attacker's own release; by default the model of this one; may be said again.",
+            help="What reconstructs the attacker's own release; repeatable.",
+            show_default="the model of this one",
         ),
     ] = None,
     imitations: Annotated[
-        int, typer.Option("--imitations", help="Masks a photo in the attacker's own release; 0 leaves it out.")
+        int, attack("--imitations", metavar="N", help="Masks a photo in the attacker's own release; 0 leaves it out.")
     ] = 1,
     non_members: Annotated[
         Path | None,
-        typer.Option(
+        attack(
             "--non-members",
             metavar="DATA",
-            help="Faces of people who are not in the release; by default half of the people are left out of it.",
+            help="Faces of people who are not in the release.",
+            show_default="half of the people, left out of it",
         ),
     ] = None,
     adapt: Annotated[
         Path | None,
-        typer.Option("--adapt", metavar="DATA", help="Other faces, on which each attacker learns to see through it."),
+        attack(
+            "--adapt", metavar="DATA", help="Other faces, on which each attacker learns to see through the release."
+        ),
     ] = None,
     max_leakage: Annotated[
         float | None,
-        typer.Option(
-            "--max-leakage", metavar="SHARE", help="Exit with 1 unless the risk's upper end is at most SHARE."
-        ),
+        gates("--max-leakage", metavar="SHARE", help="Largest upper end of the interval of the risk."),
     ] = None,
     max_tpr: Annotated[
         float | None,
-        typer.Option(
+        gates(
             "--max-tpr",
             metavar="SHARE",
-            help="Exit with 1 unless the share of members told at 1 % false positives is, at its upper end, within it.",
+            help="Largest upper end of the share of members recognised as such at 1 % false positives.",
         ),
     ] = None,
     min_attacker: Annotated[
         float,
-        typer.Option("--min-attacker", metavar="SHARE", help="The least real -> real of who carries a verdict."),
+        gates("--min-attacker", metavar="SHARE", help="Minimum real-to-real risk for an attacker's result to count."),
     ] = 0.6,
     allow_shared_ancestor: Annotated[
         bool,
-        typer.Option(
+        gates(
             "--allow-shared-ancestor",
-            help="Let an attacker that shares an ancestor with the release's model carry a verdict.",
+            "--allow-phi",
+            help="Let an attacker count who shares an ancestor with the release's model.",
         ),
     ] = False,
-    allow_phi: Annotated[bool, typer.Option("--allow-phi", hidden=True, help="What it was called before.")] = False,
-    key: Annotated[
-        Path | None,
-        typer.Option(
-            "--key", metavar="FILE", help="The key that pseudonyms came from.", show_default="facemae.key, if there"
-        ),
-    ] = None,
     cache: Cache = None,
-    report: Annotated[
-        Path | None, typer.Option("--report", metavar="FILE", help="Write an HTML page for people.")
-    ] = None,
-    show_faces: Annotated[bool, typer.Option("--show-faces", help="Show faces of exposed people in --report.")] = False,
     batch_size: BatchSize = "auto",
     precision: Precision = "auto",
     device: Device = "auto",
-    overwrite: Overwrite = False,
     workers: Workers = None,
     max_pixels: MaxPixels = MAX_PIXELS,
-    json: Json = False,
-    refused: RefusedFile = None,
-) -> int:
+) -> None:
     """Attack a release: how often real photos still find their people in it, and gate on it.
 
     Shown together: real photos against the release, against each other, imitations of the release against it, chance,
     and whether it can be told who is in it at all.
     """
-    from facemae_cli.tasks.leakage import leakage as run
-
-    with Console(json=json, refused=refused, outputs=(original, released)) as console:
-        result = run(
-            original=original,
-            released=released,
-            attacker=attacker,
-            k=k,
-            identities=identities,
-            trials=trials,
-            seed=seed,
-            imitation_model=imitation_model,
-            imitations=imitations,
-            non_members=non_members,
-            adapt=adapt,
-            max_leakage=max_leakage,
-            max_tpr=max_tpr,
-            min_attacker=min_attacker,
-            allow_shared_ancestor=allow_shared_ancestor or allow_phi,
-            key=key,
-            cache=cache,
-            report=report,
-            show_faces=show_faces,
-            batch_size=batch_size,
-            precision=precision,
-            device=device,
-            overwrite=overwrite,
-            workers=workers,
-            progress=console,
-        )
-        return console.finish(result)

@@ -1,7 +1,12 @@
-"""Options that several commands share, so that they read the same everywhere."""
+"""Options that several commands share, so that they read the same everywhere, and the groups that help shows them in.
+
+In help a dataset is DATA, a file FILE, a folder DIR, a model MODEL, a whole number N, a share of 1 SHARE. Where a flag
+has two long names, the second is an old spelling, which works and is not shown.
+"""
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -9,48 +14,68 @@ import typer
 
 from facemae_cli.data.images.header import allow_pixels
 
+# One maker of options a group of the help.
+files = partial(typer.Option, rich_help_panel="Input and output")
+model = partial(typer.Option, rich_help_panel="Model")
+privacy = partial(typer.Option, rich_help_panel="Privacy")
+training = partial(typer.Option, rich_help_panel="Training")
+attack = partial(typer.Option, rich_help_panel="Attack")
+gates = partial(typer.Option, rich_help_panel="Gates: exit code 1 where one does not pass")
+machine = partial(typer.Option, rich_help_panel="Machine")
+
+THE_CARDS = "the card's"
+
 
 def _allow(pixels: int) -> int:
     allow_pixels(pixels)
     return pixels
 
 
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout, and nothing else there.")]
+Json = Annotated[bool, files("--json", help="Print the result as JSON on stdout, and nothing else there.")]
 RefusedFile = Annotated[
-    Path | None,
-    typer.Option("--refused", metavar="FILE", help="Write what was refused, and why, to FILE (it names people)."),
+    Path | None, files("--refused", metavar="FILE", help="Write what was refused, and why, to FILE; it names people.")
 ]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an output that exists.")]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on where a stopped run of the same command ended.")]
+Overwrite = Annotated[bool, files("--overwrite", help="Replace an output that exists.")]
+Resume = Annotated[bool, files("--resume", help="Go on where a stopped run of the same command ended.")]
 KeyFile = Annotated[
     Path,
-    typer.Option("--key", metavar="FILE", help="The steward's secret key; made when absent. Never inside a dataset."),
+    privacy("--key", "-k", metavar="FILE", help="The steward's secret key; made when absent, never inside a dataset."),
 ]
 Seed = Annotated[
     int | None,
-    typer.Option(
-        "--seed", help="Derive masks from this number and names, not the key: for experiments, it is no secret."
+    privacy(
+        "--seed",
+        metavar="N",
+        help="Derive masks from this number and the names, not from the key: for experiments, since it is no secret.",
     ),
 ]
 MaskColor = Annotated[
     str | None,
-    typer.Option(
-        "--mask-color", metavar="RRGGBB", help="Colour of the hidden patches where faces were masked elsewhere."
+    files(
+        "--mask-color", metavar="RRGGBB", help="Colour of the hidden patches where faces were masked by other tools."
     ),
 ]
-Device = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda", help="What the network runs on.")]
+Autoencoder = Annotated[
+    str,
+    model(
+        "--model", "-m", metavar="MODEL", help="A fitted autoencoder: a bundled name, a folder or hf-hub:OWNER/NAME."
+    ),
+]
+Device = Annotated[str, machine("--device", metavar="auto|cpu|cuda", help="What the networks run on.")]
 Precision = Annotated[
     str,
-    typer.Option("--precision", metavar="auto|bf16|fp32", help="bf16 where the hardware computes in it, or fp32."),
+    machine("--precision", metavar="auto|bf16|fp32", help="What networks compute in; auto: bf16 if the hardware does."),
 ]
 Workers = Annotated[
-    int | None, typer.Option("--workers", help="Threads that read and write images.", show_default="one a CPU core")
+    int | None,
+    machine("--workers", metavar="N", help="Threads that read and write images.", show_default="one a CPU core"),
 ]
 # Of all that decode images, and of no task in particular: it holds for the process.
 MaxPixels = Annotated[
     int,
-    typer.Option(
+    machine(
         "--max-pixels",
+        metavar="N",
         min=1,
         callback=_allow,
         help="Refuse larger images before they are decoded, and files of over 4 bytes a pixel (64 MiB at least).",
@@ -58,22 +83,35 @@ MaxPixels = Annotated[
 ]
 # Of the two commands that train.
 ModelFolder = Annotated[
-    Path | None, typer.Option("--out", help="The model folder to write.", show_default="runs/<model>")
+    Path | None,
+    files("--out", "-o", metavar="DIR", help="The model folder to write.", show_default="runs/MODEL"),
 ]
 Architecture = Annotated[
-    str, typer.Option("--model", help="The card that says what is built, and its recipe: a name or a folder.")
+    str,
+    model(
+        "--model", "-m", metavar="MODEL", help="The card of what is built, and its recipe: a bundled name or a folder."
+    ),
 ]
-RecipeFile = Annotated[Path | None, typer.Option("--recipe", metavar="FILE", help="YAML with any fields of a recipe.")]
 Init = Annotated[
     str | None,
-    typer.Option("--init", help="Start from the weights of this trained model.", show_default="fresh"),
+    model("--init", metavar="MODEL", help="Start from this trained model's weights.", show_default="random weights"),
 ]
-Epochs = Annotated[int | None, typer.Option("--epochs", help="Passes over the faces.")]
-Warmup = Annotated[float | None, typer.Option("--warmup", help="Epochs of rising learning rate.")]
-StepSize = Annotated[int | None, typer.Option("--batch-size", help="Faces a step, over all processes.")]
-RunSeed = Annotated[int | None, typer.Option("--seed", help="Where all random choices come from.")]
+RecipeFile = Annotated[
+    Path | None, training("--recipe", metavar="FILE", help="YAML with fields of a recipe, which win over the card's.")
+]
+Epochs = Annotated[int | None, training("--epochs", metavar="N", help="Passes over the faces.", show_default=THE_CARDS)]
+Warmup = Annotated[
+    float | None,
+    training("--warmup", metavar="EPOCHS", help="How long the learning rate rises.", show_default=THE_CARDS),
+]
+StepSize = Annotated[
+    int | None,
+    training("--batch-size", metavar="N", help="Faces a step, over all processes.", show_default=THE_CARDS),
+]
+RunSeed = Annotated[
+    int | None,
+    training("--seed", metavar="N", help="Where all random choices come from.", show_default=THE_CARDS),
+]
 # Of the commands that embed faces.
-Cache = Annotated[
-    Path | None, typer.Option("--cache", metavar="DIR", help="Keep features here, for the next run to use again.")
-]
-BatchSize = Annotated[str, typer.Option("--batch-size", metavar="auto|N", help="Faces the device computes at a time.")]
+Cache = Annotated[Path | None, machine("--cache", metavar="DIR", help="Keep features here, for the next run to use.")]
+BatchSize = Annotated[str, machine("--batch-size", metavar="auto|N", help="Faces the device computes at a time.")]

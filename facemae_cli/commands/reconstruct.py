@@ -1,14 +1,13 @@
-"""`facemae reconstruct`."""
+"""`facemae reconstruct`: the dataset to release, from a masked one."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
-from facemae_cli.commands.console import Console
+from facemae_cli.commands.command import task_command
 from facemae_cli.commands.options import (
+    Autoencoder,
     BatchSize,
     Device,
     Json,
@@ -19,64 +18,44 @@ from facemae_cli.commands.options import (
     RefusedFile,
     Resume,
     Workers,
+    files,
 )
 from facemae_cli.data.images.header import MAX_PIXELS
 
 
-def register(app: typer.Typer) -> None:
-    app.command("reconstruct")(reconstruct)
-
-
+@task_command(example="facemae reconstruct -i masked -o released -m facemae-v1 --preview preview.png")
 def reconstruct(
-    input: Annotated[Path, typer.Option("--in", help="The masked faces: a folder or a .rec.")] = Path("masked"),
-    out: Annotated[Path, typer.Option("--out", help="Where the released faces go: a folder or a .rec.")] = Path(
+    input: Annotated[Path, files("--in", "-i", metavar="DATA", help="Masked faces: a folder, or a .rec.")] = Path(
+        "masked"
+    ),
+    out: Annotated[Path, files("--out", "-o", metavar="DATA", help="Released faces: a folder, or X.rec.")] = Path(
         "released"
     ),
-    model: Annotated[
-        str, typer.Option("--model", help="A fitted autoencoder: a bundled name, a folder, or hf-hub:owner/name.")
-    ] = "facemae-v1",
-    batch_size: BatchSize = "auto",
-    precision: Precision = "auto",
-    device: Device = "auto",
-    format: Annotated[str, typer.Option("--format", metavar="jpg|png", help="What released faces are.")] = "jpg",
-    quality: Annotated[int, typer.Option("--quality", help="JPEG quality, 1 to 100; chroma is never halved.")] = 95,
+    format: Annotated[str, files("--format", metavar="jpg|png", help="What released faces are.")] = "jpg",
+    quality: Annotated[
+        int, files("--quality", metavar="N", help="JPEG quality, 1 to 100; chroma is never halved.")
+    ] = 95,
     mask_color: MaskColor = None,
     mask_tolerance: Annotated[
-        int, typer.Option("--mask-tolerance", help="How far, 0 to 255, a hidden pixel may be from --mask-color.")
+        int,
+        files("--mask-tolerance", metavar="N", help="How far, 0 to 255, a hidden pixel may be from --mask-color."),
     ] = 8,
     preview: Annotated[
-        Path | None, typer.Option("--preview", metavar="FILE", help="Write a contact sheet of the first faces (PNG).")
+        Path | None, files("--preview", metavar="FILE", help="Write a contact sheet of the first faces (PNG).")
     ] = None,
     overwrite: Overwrite = False,
     resume: Resume = False,
+    refused: RefusedFile = None,
+    json: Json = False,
+    model: Autoencoder = "facemae-v1",
+    batch_size: BatchSize = "auto",
+    precision: Precision = "auto",
+    device: Device = "auto",
     workers: Workers = None,
     max_pixels: MaxPixels = MAX_PIXELS,
-    json: Json = False,
-    refused: RefusedFile = None,
-) -> int:
-    """Draw every masked face anew with a fitted model: the dataset to release.
+) -> None:
+    """Reconstruct every masked face with a fitted model: the dataset to release.
 
     No pixel of a masked face is copied: all are the model's prediction, unless its card says otherwise. Faces that
     are not masked are refused. Names are copied from the masked dataset.
     """
-    from facemae_cli.tasks.reconstruct import reconstruct as run
-
-    with Console(json=json, refused=refused, outputs=(out,)) as console:
-        result = run(
-            input=input,
-            out=out,
-            model=model,
-            batch_size=batch_size,
-            precision=precision,
-            device=device,
-            format=format,
-            quality=quality,
-            mask_color=mask_color,
-            mask_tolerance=mask_tolerance,
-            preview=preview,
-            overwrite=overwrite,
-            resume=resume,
-            workers=workers,
-            progress=console,
-        )
-        return console.finish(result)

@@ -1,14 +1,13 @@
-"""`facemae train-recognizer`."""
+"""`facemae train-recognizer`: a recogniser from released, original or masked faces."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
-from facemae_cli.commands.console import Console
+from facemae_cli.commands.command import task_command
 from facemae_cli.commands.options import (
+    THE_CARDS,
     Architecture,
     Cache,
     Device,
@@ -25,99 +24,109 @@ from facemae_cli.commands.options import (
     RunSeed,
     StepSize,
     Warmup,
+    files,
+    model,
+    training,
 )
 from facemae_cli.data.images.header import MAX_PIXELS
 
 
-def register(app: typer.Typer) -> None:
-    app.command("train-recognizer")(train_recognizer)
-
-
+@task_command(example="facemae train-recognizer -i released -m r50 -o runs/r50 --pairs lfw.bin --export onnx")
 def train_recognizer(
     data: Annotated[
-        Path, typer.Option("--data", help="Faces to learn: a folder of folders or a .rec; masked ones too.")
+        Path,
+        files("--data", "-i", metavar="DATA", help="Faces to learn: a folder of folders, or a .rec; masked ones too."),
     ] = Path("released"),
     out: ModelFolder = None,
-    model: Architecture = "r50",
     pairs: Annotated[
         list[Path] | None,
-        typer.Option("--pairs", help="Verify on this pack after each epoch: a .bin, or a folder with pairs.txt."),
+        files(
+            "--pairs",
+            metavar="PACK",
+            help="Verify on this pack after each epoch: a .bin, or a folder with pairs.txt; repeatable.",
+        ),
     ] = None,
+    export: Annotated[
+        list[str] | None,
+        files("--export", metavar="onnx|pth", help="Write the recogniser in this form too; repeatable."),
+    ] = None,
+    overwrite: Overwrite = False,
+    resume: Resume = False,
+    refused: RefusedFile = None,
+    json: Json = False,
+    model: Architecture = "r50",
+    init: Init = None,
     teacher: Annotated[
         str | None,
-        typer.Option("--teacher", help="Learn the features of this embedder too: a name, a folder, .onnx, .pth."),
+        model(
+            "--teacher",
+            metavar="MODEL",
+            help="Learn this embedder's features too: a bundled name, a folder, .onnx, .pth or hf-hub:OWNER/NAME.",
+        ),
     ] = None,
     recipe: RecipeFile = None,
-    init: Init = None,
     margin: Annotated[
         str | None,
-        typer.Option("--margin", metavar="arcface|cosface|none", help="What labels teach; none: a teacher alone."),
+        training(
+            "--margin",
+            metavar="arcface|cosface|none",
+            help="What labels teach; none: a teacher alone.",
+            show_default=THE_CARDS,
+        ),
     ] = None,
-    m: Annotated[float | None, typer.Option("--m", help="The margin: an angle in radians, or a cosine.")] = None,
-    scale: Annotated[float | None, typer.Option("--scale", help="What cosines are multiplied by.")] = None,
+    m: Annotated[
+        float | None,
+        training("--m", metavar="NUMBER", help="The margin: an angle in radians, or a cosine.", show_default=THE_CARDS),
+    ] = None,
+    scale: Annotated[
+        float | None,
+        training("--scale", metavar="NUMBER", help="What cosines are multiplied by.", show_default=THE_CARDS),
+    ] = None,
     sample_rate: Annotated[
-        float | None, typer.Option("--sample-rate", help="Share of the people compared with in a step (PartialFC).")
+        float | None,
+        training(
+            "--sample-rate",
+            metavar="SHARE",
+            help="Share of the people compared with in a step (PartialFC).",
+            show_default=THE_CARDS,
+        ),
     ] = None,
     teacher_weight: Annotated[
-        float | None, typer.Option("--teacher-weight", help="Weight of the distance to the teacher.")
+        float | None,
+        training(
+            "--teacher-weight", metavar="WEIGHT", help="Weight of the distance to the teacher.", show_default=THE_CARDS
+        ),
     ] = None,
     schedule: Annotated[
-        str | None, typer.Option("--schedule", metavar="steps|poly|cosine", help="How the learning rate falls.")
+        str | None,
+        training(
+            "--schedule", metavar="steps|poly|cosine", help="How the learning rate falls.", show_default=THE_CARDS
+        ),
     ] = None,
     epochs: Epochs = None,
     warmup: Warmup = None,
     batch_size: StepSize = None,
-    lr: Annotated[float | None, typer.Option("--lr", help="Learning rate for 512 faces a step.")] = None,
+    lr: Annotated[
+        float | None,
+        training("--lr", metavar="RATE", help="Learning rate for 512 faces a step.", show_default=THE_CARDS),
+    ] = None,
     validation: Annotated[
-        int | None, typer.Option("--validation", help="Hold out people with about so many faces, and verify on them.")
+        int | None,
+        training(
+            "--validation",
+            metavar="N",
+            help="Hold out people with about N faces, and verify on them.",
+            show_default=THE_CARDS,
+        ),
     ] = None,
     seed: RunSeed = None,
-    export: Annotated[
-        list[str] | None, typer.Option("--export", metavar="onnx|pth", help="Write the recogniser in this form too.")
-    ] = None,
     cache: Cache = None,
     precision: Precision = "auto",
     device: Device = "auto",
-    overwrite: Overwrite = False,
-    resume: Resume = False,
     max_pixels: MaxPixels = MAX_PIXELS,
-    json: Json = False,
-    refused: RefusedFile = None,
-) -> int:
+) -> None:
     """Train a recogniser on released, original or masked faces.
 
-    People and faces are counted from --data. Fields that no option and no --recipe names come from the model card's
-    own recipe.
+    People and faces are counted from --data. What no option and no --recipe sets comes from the recipe in the model's
+    card, and else from the paper.
     """
-    from facemae_cli.tasks.train_recognizer import train_recognizer as run
-
-    with Console(json=json, refused=refused) as console:
-        result = run(
-            data=data,
-            out=out,
-            model=model,
-            pairs=pairs,
-            teacher=teacher,
-            recipe=recipe,
-            init=init,
-            margin=margin,
-            m=m,
-            scale=scale,
-            sample_rate=sample_rate,
-            teacher_weight=teacher_weight,
-            schedule=schedule,
-            epochs=epochs,
-            warmup=warmup,
-            batch_size=batch_size,
-            lr=lr,
-            validation=validation,
-            seed=seed,
-            export=export,
-            cache=cache,
-            precision=precision,
-            device=device,
-            overwrite=overwrite,
-            resume=resume,
-            progress=console,
-        )
-        return console.finish(result)

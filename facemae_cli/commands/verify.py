@@ -1,13 +1,11 @@
-"""`facemae verify`."""
+"""`facemae verify`: how well a recogniser tells people apart."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
-from facemae_cli.commands.console import Console
+from facemae_cli.commands.command import task_command
 from facemae_cli.commands.options import (
     BatchSize,
     Cache,
@@ -18,74 +16,56 @@ from facemae_cli.commands.options import (
     Precision,
     RefusedFile,
     Workers,
+    files,
+    gates,
+    model,
 )
 from facemae_cli.data.images.header import MAX_PIXELS
 
 
-def register(app: typer.Typer) -> None:
-    app.command("verify")(verify)
-
-
+@task_command(example="facemae verify -m runs/r50 --pairs lfw.bin --min-accuracy 0.99 --report lfw.html")
 def verify(
     pairs: Annotated[
         list[Path],
-        typer.Option("--pairs", metavar="PACK", help="A .bin, or a folder of images with a pairs.txt; repeatable."),
+        files("--pairs", metavar="PACK", help="A .bin, or a folder of images with a pairs.txt; repeatable."),
     ],
     model: Annotated[
         str | None,
-        typer.Option("--model", help="A folder, a bundled name (default: embedder-v1), .onnx, .pth or hf-hub:ID."),
+        model(
+            "--model",
+            "-m",
+            metavar="MODEL",
+            help="An embedder: a bundled name, a folder, .onnx, .pth or hf-hub:OWNER/NAME.",
+            show_default="embedder-v1",
+        ),
     ] = None,
     min_accuracy: Annotated[
         list[str] | None,
-        typer.Option(
-            "--min-accuracy",
-            metavar="[PACK=]SHARE",
-            help="Exit with 1 where a pack's accuracy is under SHARE, such as 0.99; repeatable.",
-        ),
+        gates("--min-accuracy", metavar="[PACK=]SHARE", help="Least accuracy of a pack, such as 0.99; repeatable."),
     ] = None,
     report: Annotated[
-        Path | None, typer.Option("--report", metavar="FILE", help="Write an HTML page for people; it shows faces.")
+        Path | None, files("--report", metavar="FILE", help="Write an HTML page for people; it shows faces.")
     ] = None,
-    cache: Cache = None,
     write_pack: Annotated[
         Path | None,
-        typer.Option("--write-pack", metavar="FILE", help="Write the folder of --pairs as a .bin; needs no --model."),
+        files("--write-pack", metavar="FILE", help="Write the folder of --pairs as a .bin; needs no --model."),
     ] = None,
     trained_on: Annotated[
         Path | None,
-        typer.Option("--trained-on", metavar="DATA", help="The training faces, to count people who are in both."),
+        files("--trained-on", metavar="DATA", help="The training faces, to count people who are in both."),
     ] = None,
+    overwrite: Overwrite = False,
+    refused: RefusedFile = None,
+    json: Json = False,
+    cache: Cache = None,
     batch_size: BatchSize = "auto",
     precision: Precision = "auto",
     device: Device = "auto",
-    overwrite: Overwrite = False,
     workers: Workers = None,
     max_pixels: MaxPixels = MAX_PIXELS,
-    json: Json = False,
-    refused: RefusedFile = None,
-) -> int:
+) -> None:
     """Measure how well a recogniser tells people apart, and gate on it.
 
     InsightFace's protocol: ten folds, mirrored images added. Pairs of which a face cannot be read are left out,
     counted and listed.
     """
-    from facemae_cli.tasks.verify import verify as run
-
-    outputs = tuple(path for path in (write_pack, cache) if path is not None)
-    with Console(json=json, refused=refused, outputs=outputs) as console:
-        result = run(
-            pairs=pairs,
-            model=model,
-            min_accuracy=min_accuracy,
-            report=report,
-            cache=cache,
-            write_pack=write_pack,
-            trained_on=trained_on,
-            batch_size=batch_size,
-            precision=precision,
-            device=device,
-            overwrite=overwrite,
-            workers=workers,
-            progress=console,
-        )
-        return console.finish(result)

@@ -30,33 +30,30 @@ class Echo:
         return []
 
 
-class Toy:
-    """Commands with an option of every kind that there is."""
+# Commands with an option of every kind that there is.
 
-    def register(self, app: typer.Typer) -> None:
-        def mask(
-            input: Annotated[Path, typer.Option("--in")] = Path("raw"),
-            out: Annotated[Path, typer.Option("--out")] = Path("masked"),
-            ratio: Annotated[float, typer.Option("--ratio")] = 0.75,
-            seed: Annotated[int | None, typer.Option("--seed", min=0)] = None,
-            keep_names: Annotated[bool, typer.Option("--keep-names")] = False,
-            strategy: Annotated[Literal["random", "eyes"], typer.Option("--strategy")] = "random",
-            k: Annotated[list[int], typer.Option("--k")] = [1],  # noqa: B006
-        ) -> int:
-            return Console(json=True).finish(Echo({key: value for key, value in locals().items() if key != "self"}))
 
-        def fit(
-            data: Annotated[Path, typer.Option("--data")],
-            pairs: Annotated[list[Path] | None, typer.Option("--pairs")] = None,
-        ) -> int:
-            return Console(json=True).finish(Echo({"data": data}))
+def mask(
+    input: Annotated[Path, typer.Option("--in")] = Path("raw"),
+    out: Annotated[Path, typer.Option("--out")] = Path("masked"),
+    ratio: Annotated[float, typer.Option("--ratio")] = 0.75,
+    seed: Annotated[int | None, typer.Option("--seed", min=0)] = None,
+    keep_names: Annotated[bool, typer.Option("--keep-names")] = False,
+    strategy: Annotated[Literal["random", "eyes"], typer.Option("--strategy")] = "random",
+    k: Annotated[list[int], typer.Option("--k")] = [1],  # noqa: B006
+) -> int:
+    return Console(json=True).finish(Echo(locals().copy()))
 
-        def inspect(path: Path, deep: Annotated[bool, typer.Option("--deep")] = False) -> int:
-            return Console(json=True).finish(Echo({"path": path, "deep": deep}))
 
-        app.command("mask")(mask)
-        app.command("fit")(fit)
-        app.command("inspect")(inspect)
+def fit(
+    data: Annotated[Path, typer.Option("--data")],
+    pairs: Annotated[list[Path] | None, typer.Option("--pairs")] = None,
+) -> int:
+    return Console(json=True).finish(Echo({"data": data}))
+
+
+def inspect(path: Path, deep: Annotated[bool, typer.Option("--deep")] = False) -> int:
+    return Console(json=True).finish(Echo({"path": path, "deep": deep}))
 
 
 @pytest.fixture
@@ -65,7 +62,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     place = tmp_path / "work"
     place.mkdir()
     monkeypatch.chdir(place)
-    monkeypatch.setattr(module, "app", module.build_app([Toy()]))
+    monkeypatch.setattr(module, "app", module.build_app([mask, fit, inspect]))
     return place
 
 

@@ -1,0 +1,100 @@
+"""What all commands have in common: each is the options of a task, and calls the task of its own name with them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import typer
+from typer.core import TyperCommand
+
+import facemae_cli
+from facemae_cli.commands import config_file
+from facemae_cli.commands.console import Console, notice, settings_in_use
+from facemae_cli.commands.help import write_example, write_options
+
+# Options of the console and of the process, which no task takes.
+NOT_OF_THE_TASK = ("json", "refused", "max_pixels")
+
+
+def task_command(example: str) -> Callable[[Callable[..., None]], Callable[..., int]]:
+    """Makes a command of a function whose signature is its options, and whose docstring is its help.
+
+    The command calls `facemae_cli.<the function's name>` with these options, and shows the result. `example` is the
+    command line that ends the help.
+    """
+
+    def make(signature: Callable[..., None]) -> Callable[..., int]:
+        @wraps(signature)
+        def command(**options: Any) -> int:
+            return _run(signature.__name__, options)
+
+        command.example = example  # type: ignore[attr-defined]
+        return command
+
+    return make
+
+
+def _run(name: str, options: Mapping[str, Any]) -> int:
+    of_the_task = {key: value for key, value in options.items() if key not in NOT_OF_THE_TASK}
+    json, refused = bool(options.get("json")), options.get("refused")
+    with Console(json=json, refused=refused, outputs=tuple(_paths(of_the_task.values()))) as console:
+        return console.finish(getattr(facemae_cli, name)(**of_the_task, progress=console))
+
+
+def _paths(values: Any) -> Iterator[Path]:
+    for value in values:
+        if isinstance(value, list | tuple):
+            yield from _paths(value)
+        elif isinstance(value, Path):
+            yield value
+
+
+class Command(TyperCommand):
+    """A command whose help can be read, and whose options facemae.yaml may set, through click's default map."""
+
+    def get_short_help_str(self, limit: int = 45) -> str:
+        """The first line of the help, whole: click would cut it after `limit` letters."""
+        return (self.help or "").partition("\n")[0]
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """The options in their groups, then the example."""
+        write_options(self.get_params(ctx), formatter)
+        write_example(getattr(self.callback, "example", None), formatter)
+
+    def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
+        """Parses `args`; without the settings where the working folder turns out to be an input or an output."""
+        settings = {} if parent is None else (parent.default_map or {}).get(info_name or "", {})
+        context = self._parse(info_name, args, parent, {**extra, "default_map": settings})
+        if settings and config_file.lies_in_any(Path.cwd(), self._paths(context)):
+            notice(f"{config_file.FILE_NAME} is ignored: the working folder is an input or an output of this command")
+            context = self._parse(info_name, args, parent, {**extra, "default_map": {}})
+        return context
+
+    def _parse(self, info_name: str | None, args: list[str], parent: Any, extra: dict[str, Any]) -> Any:
+        try:
+            return super().make_context(info_name, list(args), parent, **extra)
+        except typer.BadParameter as error:
+            if error.ctx is not None and error.param is not None and config_file.is_set(error.ctx, error.param.name):
+                error.message = f"{error.message} (set by {config_file.FILE_NAME})"
+            raise
+
+    def _paths(self, ctx: Any) -> Iterator[Path]:
+        for param in self.params:
+            given = ctx.params.get(param.name)
+            # A typer built on click makes a Path of the text only when it calls the command.
+            typed_as_path = getattr(getattr(param, "type", None), "name", "") in ("path", "directory")
+            for value in given if isinstance(given, (list, tuple)) else [given]:
+                if isinstance(value, Path) or (typed_as_path and isinstance(value, str)):
+                    yield Path(value)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Says what facemae.yaml set, then runs the command."""
+        used = config_file.settings_used(ctx, self.params)
+        if used:
+            flags = ", ".join(f"--{option} {value}" for option, value in used.items())
+            notice(f"{config_file.FILE_NAME} sets {flags}")
+        settings_in_use.set(used)
+        return super().invoke(ctx)
