@@ -14,6 +14,7 @@ from facemae_cli.data.faces import Name
 from facemae_cli.data.images.codec import encode_jpeg
 from facemae_cli.data.manifest import Manifest
 from facemae_cli.data.output.output import open_output
+from facemae_cli.data.synthetic.look import on_the_day
 from facemae_cli.data.synthetic.person import Person, Shot
 from facemae_cli.data.synthetic.portrait import render
 from facemae_cli.errors import UsageError
@@ -58,7 +59,7 @@ def _planned(count: int, photos: int, seed: int, first: int) -> Iterator[tuple[i
 
 
 def _face(seed: int, index: int, photo: int, size: int) -> tuple[Name, NDArray[np.uint8]]:
-    person, shot = Person.random(seed, index), Shot.random(seed, index, photo)
+    person, shot = on_the_day(Person.random(seed, index), seed, index, photo), Shot.random(seed, index, photo)
     return Name(invented_name(index), f"photo {photo + 1}.jpg"), render(person, shot, size)
 
 

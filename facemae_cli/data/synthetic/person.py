@@ -14,6 +14,7 @@ import numpy as np
 
 Hair = Literal["bald", "buzz", "short", "swept", "fringe", "curly", "tied", "bob", "long", "wavy"]
 Beard = Literal["none", "stubble", "moustache", "goatee", "full"]
+Glasses = Literal["none", "round", "square", "rimless"]
 Color = tuple[float, float, float]  # sRGB, 0..1
 T = TypeVar("T")
 
@@ -30,6 +31,8 @@ HAIR_DARK = ((30, 24, 22), (45, 33, 27), (66, 45, 33))
 HAIR_LIGHT = ((92, 66, 48), (134, 98, 66), (190, 156, 110), (222, 196, 154), (150, 84, 54))
 HAIR_GREY = ((150, 147, 144), (198, 196, 193))
 EYES_DARK = ((62, 38, 24), (82, 52, 30))
+FRAMES: tuple[Color, ...] = ((0.06, 0.06, 0.07), (0.25, 0.13, 0.07), (0.5, 0.42, 0.3), (0.35, 0.05, 0.08))
+COLLARS = ((25, 28, 40), (225, 225, 225), (120, 30, 35), (60, 90, 130), (70, 70, 70))
 EYES_LIGHT = ((84, 112, 130), (110, 140, 158), (96, 110, 70), (120, 100, 62), (92, 96, 98))
 
 
@@ -69,7 +72,10 @@ def shade_of(palette: Sequence[tuple[int, int, int]], place: float, gain: float 
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """What stays the same on every photo of somebody. Made by `Person.random`; every field may be set by hand."""
+    """Somebody: a face, and how its owner mostly looks, which `look` changes from day to day.
+
+    Made by `Person.random`; every field may be set by hand.
+    """
 
     texture: int  # seeds moles, freckles and strands
     masculine: float  # 0 .. 1
@@ -114,7 +120,7 @@ class Person:
     beard_density: float
     freckles: int
     moles: int
-    glasses: Literal["none", "round", "square", "rimless"]
+    glasses: Glasses
     frame_color: Color
     collar: Color
 
@@ -138,8 +144,8 @@ class Person:
             freckles=int(dice.between(20, 90)) if tone < 2 and dice.chance(0.2) else 0,
             moles=dice.pick([0, 1, 2, 4], [5, 3, 2, 1]),
             glasses=dice.pick(["none", "round", "square", "rimless"], [15, 0.8, 1.4, 0.6]),
-            frame_color=dice.pick([(0.06, 0.06, 0.07), (0.25, 0.13, 0.07), (0.5, 0.42, 0.3), (0.35, 0.05, 0.08)]),
-            collar=dice.color([(25, 28, 40), (225, 225, 225), (120, 30, 35), (60, 90, 130), (70, 70, 70)], 0.2),
+            frame_color=dice.pick(FRAMES),
+            collar=dice.color(COLLARS, 0.2),
         )
 
 
@@ -248,14 +254,14 @@ class Shot:
         dice = Dice(seed, index, photo + 1)
         smile = dice.pick([dice.between(-0.1, 0.35), dice.between(0.4, 1.0)])
         return cls(
-            yaw=dice.bell(0, 15),
-            pitch=dice.bell(0, 8),
+            yaw=dice.bell(0, 17),
+            pitch=dice.bell(0, 9),
             roll=dice.bell(0, 2.0),
-            light_x=dice.bell(0, 0.9),
-            light_y=dice.bell(-0.4, 0.3),
-            key=dice.between(0.75, 1.2),
-            ambient=dice.between(0.14, 0.36),
-            warmth=dice.bell(0.015, 0.045),
+            light_x=dice.bell(0, 1.1),
+            light_y=dice.bell(-0.4, 0.4),
+            key=dice.between(0.55, 1.3),
+            ambient=dice.between(0.12, 0.45),
+            warmth=dice.bell(0.015, 0.07),
             smile=smile,
             mouth_open=dice.between(0.15, 0.6) if smile > 0.45 and dice.chance(0.7) else dice.pick([0.0, 0.25], [5, 1]),
             lids=dice.bell(1.0 - 0.15 * max(smile, 0), 0.12),
@@ -266,8 +272,8 @@ class Shot:
             shift_x=dice.bell(0, 0.5),
             shift_y=dice.bell(0, 0.5),
             zoom=1 + dice.bell(0, 0.012),
-            exposure=dice.bell(0.97, 0.13),
-            blur=dice.between(0, 0.55),
+            exposure=dice.bell(0.97, 0.2),
+            blur=dice.between(0, 0.8),
             noise=dice.between(0.5, 2.5),
             grain=int(dice.between(0, 2**31)),
         )
