@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import signal
 import sys
-import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import Annotated, Any
 
 import typer
@@ -28,19 +25,12 @@ from facemae_cli.commands.reconstruct import reconstruct
 from facemae_cli.commands.train_recognizer import train_recognizer
 from facemae_cli.commands.verify import verify
 from facemae_cli.errors import FacemaeError, UsageError
+from facemae_cli.runtime.signals import Stopped, signals_end
 
 # Where several exit codes hold, a signal's decides, else the first of these.
 PRECEDENCE = (70, 4, 2, 1, 3)
 # click's own, or that of the copy of click inside newer typers.
 ClickException: type[Exception] = typer.BadParameter.__mro__[2]
-
-
-class Stopped(BaseException):
-    """A signal asked the program to end; raised in the main thread so that staged work is left in order."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(number)
-        self.number = number
 
 
 class Commands(TyperGroup):
@@ -102,7 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         words = [*words[1:], "--help"]
     console.settings_in_use.set({})
     try:
-        with _signals_raise():
+        with signals_end(lambda number: _say_stopped(number, words), whole_process=arguments is None):
             return _run(words or ["--help"])
     except (Exception, Stopped, KeyboardInterrupt) as error:
         unread = isinstance(error, BrokenPipeError) and console.reader_has_gone()
@@ -127,25 +117,8 @@ def _run(words: list[str]) -> int:
     return code if isinstance(code, int) else 0
 
 
-@contextmanager
-def _signals_raise() -> Iterator[None]:
-    """Within, the first SIGTERM or SIGHUP raises Stopped; a second one ends the process at once."""
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        signal.signal(number, signal.SIG_DFL)
-        raise Stopped(number)
-
-    taken = []
-    if threading.current_thread() is threading.main_thread():
-        # A SIGHUP that is ignored, as under nohup, stays so.
-        taken = [n for n in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) == signal.SIG_DFL]
-    for number in taken:
-        signal.signal(number, stop)
-    try:
-        yield
-    finally:
-        for number in taken:
-            signal.signal(number, signal.SIG_DFL)
+def _say_stopped(number: int, words: Sequence[str]) -> None:
+    console.show_error(explain(Stopped(number), words)[1])
 
 
 def explain(error: BaseException, words: Sequence[str] = ()) -> tuple[int, str]:

@@ -20,6 +20,7 @@ from facemae_cli.data.faces import Refusal, count_reasons
 from facemae_cli.data.files import require_outside, write_refused
 from facemae_cli.errors import GateFailed
 from facemae_cli.reports.text import Stage, clean, finite, table
+from facemae_cli.runtime import launcher
 
 if TYPE_CHECKING:
     import rich.progress
@@ -187,7 +188,7 @@ class Console:
         if refused is not None:
             require_outside(refused, outputs, "--refused")
         self._json, self._refused_file, self._outputs = json, refused, outputs
-        self._silent = int(os.environ.get("RANK") or 0) > 0
+        self._silent = launcher.rank() > 0
         self._view: Bar | Log = Bar() if is_terminal(sys.stderr) else Log()
         self._stage: Stage | None = None
         self._lock = RLock()

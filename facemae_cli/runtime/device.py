@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import ctypes
-import os
 from typing import Literal
 
 import torch
 
 from facemae_cli.errors import UsageError
+from facemae_cli.runtime import launcher
 
 Precision = Literal["bf16", "fp32"]
 
@@ -26,8 +26,9 @@ def choose_device(name: str = "auto") -> torch.device:
         raise UsageError(f"--device {name!r} is not a device; give auto, cpu, cuda or cuda:N") from None
     if device.type == "cuda" and not torch.cuda.is_available():
         raise UsageError(f"--device {name}: torch {torch.__version__} sees no CUDA device here; say --device cpu")
-    if device.type == "cuda" and device.index is None and "LOCAL_RANK" in os.environ:
-        return _own_device(int(os.environ["LOCAL_RANK"]), torch.cuda.device_count())
+    local_rank = launcher.local_rank()
+    if device.type == "cuda" and device.index is None and local_rank is not None:
+        return _own_device(local_rank, torch.cuda.device_count())
     return device
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -10,6 +9,9 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+from facemae_cli.errors import OutputError
+from facemae_cli.runtime import launcher
 
 
 def rank() -> int:
@@ -24,15 +26,26 @@ def world() -> int:
 
 @contextmanager
 def process_group(device: torch.device) -> Iterator[None]:
-    """Join the ranks that torchrun started (its WORLD_SIZE variable); nothing where there is only one."""
-    if int(os.environ.get("WORLD_SIZE", "1")) < 2 or dist.is_initialized():
+    """Join the ranks that torchrun started; nothing where there is only one.
+
+    Raises UsageError where the launcher's variables make no sense, OutputError where the other ranks cannot be reached
+    or are lost on the way.
+    """
+    if dist.is_initialized() or launcher.check() < 2:
         yield
         return
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
-        yield
-    finally:
-        dist.destroy_process_group()
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        try:
+            yield
+        finally:
+            dist.destroy_process_group()
+    except RuntimeError as error:
+        if not (isinstance(error, dist.DistError) or "gloo" in str(error)):
+            raise
+        first = str(error).strip().partition("\n")[0]
+        lost = f"rank {launcher.rank()} of {launcher.world_size()} has lost the others ({first[:160]})"
+        raise OutputError(f"{lost}: another rank's own message says why; start all of them again") from error
 
 
 class _Gather(torch.autograd.Function):

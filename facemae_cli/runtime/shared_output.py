@@ -6,11 +6,12 @@ another number of them. Torch is loaded only where torchrun says that there are 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from types import ModuleType
 from typing import TypeVar, cast
+
+from facemae_cli.runtime import launcher
 
 Made = TypeVar("Made")
 Entered = TypeVar("Entered")
@@ -18,7 +19,7 @@ Entered = TypeVar("Entered")
 
 def _ranks() -> ModuleType | None:
     """The collectives, None where this process is alone."""
-    if int(os.environ.get("WORLD_SIZE", "1")) < 2:
+    if launcher.world_size() < 2:
         return None
     from facemae_cli.runtime import distributed
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from torch.func import functional_call
 
 from facemae_cli.errors import UsageError
 from facemae_cli.networks.embedder import Embedder
-from facemae_cli.runtime import distributed
+from facemae_cli.runtime import distributed, launcher
 from facemae_cli.runtime.device import Precision, autocast
 
 FLOAT = 4  # bytes
@@ -100,7 +99,7 @@ def free_bytes(device: torch.device) -> int | None:
         free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
     except (OSError, StopIteration, ValueError):
         return None
-    return min([free, *_container()]) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    return min([free, *_container()]) // launcher.local_world_size()
 
 
 def _container() -> list[int]:
