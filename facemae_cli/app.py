@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -92,7 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         words = [*words[1:], "--help"]
     console.settings_in_use.set({})
     try:
-        with signals_end(lambda number: _say_stopped(number, words), whole_process=arguments is None):
+        with signals_end(partial(_say_stopped, words), os._exit, whole_process=arguments is None):
             return _run(words or ["--help"])
     except (Exception, Stopped, KeyboardInterrupt) as error:
         unread = isinstance(error, BrokenPipeError) and console.reader_has_gone()
@@ -117,7 +119,7 @@ def _run(words: list[str]) -> int:
     return code if isinstance(code, int) else 0
 
 
-def _say_stopped(number: int, words: Sequence[str]) -> None:
+def _say_stopped(words: Sequence[str], number: int) -> None:
     console.show_error(explain(Stopped(number), words)[1])
 
 

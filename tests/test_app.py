@@ -305,3 +305,22 @@ def test_completion_can_be_installed(tmp_path: Path) -> None:
     done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert "_FACEMAE_COMPLETE" in next(tmp_path.rglob("*facemae.sh")).read_text()
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_an_option_given_twice_is_an_error_where_it_takes_one_value(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Under any of its spellings; click would take the last one without a word."""
+    options = [param for param in COMMANDS[name].params if param.param_type_name == "option"]
+    single = [param for param in options if not param.is_flag and not param.multiple]
+    assert single
+    for param in single:
+        first, second = param.opts[0], param.opts[-1]
+        assert module.main([name, first, "1", second, "2"]) == 2
+        assert f"{first} is given 2 times, and it takes one value" in capsys.readouterr().err
+
+
+def test_several_values_and_plain_flags_may_be_repeated(capsys: pytest.CaptureFixture[str]) -> None:
+    assert module.main(["verify", "--pairs", "a.bin", "--pairs", "b.bin", "--json", "--json"]) == 2
+    assert "a.bin is not a file" in capsys.readouterr().err

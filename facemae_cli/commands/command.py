@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from functools import wraps
 from pathlib import Path
@@ -14,6 +15,7 @@ import facemae_cli
 from facemae_cli.commands import config_file
 from facemae_cli.commands.console import Console, notice, settings_in_use
 from facemae_cli.commands.help import write_example, write_options
+from facemae_cli.errors import UsageError
 
 # Options of the console and of the process, which no task takes.
 NOT_OF_THE_TASK = ("json", "refused", "max_pixels")
@@ -80,6 +82,15 @@ class Command(TyperCommand):
             if error.ctx is not None and error.param is not None and config_file.is_set(error.ctx, error.param.name):
                 error.message = f"{error.message} (set by {config_file.FILE_NAME})"
             raise
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """As click does, but an option given again is an error where the last one would silently win."""
+        _, _, order = self.make_parser(ctx).parse_args(list(args))
+        given: Counter[Any] = Counter(order)
+        for param, times in given.items():
+            if times > 1 and not param.multiple and (not param.is_flag or param.secondary_opts):
+                raise UsageError(f"{param.opts[0]} is given {times} times, and it takes one value; give it once")
+        return super().parse_args(ctx, args)
 
     def _paths(self, ctx: Any) -> Iterator[Path]:
         for param in self.params:

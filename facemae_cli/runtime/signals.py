@@ -37,18 +37,20 @@ class Stopped(BaseException):
 
 
 @contextmanager
-def signals_end(farewell: Callable[[int], None], *, whole_process: bool) -> Iterator[None]:
+def signals_end(
+    farewell: Callable[[int], None], leave: Callable[[int], NoReturn], *, whole_process: bool
+) -> Iterator[None]:
     """Within, the first SIGTERM or SIGHUP raises Stopped, SIGINT KeyboardInterrupt; a second one ends the process.
 
-    A process that has not ended PATIENCE seconds after the first one, whatever it waits in, is ended with the code
-    128 + n after `farewell(n)`. With `whole_process` that holds after the context too, until the interpreter has ended;
-    else nothing is left behind. A rank of torchrun whose launcher dies takes that for a SIGTERM. Off the main thread,
-    where Python takes no signals, nothing is done.
+    A process that has not ended PATIENCE seconds after the first one, whatever it waits in, is ended by `farewell(n)`
+    and `leave(128 + n)`, which is `os._exit` or like it. With `whole_process` that holds after the context too, until
+    the interpreter has ended; else nothing is left behind. A rank of torchrun whose launcher dies takes that for a
+    SIGTERM. Off the main thread, where Python takes no signals, nothing is done.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    watch = _Watch(farewell)
+    watch = _Watch(farewell, leave)
     # A SIGHUP that is ignored, as under nohup, stays so.
     before = {n: signal.getsignal(n) for n in WATCHED}
     taken = [n for n, handler in before.items() if handler in (signal.SIG_DFL, signal.default_int_handler)]
@@ -66,9 +68,9 @@ def signals_end(farewell: Callable[[int], None], *, whole_process: bool) -> Iter
 class _Watch:
     """A thread to which the interpreter's own C handler writes each signal's number, whatever Python is doing."""
 
-    def __init__(self, farewell: Callable[[int], None]) -> None:
+    def __init__(self, farewell: Callable[[int], None], leave: Callable[[int], NoReturn]) -> None:
         self.stopped = False  # whether the main thread has been told
-        self._farewell = farewell
+        self._farewell, self._leave = farewell, leave
         self._ears, self._mouth = socket.socketpair()
         self._mouth.setblocking(False)
         self._before = signal.set_wakeup_fd(self._mouth.fileno(), warn_on_full_buffer=False)
@@ -130,4 +132,4 @@ class _Watch:
         if "multiprocessing" in sys.modules:
             for child in sys.modules["multiprocessing"].active_children():
                 child.kill()
-        os._exit(128 + number)
+        self._leave(128 + number)

@@ -113,7 +113,7 @@ def wait():
     libc.pthread_mutex_lock(lock)
     threading.Timer(0.3, print, ["ready"], {{"flush": True}}).start()
     libc.pthread_mutex_lock(lock)
-with signals_end(say, whole_process=True):
+with signals_end(say, os._exit, whole_process=True):
     {body}
 """
 
@@ -177,7 +177,7 @@ def test_nothing_is_left_behind_where_the_process_goes_on() -> None:
     signal.set_wakeup_fd(before)
 
     def stopped() -> None:
-        with signals_end(lambda number: None, whole_process=False):
+        with signals_end(lambda number: None, os._exit, whole_process=False):
             os.kill(os.getpid(), signal.SIGTERM)
             time.sleep(5)
 
@@ -188,7 +188,7 @@ def test_nothing_is_left_behind_where_the_process_goes_on() -> None:
 
 
 def test_a_forked_child_keeps_its_signals_to_itself() -> None:
-    with signals_end(lambda number: None, whole_process=False):
+    with signals_end(lambda number: None, os._exit, whole_process=False):
         pid = os.fork()
         if pid == 0:
             try:
