@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
+from facemae_cli.data.names import one_line
 from facemae_cli.errors import FaceError
 
 
@@ -38,6 +40,15 @@ def count_reasons(refused: Iterable[Refusal]) -> dict[str, int]:
     return dict(sorted(Counter(item.reason for item in refused).items()))
 
 
+def left_out_rows(ignored: int, passed_over: Mapping[str, int]) -> list[tuple[str, str]]:
+    """What a summary says of files and folders in a dataset's place that are not part of it: (label, value) rows."""
+    rows = [("files ignored", f"{ignored}, which are not images")] if ignored else []
+    if passed_over:
+        counts = ", ".join(f"{count} {one_line(name)}" for name, count in passed_over.items())
+        rows.append(("passed over", f"{counts}: what is deleted, hidden or the system's is not part of a dataset"))
+    return rows
+
+
 def once(refused: Iterable[Refusal]) -> list[Refusal]:
     """Each refused place once, though several readers or ranks may have met it; the last word on it stands."""
     return [*{item.where: item for item in refused}.values()]
@@ -47,13 +58,15 @@ class FaceSource(ABC):
     """A dataset opened for reading. Reading is safe from many threads and after a fork.
 
     `refused` holds what was found broken while opening (framing errors of a `.rec`, say); those are not
-    among the `len(self)` readable faces. `ignored` counts files that do not claim to be images.
+    among the `len(self)` readable faces. `ignored` counts files that do not claim to be images; `passed_over`, by
+    what they are, folders and images that were left alone since they are the system's or hidden.
     """
 
     path: Path
     kind: str  # "folder" or "rec"
     refused: Sequence[Refusal]
     ignored: int
+    passed_over: Mapping[str, int] = MappingProxyType({})
 
     @abstractmethod
     def __len__(self) -> int:

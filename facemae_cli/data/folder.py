@@ -10,7 +10,8 @@ from pathlib import Path
 from facemae_cli.data.faces import FaceSource, Name, Refusal
 from facemae_cli.data.images.header import Limits, limits_in_use
 from facemae_cli.data.names import in_order, one_line
-from facemae_cli.data.scan import Scan, read_file
+from facemae_cli.data.reading import read_file
+from facemae_cli.data.scan import Scan
 from facemae_cli.errors import FaceError, OutputError
 
 
@@ -18,10 +19,11 @@ class FolderSource(FaceSource):
     """The images under `path`, in an order that is the same everywhere.
 
     Identities are sorted by the UTF-8 bytes of their NFC form, images without identity first, and so are the photos
-    of each, so that one person's photos stand together. Hidden files, `facemae.json` and `pairs.txt` are passed over;
-    other files without an image's suffix are counted in `ignored`.
+    of each, so that one person's photos stand together. System folders (bins, thumbnails) and hidden ones are passed
+    over and counted in `passed_over`, as are hidden images; `facemae.json` and `pairs.txt` are no photos; other files
+    without an image's suffix are counted in `ignored`, unless they have no suffix at all and are images inside.
     Refused while opening: `unsupported-format` (an image by its suffix, but of a format that is not read),
-    `not-a-file` (a device, a pipe, a folder with an image's name), `outside` (a link that leaves the folder),
+    `not-a-file` (a device or a pipe with an image's name), `outside` (a link that leaves the folder),
     `broken-link`, `linked-folder` (it would show the same people twice), `bad-name` (not UTF-8), `unreadable`,
     `vanished`. None of these is ever opened. Raises InputError where `path` is not a folder that can be listed.
     """
@@ -34,6 +36,7 @@ class FolderSource(FaceSource):
         scan = Scan(self.path)
         self.refused: Sequence[Refusal] = tuple(scan.refused)
         self.ignored = scan.ignored
+        self.passed_over = dict(sorted(scan.passed_over.items()))
         self._links = scan.links
         self._identities: list[str | None] = []
         self._starts: list[int] = []  # index of the first photo of each identity

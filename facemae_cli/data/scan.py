@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import stat
+from collections import Counter
 from pathlib import Path
 
 from facemae_cli.data.faces import Refusal
+from facemae_cli.data.images.header import sniff
 from facemae_cli.data.names import check_name, one_line
-from facemae_cli.errors import FaceError, InputError, OutputError
+from facemae_cli.data.reading import face_error, not_a_file, read_head, unreadable
+from facemae_cli.errors import FaceError
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".dib"})
 FOREIGN_SUFFIXES = frozenset(  # images too, so they are refused and not ignored
@@ -18,17 +20,28 @@ FOREIGN_SUFFIXES = frozenset(  # images too, so they are refused and not ignored
 )
 PASSED_OVER = frozenset({"facemae.json", "pairs.txt"})
 
-_VANISHED = {errno.ENOENT, errno.ENOTDIR, errno.ESTALE}
-_FORBIDDEN = {errno.EACCES, errno.EPERM}
-_NO_FILE = {errno.ELOOP, errno.ENXIO, errno.ENODEV, errno.EISDIR}
+# What systems and network drives put among photos: deleted ones, thumbnails, snapshots. Compared without case.
+SYSTEM_FOLDERS = frozenset(
+    {"#recycle", "#snapshot", "@eadir", "@recycle", "@recently-snapshot", "@tmp", "$recycle.bin", "recycler"}
+    | {"recycled", "system volume information", "lost+found", "lost.dir", "found.000", "__macosx"}
+    | {"network trash folder", "temporary items"}
+)
+HIDDEN_FOLDERS, HIDDEN_IMAGES = "folders that begin with a dot", "images that begin with a dot"
+
+
+def is_system_folder(name: str) -> bool:
+    """Whether a folder of this name is the system's and no person's: a bin, a cache of thumbnails, anything hidden."""
+    return name.startswith(".") or name.casefold() in SYSTEM_FOLDERS
 
 
 class Scan:
-    """The images below `root`. Nothing is opened but folders; symbolic links are resolved, never walked into.
+    """The images below `root`. Symbolic links are resolved, never walked into; of files without a suffix the first
+    bytes are read, to learn whether they are images; nothing else is opened but folders.
 
     `photos`: file names by identity (a folder's path below `root`, joined by `/`; None for `root` itself).
     `links`: relative path of a linked photo -> the real path it leads to. `ignored`: files that are not images.
-    Raises InputError where `root` is not a folder that can be listed.
+    `passed_over`: how many system folders of each name, hidden folders and hidden images were left alone.
+    Raises InputError where `root` is not a folder that can be listed, OutputError where no more files can be opened.
     """
 
     def __init__(self, root: Path) -> None:
@@ -37,12 +50,12 @@ class Scan:
         self.links: dict[str, str] = {}
         self.refused: list[Refusal] = []
         self.ignored = 0
+        self.passed_over: Counter[str] = Counter()
         try:
             self._real_root = os.path.join(os.path.realpath(root, strict=True), "")
             os.scandir(root).close()
         except OSError as error:
-            text = f"{one_line(str(root))} cannot be listed ({error.strerror}): give a folder of images"
-            raise InputError(text) from error
+            raise unreadable(root, error, "give a folder of images") from error
         pending = [""]
         while pending:
             pending += self._list(pending.pop())
@@ -55,26 +68,35 @@ class Scan:
             with os.scandir(os.path.join(self.root, folder)) as entries:
                 for entry in entries:
                     relative = os.path.join(folder, entry.name)
-                    if not entry.name.startswith(".") and entry.name not in PASSED_OVER and self._take(entry, relative):
+                    if not self._passes_over(entry) and self._take(entry, relative):
                         inner.append(relative)
         except OSError as error:
             self._refuse(folder, face_error(error, folder or str(self.root)))
         return inner
 
+    def _passes_over(self, entry: os.DirEntry[str]) -> bool:
+        """Whether an entry is the system's, hidden, or a file of the dataset itself; counts it."""
+        hidden = entry.name.startswith(".")
+        if entry.is_dir(follow_symlinks=False):
+            if is_system_folder(entry.name):
+                self.passed_over[HIDDEN_FOLDERS if hidden else entry.name] += 1
+            return is_system_folder(entry.name)
+        if hidden and _claims(entry.name):
+            self.passed_over[HIDDEN_IMAGES] += 1
+        return hidden or entry.name in PASSED_OVER
+
     def _take(self, entry: os.DirEntry[str], relative: str) -> bool:
-        """Takes in one entry, counts or refuses it. True for a folder to descend into."""
-        suffix = os.path.splitext(entry.name)[1].lower()
-        claims = suffix in IMAGE_SUFFIXES or suffix in FOREIGN_SUFFIXES
+        """Takes in one entry, counts or refuses it. True for a folder to descend into, whatever its name ends in."""
         try:
             if entry.is_symlink():
-                claims = self._resolve(entry, relative, claims)
-            elif entry.is_dir(follow_symlinks=False) and not claims:
+                claims = self._resolve(entry, relative)
+            elif entry.is_dir(follow_symlinks=False):
                 check_name(entry.name)
                 return True
-            elif claims and not entry.is_file(follow_symlinks=False):
-                raise not_a_file()
+            else:
+                claims = self._is_image(entry.name, entry.path, entry.is_file(follow_symlinks=False))
             if claims:
-                self._add(entry.name, relative, suffix)
+                self._add(entry.name, relative)
             else:
                 self.ignored += 1
         except FaceError as error:
@@ -83,30 +105,46 @@ class Scan:
             self._refuse(relative, face_error(error, entry.path))
         return False
 
-    def _resolve(self, entry: os.DirEntry[str], relative: str, claims: bool) -> bool:
+    def _is_image(self, name: str, path: str, is_file: bool) -> bool:
+        """Whether a file is an image by its suffix, or by its first bytes where it has none."""
+        claims = _claims(name)
+        if claims and not is_file:
+            raise not_a_file()
+        if claims or not is_file or _suffix(name) not in ("", "."):
+            return claims
+        try:
+            sniff(read_head(path))
+        except FaceError as error:
+            if error.reason == "unsupported-format":
+                raise
+            return False
+        return True
+
+    def _resolve(self, entry: os.DirEntry[str], relative: str) -> bool:
         """Whether a link claims to be an image; one that does must lead to a file inside the root."""
         try:
             real = os.path.realpath(entry.path, strict=True)
             mode = os.stat(real).st_mode
         except OSError as error:
-            if claims:
+            if _claims(entry.name):
                 raise FaceError("broken-link", f"it is a link that leads nowhere ({error.strerror})") from error
             return False
-        if not claims and not stat.S_ISDIR(mode):
+        inside = os.path.join(real, "").startswith(self._real_root)
+        if not (_claims(entry.name) or stat.S_ISDIR(mode) or inside):
             return False
-        if not os.path.join(real, "").startswith(self._real_root):
+        if not inside:
             raise FaceError("outside", "it is a link that leaves the folder: copy what it leads to into the folder")
         if stat.S_ISDIR(mode):
             raise FaceError("linked-folder", "it is a link to a folder that is read already: remove it")
-        if not stat.S_ISREG(mode):
-            raise not_a_file()
+        if not self._is_image(entry.name, real, stat.S_ISREG(mode)):
+            return False
         self.links[relative] = real
         return True
 
-    def _add(self, name: str, relative: str, suffix: str) -> None:
+    def _add(self, name: str, relative: str) -> None:
         check_name(name)
-        if suffix in FOREIGN_SUFFIXES:
-            raise FaceError("unsupported-format", f"{suffix} files are not read: convert it to PNG or JPEG")
+        if _suffix(name) in FOREIGN_SUFFIXES:
+            raise FaceError("unsupported-format", f"{_suffix(name)} files are not read: convert it to PNG or JPEG")
         self.photos.setdefault(os.path.dirname(relative) or None, []).append(name)
 
     def _refuse(self, relative: str, error: FaceError) -> None:
@@ -114,43 +152,10 @@ class Scan:
         self.refused.append(Refusal(where, error.reason, error.detail))
 
 
-def read_file(path: str, max_bytes: int) -> bytes:
-    """The bytes of a regular file; never waits for a pipe, never follows a link put in the file's place.
-
-    Raises FaceError: `vanished`, `unreadable`, `not-a-file`, `too-large`; OutputError as `face_error` says.
-    """
-    try:
-        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY)
-        with open(handle, "rb") as file:
-            state = os.fstat(handle)
-            if not stat.S_ISREG(state.st_mode):
-                raise not_a_file()
-            if state.st_size > max_bytes:
-                raise FaceError(
-                    "too-large", f"{state.st_size} bytes are over the limit of {max_bytes}: make it smaller"
-                )
-            return file.read(state.st_size + 1)
-    except OSError as error:
-        raise face_error(error, path) from error
+def _suffix(name: str) -> str:
+    return os.path.splitext(name)[1].lower()
 
 
-def face_error(error: OSError, path: str) -> FaceError:
-    """What `error` says of the one file at `path`.
-
-    Raises OutputError instead where the disk or this process fails (an I/O error, no more file handles): going on
-    would only count every other face as broken.
-    """
-    if error.errno in _VANISHED:
-        return FaceError("vanished", "it was listed and is gone now: run again on a folder that nobody changes")
-    if error.errno in _FORBIDDEN:
-        return FaceError("unreadable", "there is no permission to read it: grant it, or run as its owner")
-    if error.errno in _NO_FILE:
-        return not_a_file()
-    raise OutputError(f"reading {one_line(path)} fails: {error.strerror}") from error
-
-
-def not_a_file() -> FaceError:
-    """Refuses a folder, pipe, socket or device with an image's name."""
-    return FaceError(
-        "not-a-file", "it has an image's name but is a folder, a pipe or a device: rename it or move it out"
-    )
+def _claims(name: str) -> bool:
+    """Whether a file's suffix says that it is an image."""
+    return _suffix(name) in IMAGE_SUFFIXES or _suffix(name) in FOREIGN_SUFFIXES

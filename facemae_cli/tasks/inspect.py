@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from facemae_cli.data.faces import FaceSource, Refusal, count_reasons
+from facemae_cli.data.faces import FaceSource, Refusal, count_reasons, left_out_rows
 from facemae_cli.data.images.codec import ImageInfo, decode, decode_masked, probe
 from facemae_cli.data.manifest import Manifest, read_manifest
 from facemae_cli.data.open import kind_of, open_source
@@ -35,7 +35,8 @@ class InspectResult:
     `faces` were readable (`refused` lists what was not), of `people` identities; `loose` faces have none.
     `photos`: people by how many photos they have. `sizes` ("WxH", in pixels), `formats`: faces by what they are.
     `hidden`: masked faces by how many of their 196 patches are hidden. `pairs`: of a verification pack, (of one
-    person, of two), else None. `about`: what the format itself says. `ignored` files are not images.
+    person, of two), else None. `about`: what the format itself says. `ignored` files are not images,
+    `passed_over` counts what is the system's or hidden.
     """
 
     path: Path
@@ -49,6 +50,7 @@ class InspectResult:
     hidden: Counter[int] = field(default_factory=Counter)
     image_bytes: int = 0
     ignored: int = 0
+    passed_over: Mapping[str, int] = field(default_factory=dict)
     pairs: tuple[int, int] | None = None
     about: dict[str, Any] = field(default_factory=dict)
     manifest: Manifest | None = None
@@ -72,6 +74,7 @@ class InspectResult:
             "masked": {"faces": self.hidden.total(), "ratio": self.ratios()},
             "pairs": None if self.pairs is None else dict(zip(("same", "different"), self.pairs, strict=True)),
             "ignored_files": self.ignored,
+            "passed_over": dict(self.passed_over),
             "manifest": None if self.manifest is None else json.loads(self.manifest.as_json()),
             "notes": self.notes,
         }
@@ -96,7 +99,7 @@ class InspectResult:
         rows.append(("masked", self._masked()))
         if self.manifest is not None:
             rows.append(("made by", f"facemae {self.manifest.version} {self.manifest.command}"))
-        rows += [("files ignored", f"{self.ignored}, which are not images")] if self.ignored else []
+        rows += left_out_rows(self.ignored, self.passed_over)
         return rows + [("note", note) for note in self.notes]
 
     def _people(self) -> str:
@@ -128,6 +131,7 @@ def inspect(path: Path, *, workers: int | None = None, progress: Progress = SILE
     path = Path(path)
     source = open_pack(path) if path.exists() and kind_of(path) == "pack" else open_source(path)
     result = InspectResult(path, source.kind, ignored=source.ignored, refused=list(source.refused))
+    result.passed_over = source.passed_over
     progress.start("inspect", len(source))
     examined = ordered_map(lambda index: _examine(source, index), range(len(source)), workers or cores())
     people: Counter[str] = Counter()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from facemae_cli.data.faces import FaceSource, Refusal, count_reasons
+from facemae_cli.data.faces import FaceSource, Refusal, count_reasons, left_out_rows
 from facemae_cli.data.images.codec import decode
 from facemae_cli.data.manifest import Manifest, read_manifest
 from facemae_cli.data.open import open_source
@@ -32,7 +32,8 @@ class MaskResult:
     `faces` of `faces_in` were masked, of `identities` people; `refused` lists the others. `ratio` is the share of
     patches hidden, as measured (None without faces). `key_id` is None where neither names nor masks needed the key;
     `seed` is None where masks came from the key. `names` is "keyed" or "kept". `resized` faces went through `size`.
-    `ignored` files of the input do not claim to be images.
+    `ignored` files of the input do not claim to be images; `passed_over` counts what is the
+    system's or hidden.
     """
 
     out: Path
@@ -41,6 +42,7 @@ class MaskResult:
     identities: int
     refused: list[Refusal]
     ignored: int
+    passed_over: Mapping[str, int]
     strategy: str
     ratio: float | None
     names: str
@@ -57,6 +59,7 @@ class MaskResult:
             "faces": {"in": self.faces_in, "out": self.faces, "refused": count_reasons(self.refused)},
             "identities": self.identities,
             "ignored_files": self.ignored,
+            "passed_over": dict(self.passed_over),
             "strategy": self.strategy,
             "mask_ratio": self.ratio,
             "names": self.names,
@@ -77,7 +80,7 @@ class MaskResult:
             ("names", "pseudonyms, in a keyed order" if self.names == "keyed" else "kept, in their order"),
         ]
         rows += [("key_id", self.key_id)] if self.key_id else []
-        rows += [("files ignored", f"{self.ignored}, which are not images")] if self.ignored else []
+        rows += left_out_rows(self.ignored, self.passed_over)
         return rows + [("note", note) for note in self.notes()]
 
     def notes(self) -> list[str]:
@@ -203,6 +206,7 @@ def _result(job: MaskJob, output: Output, out: Path) -> MaskResult:
         identities=len({name.identity for name in masked} - {None}),
         refused=refused,
         ignored=job.source.ignored,
+        passed_over=job.source.passed_over,
         strategy=job.masker.strategy,
         ratio=hidden / (masking.TOKENS * faces) if faces else None,
         names="keyed" if job.key else "kept",

@@ -214,6 +214,7 @@ def test_on_a_terminal_the_bar_is_live_and_a_plain_line_stays(monkeypatch: pytes
 
 
 def test_ranks_above_the_first_are_silent(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("RANK", "1")
     with Console(json=True) as console:
         console.start("masking", 1)

@@ -11,11 +11,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from facemae_cli.data.faces import FaceSource, Name, count_reasons
 from facemae_cli.data.folder import FolderSource
+from facemae_cli.data.images.codec import encode_png
 from facemae_cli.data.images.header import Limits
+from facemae_cli.data.manifest import read_manifest
 from facemae_cli.errors import FaceError, InputError, OutputError
 
 
@@ -108,6 +111,51 @@ def test_files_that_do_not_claim_to_be_images(tmp_path: Path) -> None:
     assert not source.refused
 
 
+def test_a_persons_folder_may_be_called_anything(tmp_path: Path) -> None:
+    """Also as a photo, or as a file of the dataset."""
+    fill(tmp_path, "x.png/1.jpg", "facemae.json/1.jpg", "pairs.txt/1.jpg", "old.gif/1.jpg", "x.png/y.jpg/2.jpg")
+    source = FolderSource(tmp_path)
+    assert [name.identity for name in names(source)] == ["facemae.json", "old.gif", "pairs.txt", "x.png", "x.png/y.jpg"]
+    assert (source.ignored, list(source.refused), read_manifest(tmp_path)) == (0, [], None)
+
+
+def test_a_file_without_a_suffix_is_what_it_holds(tmp_path: Path) -> None:
+    fill(tmp_path, "a/README", "a/noted.", "b/only")
+    png = encode_png(np.zeros((14, 14, 3), np.uint8))
+    for name, data in (("a/IMG_0001", png), ("a/dot.", png), ("c/2", b"\xff\xd8\xff\xe0"), ("a/animation", b"GIF89a")):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(data)
+    (tmp_path / "a/link").symlink_to("IMG_0001")
+    (tmp_path / "a/text").symlink_to("README")
+    os.mkfifo(tmp_path / "a/pipe")
+    source = FolderSource(tmp_path)
+    assert [tuple(name) for name in names(source)] == [("a", "IMG_0001"), ("a", "dot."), ("a", "link"), ("c", "2")]
+    assert source.read(2) == png
+    assert refusals(source) == {"a/animation": "unsupported-format"}
+    assert source.ignored == 5  # README, noted., only, text, pipe
+
+
+def test_system_folders_are_passed_over_and_counted(tmp_path: Path) -> None:
+    """Deleted photos and thumbnails are no people; people whose names look a little like that are."""
+    fill(tmp_path, "a/1.jpg", "a/@eaDir/1.jpg/SYNOPHOTO_THUMB_M.jpg", "b/@eaDir/2.jpg", "#recycle/old/1.jpg")
+    fill(tmp_path, "$RECYCLE.BIN/S-1-5-21/$R1.jpg", "lost+found/#12.jpg", ".Trash-1000/files/1.jpg", ".Anna/1.jpg")
+    fill(tmp_path, "System Volume Information/1.jpg", "__MACOSX/a/._1.jpg", "a/._1.jpg", "a/.DS_Store", "#1/1.jpg")
+    (tmp_path / ".self").symlink_to(tmp_path)
+    source = FolderSource(tmp_path)
+    assert [name.identity for name in names(source)] == ["#1", "a"]
+    assert source.passed_over == {
+        "#recycle": 1,
+        "$RECYCLE.BIN": 1,
+        "@eaDir": 2,
+        "System Volume Information": 1,
+        "__MACOSX": 1,
+        "folders that begin with a dot": 2,
+        "images that begin with a dot": 1,
+        "lost+found": 1,
+    }
+    assert (source.ignored, list(source.refused)) == (0, [])
+
+
 def test_an_empty_folder_has_no_faces(tmp_path: Path) -> None:
     assert len(FolderSource(tmp_path)) == 0
 
@@ -139,14 +187,14 @@ def test_names_that_are_not_utf8_are_refused(tmp_path: Path) -> None:
 
 
 def test_what_is_no_file_is_never_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    fill(tmp_path, "ok.jpg", "folder.png/inner.jpg")
+    fill(tmp_path, "ok.jpg")
     os.mkfifo(tmp_path / "pipe.jpg")
     monkeypatch.chdir(tmp_path)  # a socket's path is short
     with socket.socket(socket.AF_UNIX) as server:
         server.bind("socket.bmp")
         source = FolderSource(tmp_path)
     assert names(source) == [Name(None, "ok.jpg")]
-    assert refusals(source) == dict.fromkeys(["pipe.jpg", "folder.png", "socket.bmp"], "not-a-file")
+    assert refusals(source) == dict.fromkeys(["pipe.jpg", "socket.bmp"], "not-a-file")
 
 
 def test_links(tmp_path: Path) -> None:
@@ -223,7 +271,7 @@ def test_without_permission() -> None:
         assert reason(source, 0) == "unreadable"
         assert source.read(1) == b"open.jpg"
         assert refusals(source) == {"locked": "unreadable"}
-        with pytest.raises(InputError, match=r"locked cannot be listed \(Permission denied\)"):
+        with pytest.raises(InputError, match="locked cannot be read: Permission denied; give a folder of images"):
             FolderSource(folder / "locked")
 
 
@@ -250,8 +298,18 @@ def test_a_failing_disk_is_no_fault_of_one_face(tmp_path: Path, monkeypatch: pyt
         raise OSError(number, os.strerror(number), path)
 
     monkeypatch.setattr(os, "open", fail)
-    with pytest.raises(OutputError, match=rf"a\.jpg fails: {os.strerror(number)}"):
+    with pytest.raises(OutputError, match=rf"(?i)a\.jpg fails: {os.strerror(number)}"):
         source.read(0)
+
+
+def test_no_more_file_handles_is_told_as_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*args: object, **options: object) -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), "a")
+
+    fill(tmp_path, "a.jpg")
+    monkeypatch.setattr(os, "scandir", fail)
+    with pytest.raises(OutputError, match=r"cannot be opened: too many open files, the limit is \d+ .*`ulimit -n`"):
+        FolderSource(tmp_path)
 
 
 def test_no_file_stays_open(tmp_path: Path) -> None:
@@ -264,5 +322,5 @@ def test_no_file_stays_open(tmp_path: Path) -> None:
 def test_what_is_no_folder(tmp_path: Path) -> None:
     fill(tmp_path, "file.jpg")
     for name in ("missing", "file.jpg"):
-        with pytest.raises(InputError, match="cannot be listed"):
+        with pytest.raises(InputError, match=r"cannot be read: .*; give a folder of images"):
             FolderSource(tmp_path / name)

@@ -22,7 +22,7 @@ from facemae_cli.data.output.output import Output
 from facemae_cli.training.mae_objective import Reconstruction
 from facemae_cli.training.trainer import Trainer
 
-FIT = [*CASES["fit"].words, "--loss", "mse", "--epochs", "2"]
+FIT = CASES["fit"].line.replace("--loss mixed", "--loss mse").replace("--epochs 6", "--epochs 2").split()
 COMMANDS = {
     "mask": "mask --in raw --key ../facemae.key --workers 1 --out out",
     "mask-rec": "mask --in raw --key ../facemae.key --workers 1 --out out/train.rec",

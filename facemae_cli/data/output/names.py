@@ -8,7 +8,7 @@ import re
 from facemae_cli.data.faces import Name
 from facemae_cli.data.images.codec import suffix_of
 from facemae_cli.data.names import check_name
-from facemae_cli.data.scan import FOREIGN_SUFFIXES, IMAGE_SUFFIXES, PASSED_OVER
+from facemae_cli.data.scan import FOREIGN_SUFFIXES, IMAGE_SUFFIXES, PASSED_OVER, is_system_folder
 from facemae_cli.errors import FaceError
 
 MAX_NAME_BYTES = 255  # of one folder's or file's name, on all file systems in use
@@ -45,8 +45,8 @@ def check_file_name(name: Name) -> None:
     """What holds beyond `check_face_name` for a face that becomes a file, so that FolderSource reads it back.
 
     Raises FaceError `bad-name` for control characters (a newline and a tab are let through), hidden names, names of
-    our own files, a folder that looks like an image, a component of more than 255 bytes, and over 32 folders in one
-    another.
+    our own files and of system folders, a folder that looks like an image, a component of more than 255 bytes, and
+    over 32 folders in one another.
     """
     check_face_name(name)
     parts = _parts(name)
@@ -62,6 +62,8 @@ def check_file_name(name: Name) -> None:
         if len(part.encode()) > MAX_NAME_BYTES:
             _refuse(part, f"{len(part.encode())} bytes, and a file's name holds at most {MAX_NAME_BYTES}")
     for part in parts[:-1]:
+        if is_system_folder(part):
+            _refuse(part, "systems keep deleted and hidden files in folders of this name, which are passed over")
         if os.path.splitext(part)[1].lower() in IMAGE_SUFFIXES | FOREIGN_SUFFIXES:
             _refuse(part, "a folder with an image's suffix is not read as one")
 

@@ -17,7 +17,8 @@ from facemae_cli.data.images.header import Limits, limits_in_use
 from facemae_cli.data.names import one_line
 from facemae_cli.data.packs import unpickle
 from facemae_cli.data.packs.pairs import Pair, Photo, parse_pairs
-from facemae_cli.data.scan import IMAGE_SUFFIXES, read_file
+from facemae_cli.data.reading import read_file, unreadable
+from facemae_cli.data.scan import IMAGE_SUFFIXES
 from facemae_cli.errors import FaceError, InputError, UsageError
 
 PICKLE_PROTOCOL = 4
@@ -202,7 +203,7 @@ def _read_whole(path: Path) -> bytes:
             raise InputError(f"{shown} is not a file: give a .bin, or a pairs.txt in its folder of images")
         return path.read_bytes()
     except OSError as error:
-        raise InputError(f"{shown} cannot be read: {error.strerror or error}; make it readable") from error
+        raise unreadable(path, error, "make it readable") from error
 
 
 def _pack_of(path: Path, data: bytes) -> tuple[list[bytes], NDArray[np.bool_]]:

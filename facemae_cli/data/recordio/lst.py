@@ -15,8 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facemae_cli.data.faces import Name
-from facemae_cli.data.names import one_line
-from facemae_cli.errors import InputError
+from facemae_cli.data.reading import unreadable
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]|%(?=25|[01][0-9A-F]|7F)")
 _ESCAPED = re.compile(r"%(25|[01][0-9A-F]|7F)")
@@ -106,8 +105,7 @@ def _open(path: Path) -> bytes | mmap.mmap:
                 return b""
             return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise InputError(f"{one_line(str(path))} cannot be read: {reason}; mend it, or move it away") from error
+        raise unreadable(path, error, "mend it, or move it away") from error
 
 
 def _line_starts(text: bytes | mmap.mmap) -> NDArray[np.int64]:

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facemae_cli.data.names import one_line
+from facemae_cli.data.reading import unreadable
 from facemae_cli.errors import InputError
 
 MAGIC = 0xCED7230A
@@ -82,8 +83,7 @@ def mapped(path: Path) -> Iterator[tuple[Words, int]]:
             size = state.st_size
             view = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if size else b""
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise InputError(f"{one_line(str(path))} cannot be read: {reason}; give a .rec file") from error
+        raise unreadable(path, error, "give a .rec file") from error
     # The map is not closed by hand: arrays may still look into it, and it goes with the last of them.
     yield np.frombuffer(view, "<u4", count=size // 4), size
 

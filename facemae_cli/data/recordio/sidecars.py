@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from facemae_cli.data.names import one_line
-from facemae_cli.errors import InputError
+from facemae_cli.data.reading import unreadable
 
 _LINE = re.compile(rb"(\d{1,18})\s*\t\s*(\d{1,18})\s*")
 _LARGEST = 10**18
@@ -57,8 +56,7 @@ def read_sidecar(rec: Path, kind: str) -> bytes | None:
     try:
         return path.read_bytes()
     except OSError as error:
-        shown = one_line(str(path))
-        raise InputError(f"{shown} cannot be read: {error.strerror or error}; mend it, or move it away") from error
+        raise unreadable(path, error, "mend it, or move it away") from error
 
 
 def parse_index(text: bytes) -> Index:

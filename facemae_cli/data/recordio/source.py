@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from facemae_cli.data.faces import FaceSource, Name, Refusal
 from facemae_cli.data.images.header import Limits, limits_in_use
 from facemae_cli.data.names import one_line
+from facemae_cli.data.reading import unreadable
 from facemae_cli.data.recordio import sidecars
 from facemae_cli.data.recordio.keys import assign_keys
 from facemae_cli.data.recordio.lst import Lst
@@ -161,7 +162,10 @@ class _File:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            self.descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            raise unreadable(path, error, "give a .rec file") from error
         weakref.finalize(self, os.close, self.descriptor)
 
     def __reduce__(self) -> tuple[type[_File], tuple[Path]]:
