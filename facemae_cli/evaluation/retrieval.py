@@ -1,7 +1,8 @@
 """Exact top-K search by inner product: on FAISS, on a GPU build of it, or in blocks of torch.
 
-A backend's fp32 scores only preselect: each list is a margin longer than asked for, and all in it are scored again in
-float64, so that every backend gives the same figures. Only lists are held, never a matrix of all scores.
+A backend's fp32 scores only preselect: each list is a margin longer than asked for, and whatever in it may be among the
+k nearest, by the bound on fp32's rounding, is scored again in float64, so that every backend gives the same figures.
+Only lists are held, never a matrix of all scores.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 
 from facemae_cli.errors import UsageError
 from facemae_cli.runtime.progress import SILENT, Progress
+from facemae_cli.runtime.threads import cores
 
 Backend = Literal["auto", "faiss", "faiss-gpu", "torch"]
 Features = NDArray[np.float32]
@@ -32,7 +34,9 @@ MARGIN = 8  # faces a list holds beyond those asked for, so that a few ties do n
 QUERIES = 2**14  # searched at a time
 GALLERY = 2**18  # gallery faces a GPU holds at a time
 SCORES = 2**27  # scores torch holds at a time, on each device
-RESCORED = 512  # queries whose candidates are held in float64 at once
+FAISS_BLOCK = 2**10, 2**12  # queries and gallery faces of a product; a few percent faster than its 4096 x 1024
+RESCORED = 128  # pairs of faces held in float64 at once by each thread, for the same reason
+APART = 4e-6  # what lies this far, and twice fp32's rounding, under the k-th of a list is not scored again
 GPU_WIDTH = 2048  # the longest list of faiss.knn_gpu
 
 
@@ -41,7 +45,8 @@ class Candidates:
     """The nearest faces of queries `first`, `first + 1`, ..., and how far all others lie below.
 
     `rows`: (b, w) int64 gallery rows, -1 where there is none; `scores`: (b, w) float64 inner products, -inf there;
-    neither is sorted. `limit`: (b,) float64: no gallery face outside a query's list scores higher.
+    neither is sorted. `limit`: (b,) float64: no gallery face outside a query's list scores higher. It lies APART or
+    more below the k-th best of the list, unless the list is full.
     """
 
     first: int
@@ -107,11 +112,9 @@ def candidates(
     for first in range(0, len(queries), QUERIES):
         block = np.ascontiguousarray(queries[first : first + QUERIES])
         near, rows = _nearest(search, devices, block, gallery, width)
+        near, rows, limit = _shortened(near, rows, k + (exclude is not None), len(gallery), queries.shape[1])
         scores = _rescore(block, gallery, rows)
         _check_rounding(near, scores, queries.shape[1])
-        limit = np.full(len(block), -np.inf)
-        if width < len(gallery):
-            limit = near.min(axis=1) + rounding(queries.shape[1])
         if exclude is not None:
             left_out = (rows == exclude[first : first + QUERIES, None]) & (rows >= 0)
             scores, rows = np.where(left_out, -np.inf, scores), np.where(left_out, -1, rows)
@@ -162,8 +165,9 @@ def _backend(name: Backend, device: str, width: int) -> tuple[Search, list[str]]
 
 def _nearest(search: Search, devices: list[str], queries: Features, gallery: Features, width: int) -> Lists:
     """Lists over the whole gallery, which goes in blocks from device to device; a thread for each device."""
-    whole = devices == ["cpu"] and search is _faiss  # it blocks by itself
-    step = max(1, len(gallery) if whole else min(GALLERY, -(-len(gallery) // len(devices))))
+    if devices == ["cpu"] and search is _faiss:  # it blocks by itself
+        return search(queries, gallery, width, "cpu")
+    step = max(1, min(GALLERY, -(-len(gallery) // len(devices))))
     starts = range(0, len(gallery), step)
 
     def search_blocks(number: int) -> Lists:
@@ -181,7 +185,15 @@ def _nearest(search: Search, devices: list[str], queries: Features, gallery: Fea
 def _faiss(queries: Features, gallery: Features, width: int, device: str) -> Lists:
     import faiss
 
-    return faiss.knn(queries, gallery, width, metric=faiss.METRIC_INNER_PRODUCT)
+    names = "distance_compute_blas_query_bs", "distance_compute_blas_database_bs"
+    before = [getattr(faiss.cvar, name) for name in names]
+    try:
+        for name, size in zip(names, FAISS_BLOCK, strict=True):
+            setattr(faiss.cvar, name, size)
+        return faiss.knn(queries, gallery, width, metric=faiss.METRIC_INNER_PRODUCT)
+    finally:
+        for name, size in zip(names, before, strict=True):
+            setattr(faiss.cvar, name, size)
 
 
 def _faiss_gpu(queries: Features, gallery: Features, width: int, device: str) -> Lists:
@@ -241,12 +253,43 @@ def _torch_gpus() -> int:
     return torch.cuda.device_count()
 
 
+def _shortened(
+    near: NDArray[np.floating], rows: Rows, sure: int, faces: int, dim: int
+) -> tuple[NDArray[np.floating], Rows, Scores]:
+    """Lists, falling, without what cannot be among the `sure` nearest of a gallery of `faces`, and each one's limit."""
+    off, width = rounding(dim), near.shape[1]
+    reach = near[:, min(sure, width) - 1] - 2 * off - APART if width else np.empty(len(near))
+    kept = (near >= reach[:, None]).sum(axis=1)
+    longest = int(kept.max(initial=0))
+    beyond = np.full(len(near), -np.inf)  # the best score of what is not in the list
+    if width < faces:
+        beyond[:] = near[:, -1]
+    beyond[kept < width] = near[kept < width, kept[kept < width]]
+    listed = np.arange(longest) < kept[:, None]
+    return near[:, :longest], np.where(listed, rows[:, :longest], -1), beyond + off
+
+
 def _rescore(queries: Features, gallery: Features, rows: Rows) -> Scores:
-    scores = np.empty(rows.shape)
-    for first in range(0, len(queries), RESCORED):
-        part = slice(first, first + RESCORED)
-        listed = gallery[rows[part]].astype(np.float64)
-        scores[part] = (listed @ queries[part, :, None].astype(np.float64))[..., 0]
+    """(b, w) float64 inner products of each query with the gallery `rows` of its list; -inf for -1."""
+    scores = np.full(rows.shape, -np.inf)
+    query, place = np.nonzero(rows >= 0)
+    face, exact = rows[query, place], np.empty(len(query))
+
+    def score(part: slice) -> None:
+        narrow = np.empty((RESCORED, queries.shape[1]), np.float32)  # made once: fresh memory costs more than the sums
+        wide = np.empty((2, *narrow.shape))
+        for first in range(part.start, part.stop, RESCORED):
+            some = slice(first, min(first + RESCORED, part.stop))
+            count = some.stop - first
+            for side, chosen, into in ((queries, query, wide[0]), (gallery, face, wide[1])):
+                into[:count] = np.take(side, chosen[some], axis=0, out=narrow[:count], mode="clip")
+            np.einsum("nd,nd->n", wide[0, :count], wide[1, :count], out=exact[some])
+
+    threads = max(1, min(cores(), len(query) // (8 * RESCORED)))
+    cuts = np.linspace(0, len(query), threads + 1).astype(int).tolist()
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(score, map(slice, cuts[:-1], cuts[1:])))
+    scores[query, place] = exact
     return scores
 
 
@@ -266,7 +309,7 @@ def _check(queries: Features, gallery: Features, k: int, exclude: Rows | None) -
 
 
 def _check_rounding(near: NDArray[np.floating], scores: Scores, dim: int) -> None:
-    off = float(np.abs(near - scores).max(initial=0.0))
+    off = float(np.abs(near - scores)[np.isfinite(scores)].max(initial=0.0))
     if off > rounding(dim):
         raise UsageError(
             f"the search's scores are off by {off:.1g}, more than fp32's {rounding(dim):.1g}: "

@@ -234,3 +234,45 @@ def test_the_cpu_path_loads_no_torch() -> None:
         "assert 'faiss' in sys.modules and 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+@pytest.mark.parametrize("apart", [0.0, 3e-7, 1e-6, 1e-4])
+@pytest.mark.parametrize("excluding", [False, True])
+def test_faces_that_only_rounding_tells_apart_are_ordered_exactly(apart, excluding) -> None:
+    random = np.random.default_rng(3)
+    queries, gallery = unit(random, 30, 64), unit(random, 300, 64)
+    for number, query in enumerate(queries):  # six faces of each query within `apart` of each other
+        for copy in range(6):
+            face = query.astype(np.float64) + 0.1 * gallery[number] + apart * copy * gallery[number + 30]
+            gallery[100 + 6 * number + copy] = face / np.linalg.norm(face)
+    exclude = 100 + 6 * np.arange(30) if excluding else None
+    rows = top_k(queries, gallery, 3, exclude=exclude)[1]
+    exact = queries.astype(np.float64) @ gallery.astype(np.float64).T
+    if exclude is not None:
+        exact[np.arange(30), exclude] = -np.inf
+    best = -np.sort(-exact, axis=1)[:, :3]
+    np.testing.assert_allclose(np.take_along_axis(exact, rows, axis=1), best, rtol=0, atol=1e-15)
+
+
+@pytest.mark.parametrize("excluding", [False, True])
+def test_no_face_outside_a_list_scores_over_its_limit_and_none_near_the_kth_is_outside(excluding) -> None:
+    random = np.random.default_rng(4)
+    queries, gallery = unit(random, 40, 32), unit(random, 500, 32)
+    exclude = random.integers(0, 500, 40) if excluding else None
+    exact = queries.astype(np.float64) @ gallery.astype(np.float64).T
+    for found in retrieval.candidates(queries, gallery, 4, exclude=exclude):
+        for query, (scores, rows, limit) in enumerate(zip(found.scores, found.rows, found.limit, strict=True)):
+            own = exact[query].copy()
+            if exclude is not None:
+                own[exclude[query]] = -np.inf
+            assert np.sort(own)[-4:].tolist() == pytest.approx(np.sort(scores)[-4:].tolist(), abs=1e-15)
+            outside = np.setdiff1d(np.arange(500), rows[rows >= 0])
+            assert own[outside].max() <= limit <= np.sort(own)[-4] - retrieval.APART
+            assert (rows >= 0).sum() < 4 + retrieval.MARGIN  # most of the margin is not scored again
+
+
+def test_faiss_s_own_settings_are_left_as_they_were(faces) -> None:
+    before = faiss.cvar.distance_compute_blas_query_bs, faiss.cvar.distance_compute_blas_database_bs
+    top_k(*faces, 4, backend="faiss")
+    after = faiss.cvar.distance_compute_blas_query_bs, faiss.cvar.distance_compute_blas_database_bs
+    assert after == before == (4096, 1024)
