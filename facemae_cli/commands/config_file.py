@@ -5,7 +5,7 @@
       keep-names: true
 
 Its keys nest by command and are the long names of options. What it sets goes through the same parsing as a flag.
-A folder that is an input or an output may come from a stranger, so a facemae.yaml inside one is ignored.
+A folder that is an input or an output may come from somebody else, so a facemae.yaml inside one is ignored.
 """
 
 from __future__ import annotations

@@ -138,7 +138,7 @@ class Bar:
 
     def __init__(self) -> None:
         self._stage: Stage | None = None
-        self._drawn: rich.progress.Progress | None = None
+        self._live: rich.progress.Progress | None = None
 
     def start(self, stage: Stage) -> None:
         from rich.console import Console as RichConsole
@@ -152,26 +152,26 @@ class Bar:
             TextColumn("{task.fields[figures]}", markup=False),
         )
         self._stage = stage
-        self._drawn = Progress(*columns, console=RichConsole(stderr=True), transient=True)
-        self._drawn.add_task(stage.label, total=stage.total, completed=stage.done, figures=stage.figures())
-        self._drawn.start()
+        self._live = Progress(*columns, console=RichConsole(stderr=True), transient=True)
+        self._live.add_task(stage.label, total=stage.total, completed=stage.done, figures=stage.figures())
+        self._live.start()
 
     def update(self) -> None:
-        if self._drawn is not None and self._stage is not None:
-            task = self._drawn.task_ids[0]
-            self._drawn.update(task, completed=self._stage.done, figures=self._stage.figures())
+        if self._live is not None and self._stage is not None:
+            task = self._live.task_ids[0]
+            self._live.update(task, completed=self._stage.done, figures=self._stage.figures())
 
     def notice(self, line: str) -> None:
-        if self._drawn is None:
+        if self._live is None:
             notice(line)
         else:
-            self._drawn.console.print(f"facemae: {clean(line)}", markup=False, highlight=False, soft_wrap=True)
+            self._live.console.print(f"facemae: {clean(line)}", markup=False, highlight=False, soft_wrap=True)
 
     def end(self) -> None:
-        if self._drawn is not None and self._stage is not None:
-            self._drawn.stop()
+        if self._live is not None and self._stage is not None:
+            self._live.stop()
             notice(f"{self._stage.label}: {self._stage.figures()}")
-        self._drawn = self._stage = None
+        self._live = self._stage = None
 
 
 class Console:

@@ -130,5 +130,5 @@ def leakage(
     """Attack a release: how often real photos still find their people in it, and gate on it.
 
     Shown together: real photos against the release, against each other, imitations of the release against it, chance,
-    and whether it can be told who is in it at all.
+    and whether membership in it can be recognised at all.
     """

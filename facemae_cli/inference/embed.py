@@ -1,4 +1,4 @@
-"""Faces to features, as verification and retrieval compare them (design section 5), through the one engine.
+"""Faces to features, as verification and retrieval compare them (design section 5), through the one pipeline.
 
 A feature is f(x) + f(mirrored x), L2-normalised in float32. Memory holds a few batches of faces and the features.
 """
@@ -26,7 +26,7 @@ from facemae_cli.runtime.device import Precision
 from facemae_cli.runtime.progress import SILENT, Progress
 from facemae_cli.runtime.threads import cores
 
-JOINED = 4096  # features that ranks hand each other at a time
+GATHERED = 4096  # features that ranks hand each other at a time
 NO_EMBEDDING = "no-embedding"
 
 Features = NDArray[np.float32]
@@ -67,7 +67,7 @@ def embed(
     `embedder` lies on `device` and computes in evaluation mode; afterwards it is in the mode it was in. A face that
     cannot be read is refused with its own reason; `no-embedding` is one whose feature is zero or not finite. Each of
     several ranks embeds a share, and all return all. `cache`: a folder where features are kept, by every face's bytes,
-    `model_digest` (which must tell weights and architecture), the embedder's input and how it computes.
+    `model_digest` (which must distinguish weights and architecture), the embedder's input and how it computes.
     Raises UsageError for a bad `batch_size`, OutputError where the disk fails.
     """
     wanted = range(len(source)) if indexes is None else indexes
@@ -140,7 +140,7 @@ class _Face:
 
 
 @dataclass
-class _Share:
+class _Part:
     """The faces that are numbers `at`, (m,) int64, of those asked for: (m, D) features, and (m,) which have one.
 
     Set aside as a whole: small arrays, kept one a batch, would lie between the large ones that each batch takes and
@@ -174,7 +174,7 @@ class _Job:
             runner.batch_size = min(distributed.gather_objects(chosen))
             units = self._units(runner.batch_size)
             share = self._share(units, runner, threads, label, progress)
-        whole = self._joined(share, runner.batch_size)
+        whole = self._gathered(share, runner.batch_size)
         return Embeddings(whole.features, whole.valid, self.refusals(np.flatnonzero(~whole.valid)), whole.resized)
 
     def _units(self, batch: int) -> list[range]:
@@ -183,7 +183,7 @@ class _Job:
         starts = range(distributed.rank() * batch, count, distributed.world() * batch)
         return [range(start, min(start + batch, count)) for start in starts]
 
-    def _share(self, units: Sequence[range], runner: Runner, threads: int, label: str, progress: Progress) -> _Share:
+    def _share(self, units: Sequence[range], runner: Runner, threads: int, label: str, progress: Progress) -> _Part:
         """This rank's features, in the order of `units`."""
         count = len(self.wanted)
         share = self._empty(np.concatenate([np.arange(0), *(np.arange(unit.start, unit.stop) for unit in units)]))
@@ -204,18 +204,18 @@ class _Job:
                 done = reached
         return share
 
-    def _empty(self, at: NDArray[np.int64]) -> _Share:
-        return _Share(at, np.zeros((len(at), self.embedder.dim), np.float32), np.zeros(len(at), np.bool_))
+    def _empty(self, at: NDArray[np.int64]) -> _Part:
+        return _Part(at, np.zeros((len(at), self.embedder.dim), np.float32), np.zeros(len(at), np.bool_))
 
-    def _joined(self, share: _Share, batch: int) -> _Share:
+    def _gathered(self, share: _Part, batch: int) -> _Part:
         """All ranks' features, in the order asked for."""
         if distributed.world() == 1:
             return share
         whole = self._empty(np.arange(len(self.wanted)))
         whole.resized = sum(distributed.gather_objects(share.resized))
         longest = -(-len(self.wanted) // (batch * distributed.world())) * batch
-        for first in range(0, longest, JOINED):
-            rows = slice(first, first + JOINED)
+        for first in range(0, longest, GATHERED):
+            rows = slice(first, first + GATHERED)
             for at, features, valid in distributed.gather_objects(
                 (share.at[rows], share.features[rows], share.valid[rows])
             ):

@@ -51,7 +51,7 @@ def digest(source: FaceSource, indexes: Sequence[int], threads: int, progress: P
 
 
 def place(folder: Path, faces: str, model: str, spec: InputSpec, *how: object) -> Path:
-    """The file in `folder` for the faces of digest `faces` embedded by `model` from `spec`; `how` tells the rest.
+    """The file in `folder` for the faces of digest `faces` embedded by `model` from `spec`; `how` is the rest.
 
     Makes the folder where it is not there. Raises OutputError.
     """
@@ -64,7 +64,7 @@ def place(folder: Path, faces: str, model: str, spec: InputSpec, *how: object) -
 def load(path: Path, shape: tuple[int, int], progress: Progress) -> Kept | None:
     """Features (n, D), valid (n,) and how many faces were resized; None where there is no file, or a damaged one.
 
-    A damaged file is told in a notice; it will be written anew.
+    A damaged file is reported in a notice, to be written anew.
     """
     if not path.is_file():
         return None

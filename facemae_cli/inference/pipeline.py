@@ -1,4 +1,4 @@
-"""The one inference engine: decode threads, the device, encode threads, all at work at once and in order.
+"""The one inference pipeline: decode threads, the device, encode threads, all at work at once and in order.
 
 Memory does not grow with the dataset: at most AHEAD units wait before the device and AHEAD behind it.
 """
@@ -77,7 +77,7 @@ class Runner:
         self, network: Callable[..., Tensor], device: torch.device, precision: Precision, batch_size: int
     ) -> None:
         if batch_size < 1:
-            raise UsageError(f"--batch-size {batch_size} computes nothing; say auto, or 1 or more")
+            raise UsageError(f"--batch-size {batch_size} must be at least 1, or auto")
         self.network, self.device, self.precision = network, device, precision
         self.batch_size, self.halvings = batch_size, 0
 

@@ -35,7 +35,7 @@ class Recognizer:
         return cls(model, load_for_inference(model, chosen, computed), chosen, computed)
 
     def embed(self, source: FaceSource, **options: Any) -> Embeddings:
-        """The features of `source`; `options` are those of `embedding.embed`."""
+        """The features of `source`; `options` are those of `inference.embed.embed`."""
         return embed(
             source,
             self.embedder,
@@ -47,7 +47,7 @@ class Recognizer:
 
     @property
     def digest(self) -> str:
-        """What tells its features from another's: the weights' sha256, and how the card builds the network."""
+        """What distinguishes its features from another's: the weights' sha256, and how the card builds the network."""
         architecture = json.dumps(self.model.card.architecture, sort_keys=True, default=dict)
         return f"{self.model.digest} {architecture}"
 

@@ -202,7 +202,7 @@ def _known(mapping: Mapping[Any, Any], cls: type, prefix: str = "") -> None:
     for key in mapping:
         if key not in known:
             said = reprlib.repr(key).strip("'")
-            raise InputError(f"`{prefix}{said}` is no key of a card; known are {', '.join(known)}")
+            raise InputError(f"`{prefix}{said}` is not a key of a card; known are {', '.join(known)}")
 
 
 def load_card(path: Path) -> Card:

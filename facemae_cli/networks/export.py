@@ -38,10 +38,10 @@ def save_onnx(network: nn.Module, size: int, path: Path) -> None:
     disk fails.
     """
     require_onnx()
-    twin = _plain(network)
-    content = _exported(twin, size)
+    plain = _plain(network)
+    content = _exported(plain, size)
     try:
-        difference = _difference(twin, content, size)
+        difference = _difference(plain, content, size)
     except ArithmeticError as error:
         raise FacemaeError(f"{path}: not written: {error}") from error
     if difference > AGREEMENT:
@@ -64,18 +64,18 @@ def save_pth(network: nn.Module, path: Path) -> None:
 
 def _plain(network: nn.Module) -> nn.Module:
     """A copy to evaluate on the CPU in float32, in plain memory order, with attention as the sums it is made of."""
-    twin = copy.deepcopy(network).to("cpu", torch.float32).to(memory_format=torch.contiguous_format)
+    plain = copy.deepcopy(network).to("cpu", torch.float32).to(memory_format=torch.contiguous_format)
     module: Any
-    for module in twin.modules():
+    for module in plain.modules():
         if hasattr(module, "fused_attn"):  # timm's name for it
             module.fused_attn = False
-    return twin.eval().requires_grad_(False)
+    return plain.eval().requires_grad_(False)
 
 
 def _exported(network: nn.Module, size: int) -> bytes:
     buffer = io.BytesIO()
     with warnings.catch_warnings():
-        # The exporter that needs no more packages is called old by its newer one, and tells of every constant.
+        # The exporter that needs no more packages is called old by its newer one, and warns of every constant.
         warnings.simplefilter("ignore")
         torch.onnx.export(
             network,

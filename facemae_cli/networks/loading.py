@@ -35,7 +35,7 @@ BUILD_ERRORS = (TypeError, ValueError, AssertionError, RuntimeError, KeyError, A
 class Family:
     """How a kind of recogniser is built: from arguments, some fixed by its name, and those its weights show.
 
-    `shape` gives the arguments that a state dict shows, told those of the card; a ValueError where it is of none.
+    `shape` gives the arguments that a state dict shows, given those of the card; a ValueError where it is of none.
     """
 
     factory: Callable[..., nn.Module]
@@ -153,7 +153,7 @@ def _network(model: Model, weights: Path) -> nn.Module:
         with torch.device("meta"):  # so that a shape nobody could hold is found before it is allocated
             network = _built(family.factory, said | shape, where)
         check_state(network, state, weights)
-        network.load_state_dict(_filled(network, state), assign=True)  # so that nothing is drawn only to be replaced
+        network.load_state_dict(_filled(network, state), assign=True)  # so that no weight is made only to be replaced
         return network
     network.load_state_dict(state, strict=False)
     return network
@@ -214,7 +214,7 @@ def _timm(arguments: Mapping[str, Any], where: str) -> nn.Module:
     arguments = dict(arguments)
     name = arguments.pop("name", None)
     if not isinstance(name, str) or not timm.is_model(name):
-        raise InputError(f"{where}: {name!r} is no model of timm {timm.__version__}; a newer timm may have it")
+        raise InputError(f"{where}: {name!r} is not a model of timm {timm.__version__}; a newer timm may have it")
     if refused := FORBIDDEN & arguments.keys():
         raise InputError(f"{where}: `architecture.{min(refused)}` is not allowed there; leave it out")
     return _built(lambda **rest: timm.create_model(name, pretrained=False, **rest), arguments, where)

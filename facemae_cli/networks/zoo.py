@@ -47,7 +47,7 @@ def resolve(text: str, kind: str | None = None) -> Model:
 
     A path is a model folder, a weights file with or without its card beside it, or that card. A bundled name wins
     over a folder of the same name (`./NAME` is the folder). `kind` ("mae" or "embedder") is what the caller needs.
-    Raises UsageError for an unknown name and for a model of another kind, InputError for what is no model.
+    Raises UsageError for an unknown name and for a model of another kind, InputError for what is not a model.
     """
     model = _find(text)
     if kind is not None and model.card.kind != kind:

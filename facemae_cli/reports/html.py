@@ -24,7 +24,7 @@ QUALITY = 90
 
 
 @dataclass(frozen=True)
-class Words:
+class Paragraphs:
     """Paragraphs; smaller where they are a `remark`."""
 
     kind: ClassVar[str] = "words"
@@ -33,7 +33,7 @@ class Words:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Callout:
     """A judgement that stands out: passed, failed, or open where it was refused, with the reasons."""
 
     kind: ClassVar[str] = "verdict"
@@ -95,7 +95,7 @@ class Gallery:
     groups: Sequence[Shown]
 
 
-Block = Words | Verdict | Facts | Table | Figure | Row | Gallery
+Block = Paragraphs | Callout | Facts | Table | Figure | Row | Gallery
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ def _template() -> Template:
 
 
 def _spelt_out(value: Any) -> Any:
-    """Control characters, newlines and bytes that are no text as escapes; markup of ours as it is."""
+    """Control characters, newlines and bytes that are not text as escapes; markup of ours as it is."""
     return clean(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
 
 

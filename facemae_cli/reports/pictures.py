@@ -28,7 +28,7 @@ PAPER, INK = 250, 60
 CHECKS, CHECK_SIZE = (252, 226), 8
 SHAPE = 1.5  # width to height that a sheet of many rows is broken up for
 NOT_CURVES = ("epoch", "step", "lr")
-RISING = ("psnr", "cosine", "accuracy")  # larger is better, and never drawn on a log scale
+RISING = ("psnr", "cosine", "accuracy")  # larger is better, and never on a log scale
 
 
 def contact_sheet(rows: Sequence[Sequence[Face | None]], headings: Sequence[str], cell: int = CELL) -> Face:
@@ -36,7 +36,7 @@ def contact_sheet(rows: Sequence[Sequence[Face | None]], headings: Sequence[str]
 
     A row holds what belongs together, one picture a heading: (h, w, 3) RGB or (h, w, 4) RGBA uint8 of any size, scaled
     into a square of `cell` pixels, transparent parts over a light checkerboard; None leaves a place free. Many rows
-    are broken into columns side by side. Raises ValueError for a row longer than `headings`, or what is no picture.
+    are broken into columns side by side. Raises ValueError for a row longer than `headings`, or what is not a picture.
     """
     if not headings or any(len(row) > len(headings) for row in rows):
         raise ValueError(f"a row has at most one picture a heading; headings: {len(headings)}")
@@ -62,7 +62,7 @@ def _blocks(rows: int, columns: int, cell: int) -> int:
         height = TITLE + math.ceil(rows / blocks) * (cell + GAP)
         return abs(math.log(width / height / SHAPE))
 
-    # a count that would leave the last block empty is none
+    # a count that would leave the last block empty is left out
     return min((n for n in range(1, rows + 1) if math.ceil(rows / math.ceil(rows / n)) == n), key=misfit, default=1)
 
 
@@ -101,7 +101,7 @@ def _write_headings(sheet: Face, headings: Sequence[str], starts: Sequence[int],
 
 
 def curves(history: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Draw the figures of a training run against its epochs, as a PNG at `path`.
+    """Plot the figures of a training run against its epochs, as a PNG at `path`.
 
     `history` holds a mapping an epoch, with `epoch` and figures by name; `x` and `val_x` share a panel. What is
     missing or not finite is left out. Raises OutputError where the disk refuses.
@@ -115,7 +115,7 @@ def curves(history: Sequence[Mapping[str, Any]], path: Path) -> None:
     figure = Figure(figsize=(4.2 * wide, 3.1 * tall), dpi=100, layout="constrained")
     canvas = FigureCanvasAgg(figure)
     for number, (name, lines) in enumerate(panels.items()):
-        _draw_panel(figure.add_subplot(tall, wide, number + 1), name, lines)
+        _plot_panel(figure.add_subplot(tall, wide, number + 1), name, lines)
     picture = io.BytesIO()
     canvas.print_png(picture, metadata={"Software": None})
     write_whole(path, picture.getvalue())
@@ -139,7 +139,7 @@ def _panels(history: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Points]
     return panels
 
 
-def _draw_panel(axes: Axes, name: str, lines: Mapping[str, Points]) -> None:
+def _plot_panel(axes: Axes, name: str, lines: Mapping[str, Points]) -> None:
     from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
     for line, (epochs, values) in lines.items():

@@ -44,7 +44,7 @@ STYLE = {
 
 
 @dataclass(frozen=True)
-class Key:
+class LegendEntry:
     """What a series of a plot is called; its colour is the page's `--series-N`, its dashes those of `DASHES`."""
 
     label: str
@@ -54,10 +54,10 @@ class Key:
 
 @dataclass(frozen=True)
 class Plot:
-    """An SVG element to be put into a page as it is, and the keys to be shown beside it."""
+    """An SVG element to be put into a page as it is, and the legend to be shown beside it."""
 
     svg: str
-    keys: tuple[Key, ...]
+    legend: tuple[LegendEntry, ...]
 
 
 @dataclass(frozen=True)
@@ -101,13 +101,13 @@ class Mark:
 def line_plot(lines: Sequence[Line], x: Axis, y: Axis, ident: str, marks: Sequence[Mark] = ()) -> Plot:
     """Lines with their bands. `ident` heads the ids in the SVG: letters, different for each plot of a page."""
 
-    def draw(axes: Axes) -> None:
+    def plot(axes: Axes) -> None:
         for number, line in enumerate(lines):
-            _draw_line(axes, line, number, x)
+            _plot_line(axes, line, number, x)
         _set_axes(axes, x, y)
-        _draw_marks(axes, marks)
+        _plot_marks(axes, marks)
 
-    return Plot(_svg(ident, draw), tuple(Key(line.label, number) for number, line in enumerate(lines)))
+    return Plot(_svg(ident, plot), tuple(LegendEntry(line.label, number) for number, line in enumerate(lines)))
 
 
 def histogram(
@@ -115,15 +115,17 @@ def histogram(
 ) -> Plot:
     """For each group the share of its values in each bin between `edges`; a group sums to 1 if all are inside."""
 
-    def draw(axes: Axes) -> None:
+    def plot(axes: Axes) -> None:
         for number, values in enumerate(groups.values()):
             shares = np.histogram(values, edges)[0] / max(len(values), 1)
             axes.stairs(shares, edges, fill=True, color=_color(number), alpha=0.3, linewidth=0)
             axes.stairs(shares, edges, color=_color(number), linewidth=1.2, linestyle=_dashes(number))
         _set_axes(axes, x, y)
-        _draw_marks(axes, marks)
+        _plot_marks(axes, marks)
 
-    return Plot(_svg(ident, draw), tuple(Key(label, number, filled=True) for number, label in enumerate(groups)))
+    return Plot(
+        _svg(ident, plot), tuple(LegendEntry(label, number, filled=True) for number, label in enumerate(groups))
+    )
 
 
 def _color(number: int) -> str:
@@ -134,7 +136,7 @@ def _dashes(number: int) -> Any:
     return DASHES[number % len(DASHES)]
 
 
-def _draw_line(axes: Axes, line: Line, number: int, x: Axis) -> None:
+def _plot_line(axes: Axes, line: Line, number: int, x: Axis) -> None:
     chosen = thinned(line.x, x.log)
     if line.low is not None and line.high is not None:
         low, high = line.low[chosen], line.high[chosen]
@@ -154,7 +156,7 @@ def _draw_line(axes: Axes, line: Line, number: int, x: Axis) -> None:
 
 
 def thinned(x: Floats, log: bool) -> NDArray[np.int64]:
-    """Which of ascending `x` to draw: the last of all that fall on one of `POINTS` steps of the axis, and both ends.
+    """Which of ascending `x` to plot: the last of all that fall on one of `POINTS` steps of the axis, and both ends.
 
     Positive x where `log`. The last, since a curve that climbs at one x ends at its top.
     """
@@ -191,7 +193,7 @@ def tick(value: float, percent: bool) -> str:
     return f"{said} %" if percent else said
 
 
-def _draw_marks(axes: Axes, marks: Sequence[Mark]) -> None:
+def _plot_marks(axes: Axes, marks: Sequence[Mark]) -> None:
     for mark in marks:
         style: dict[str, Any] = {"color": INK, "linewidth": 0.8, "linestyle": (0, (2, 2))}
         offset: dict[str, Any] = {"textcoords": "offset points", "fontsize": 9.5}
@@ -205,8 +207,8 @@ def _draw_marks(axes: Axes, marks: Sequence[Mark]) -> None:
             axes.annotate(mark.words, where, (0, 3), xycoords=place, va="bottom", ha="center", **offset)
 
 
-def _svg(ident: str, draw: Callable[[Axes], None]) -> str:
-    """What `draw` draws, in our style whatever the user's is."""
+def _svg(ident: str, plot: Callable[[Axes], None]) -> str:
+    """What `plot` plots, in our style whatever the user's is."""
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9-]*", ident):
         raise ValueError(f"an ident is letters, digits and dashes, not {ident!r}")
     import matplotlib.style
@@ -218,7 +220,7 @@ def _svg(ident: str, draw: Callable[[Axes], None]) -> str:
     with matplotlib.style.context(["default", {**STYLE, "svg.hashsalt": ident}]):
         figure = Figure(figsize=SIZE, layout="constrained")
         canvas = FigureCanvasSVG(figure)
-        draw(figure.add_subplot())
+        plot(figure.add_subplot())
         canvas.print_svg(written, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
     return _inline(written.getvalue(), ident)
 

@@ -13,7 +13,7 @@ DIGITS = 6  # of a percentage, at most
 
 
 def clean(text: str) -> str:
-    """`text` on one line: a name may hold newlines, escape sequences or bytes that are no text."""
+    """`text` on one line: a name may hold newlines, escape sequences or bytes that are not text."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 

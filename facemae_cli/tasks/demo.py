@@ -1,4 +1,4 @@
-"""The whole way, from raw faces to an audited release, on people who are drawn: for a machine that has no faces."""
+"""The whole way, from raw faces to an audited release, on synthetic people: for a machine that has no faces."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from facemae_cli.runtime.progress import SILENT, Progress
 
 FOLDERS = ("raw", "masked", "released")
 STRANGERS = "strangers"
-RECOGNISERS = {"raw": "recogniser-raw", "released": "recogniser"}  # what each learns from, and its own folder
+RECOGNIZERS = {"raw": "recogniser-raw", "released": "recogniser"}  # what each learns from, and its own folder
 KEY, SHEET, PACK = "facemae.key", "contact-sheet.png", "strangers.bin"
 VERIFICATION, AUDIT = "verification.html", "audit.html"
 NOT_MEASURED = "an unknown share"
@@ -60,7 +60,7 @@ class DemoResult:
             "command": "demo",
             "out": str(self.out),
             **{name: str(self.out / name) for name in (*FOLDERS, STRANGERS)},
-            "recogniser": str(self.out / RECOGNISERS["released"]),
+            "recogniser": str(self.out / RECOGNIZERS["released"]),
             **{name: str(self.out / file) for name, file in files.items()},
             "people": self.people,
             "faces": {"in": self.faces, "out": self.faces - len(self.refused), "refused": count_reasons(self.refused)},
@@ -76,9 +76,9 @@ class DemoResult:
         shares = (self.accuracy["released"], self.accuracy["raw"], self.leakage, self.real)
         learnt, best, found, real = (NOT_MEASURED if share is None else f"{100 * share:.1f} %" for share in shares)
         return [
-            ("raw", f"{self.out / 'raw'}: {self.faces} drawn faces of {self.people} people who do not exist"),
+            ("raw", f"{self.out / 'raw'}: {self.faces} faces of {self.people} synthetic people"),
             ("masked", f"{self.out / 'masked'}: {100 * (self.ratio or 0):.0f} % of each face is gone, names are keyed"),
-            ("released", f"{self.out / 'released'}: drawn anew by {self.model} from what was left"),
+            ("released", f"{self.out / 'released'}: reconstructed by {self.model} from what was left"),
             (
                 "utility",
                 f"a recogniser trained on the release tells strangers apart: {learnt}, on the originals: {best}",
@@ -107,7 +107,7 @@ def demo(
     overwrite: bool = False,
     progress: Progress = SILENT,
 ) -> DemoResult:
-    """Draws `photos` faces of each of `people` people and goes all the way with them: masked, reconstructed, learnt by
+    """Makes `photos` faces of each of `people` people and goes all the way with them: masked, reconstructed, learnt by
     a small recogniser in `epochs` (which is verified on other people, and so is one that learnt the originals), and
     attacked, with a page to read.
 
@@ -119,45 +119,45 @@ def demo(
     _check_free(out, overwrite)
     if people < 2:
         raise UsageError(f"--people {people}: there is nobody to be taken for another; give 2 or more")
-    load_mae(resolve(model, "mae"))  # so that a wrong model is told before anything is drawn
+    load_mae(resolve(model, "mae"))  # so that a wrong model is refused before anything is made
     raw, masked, released = (out / name for name in FOLDERS)
-    told: dict[str, Any] = {"overwrite": overwrite, "progress": progress}
-    faces = write_dataset(raw, people, photos, seed, **told)
+    common: dict[str, Any] = {"overwrite": overwrite, "progress": progress}
+    faces = write_dataset(raw, people, photos, seed, **common)
     # By the package's front door, as a reader of the demo would call them: tasks do not know each other.
-    hidden = facemae_cli.mask(raw, masked, key=out / KEY, **told)
-    drawn = facemae_cli.reconstruct(masked, released, model=model, **told)
+    hidden = facemae_cli.mask(raw, masked, key=out / KEY, **common)
+    made = facemae_cli.reconstruct(masked, released, model=model, **common)
     pictures.save_png(out / SHEET, _contact_sheet(out))
-    pack = _strangers(out, people, photos, seed, told)
-    accuracy = {name: _learn(out, name, pack, epochs, told) for name in RECOGNISERS}
-    attacker = [str(out / RECOGNISERS["raw"])]  # who knows the originals is the strongest at hand
+    pack = _strangers(out, people, photos, seed, common)
+    accuracy = {name: _learn(out, name, pack, epochs, common) for name in RECOGNIZERS}
+    attacker = [str(out / RECOGNIZERS["raw"])]  # who knows the originals is the best attacker at hand
     audit = facemae_cli.leakage(
-        raw, released, attacker=attacker, key=out / KEY, report=out / AUDIT, show_faces=True, **told
+        raw, released, attacker=attacker, key=out / KEY, report=out / AUDIT, show_faces=True, **common
     )
     found = {finding.attack: finding.risk for finding in audit.findings if finding.photo == "other"}
     return DemoResult(
-        out, people, faces, hidden.ratio, drawn.model, accuracy,
-        found.get("real_to_released"), found.get("real_to_real"), [*hidden.refused, *drawn.refused],
+        out, people, faces, hidden.ratio, made.model, accuracy,
+        found.get("real_to_released"), found.get("real_to_real"), [*hidden.refused, *made.refused],
     )  # fmt: skip
 
 
-def _strangers(out: Path, people: int, photos: int, seed: int, told: dict[str, Any]) -> Path:
+def _strangers(out: Path, people: int, photos: int, seed: int, common: dict[str, Any]) -> Path:
     """A verification pack of people whom the release does not hold."""
-    write_dataset(out / STRANGERS, max(people // 2, LEAST_STRANGERS), max(photos, 2), seed, first=people, **told)
+    write_dataset(out / STRANGERS, max(people // 2, LEAST_STRANGERS), max(photos, 2), seed, first=people, **common)
     source = open_source(out / STRANGERS)
     pairs, same = sample_pairs([source.name(index).identity for index in range(len(source))], PAIRS, seed)
     write_whole(out / PACK, pack_bytes((source.read(index) for index in pairs.ravel().tolist()), same.tolist()))
     return out / PACK
 
 
-def _learn(out: Path, data: str, pack: Path, epochs: int, told: dict[str, Any]) -> float | None:
+def _learn(out: Path, data: str, pack: Path, epochs: int, common: dict[str, Any]) -> float | None:
     """How well a recogniser that saw the faces of `data` alone tells strangers apart."""
-    trained = out / RECOGNISERS[data]
+    trained = out / RECOGNIZERS[data]
     size = min(BATCH, len(open_source(out / data)))
     facemae_cli.train_recognizer(
-        data=out / data, out=trained, model="probe", epochs=epochs, batch_size=size, lr=0.8, **told
+        data=out / data, out=trained, model="probe", epochs=epochs, batch_size=size, lr=0.8, **common
     )
     report = out / VERIFICATION if data == "released" else None
-    verified = facemae_cli.verify(model=str(trained), pairs=[pack], report=report, **told)
+    verified = facemae_cli.verify(model=str(trained), pairs=[pack], report=report, **common)
     found: float | None = verified.packs[pack.stem].verification.accuracy
     return found
 
@@ -185,11 +185,11 @@ def _contact_sheet(out: Path) -> pictures.Face:
         name = raw.name(index)
         keyed = without_suffix(key.name(name))
         if name.identity not in rows and keyed in masked and keyed in released and len(rows) < SHOWN:
-            hidden, drawn = masked[keyed], released[keyed]
+            hidden, made = masked[keyed], released[keyed]
             rows[name.identity] = [
                 decode(raw.read(index)),
                 decode_masked(hidden[0].read(hidden[1])),
-                decode(drawn[0].read(drawn[1])),
+                decode(made[0].read(made[1])),
             ]
     return pictures.contact_sheet(list(rows.values()), ["original", "masked", "reconstructed"])
 

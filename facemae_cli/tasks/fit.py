@@ -25,9 +25,9 @@ from facemae_cli.runtime.device import Precision, choose_device, choose_precisio
 from facemae_cli.runtime.progress import SILENT, Progress
 from facemae_cli.training.checkpoint import FILE as CHECKPOINT
 from facemae_cli.training.checkpoint import HISTORY
-from facemae_cli.training.loader import FaceFeed, hold_out
-from facemae_cli.training.lr_schedule import Schedule
-from facemae_cli.training.mae_objective import Reconstruction
+from facemae_cli.training.loader import FaceLoader, hold_out
+from facemae_cli.training.lr_schedule import LrSchedule
+from facemae_cli.training.mae_objective import MaeObjective
 from facemae_cli.training.recipes import FitRecipe
 from facemae_cli.training.run_folder import ancestor, child_card, claim_run, same_to_resume, write_model
 from facemae_cli.training.trainer import Trainer, parameter_groups
@@ -129,17 +129,17 @@ class _Run:
         source = open_source(data)
         train, held = hold_out(source, self.recipe.validation, self.recipe.seed)
         size = self.model.card.input.size
-        feeds = [
-            FaceFeed(source, members, size=size, batch_size=batch, seed=self.recipe.seed)
+        loaders = [
+            FaceLoader(source, members, size=size, batch_size=batch, seed=self.recipe.seed)
             for members, batch in ((train, self.recipe.batch_size), (held, distributed.world()))
         ]
         loaded = [load_embedder(teacher, self.device) for teacher in teachers.values()]
         phi = Ensemble(loaded) if len(loaded) > 1 else next(iter(loaded), None)
         network = self._network(parent)
         said = self.recipe.as_dict(), self.model.card, source, self.precision
-        trainer = self._trainer(network, phi, feeds, same_to_resume(*said, {**teachers, "init": parent}))
+        trainer = self._trainer(network, phi, loaders, same_to_resume(*said, {**teachers, "init": parent}))
         history = trainer.run(resume)
-        found = distributed.gather_objects([*source.refused, *feeds[0].refused, *feeds[1].refused])
+        found = distributed.gather_objects([*source.refused, *loaders[0].refused, *loaders[1].refused])
         refused = once(chain.from_iterable(found))
         result = FitResult(
             self.folder, self.recipe.epochs, trainer.step, len(train), len(held), _figures(history), refused
@@ -167,7 +167,7 @@ class _Run:
         return load_mae(parent, self.device)
 
     def _trainer(
-        self, network: MaskedAutoencoder, phi: nn.Module | None, feeds: list[FaceFeed], settings: dict[str, Any]
+        self, network: MaskedAutoencoder, phi: nn.Module | None, loaders: list[FaceLoader], settings: dict[str, Any]
     ) -> Trainer:
         recipe = self.recipe
         rate = recipe.lr * recipe.batch_size / 256
@@ -175,9 +175,9 @@ class _Run:
             parameter_groups(network, recipe.weight_decay), lr=rate, betas=(recipe.beta1, recipe.beta2), fused=True
         )
         return Trainer(
-            objective=Reconstruction(network, phi, recipe, feeds[1], self.device, self.precision),
-            feed=feeds[0],
-            schedule=Schedule(recipe.epochs, feeds[0].steps, rate, recipe.warmup, recipe.clip),
+            objective=MaeObjective(network, phi, recipe, loaders[1], self.device, self.precision),
+            loader=loaders[0],
+            schedule=LrSchedule(recipe.epochs, loaders[0].steps, rate, recipe.warmup, recipe.clip),
             optimizer=optimizer,
             folder=self.folder,
             device=self.device,

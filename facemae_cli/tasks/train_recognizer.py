@@ -1,4 +1,4 @@
-"""Train a face recogniser on any dataset: released, original, masked or drawn faces (FaceMAE, section 4.1)."""
+"""Train a face recogniser on any dataset: released, original, masked or synthetic faces (FaceMAE, section 4.1)."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ from facemae_cli.runtime.device import Precision, choose_device, choose_precisio
 from facemae_cli.runtime.progress import SILENT, Progress
 from facemae_cli.training.checkpoint import FILE as CHECKPOINT
 from facemae_cli.training.checkpoint import HISTORY
-from facemae_cli.training.labels import Enrolment
-from facemae_cli.training.loader import FaceFeed
-from facemae_cli.training.lr_schedule import Schedule
-from facemae_cli.training.memory import Footprint
+from facemae_cli.training.labels import LabelledFaces
+from facemae_cli.training.loader import FaceLoader
+from facemae_cli.training.lr_schedule import LrSchedule
+from facemae_cli.training.memory import MemoryEstimate
 from facemae_cli.training.recipes import RecognizerRecipe
-from facemae_cli.training.recognizer_objective import Pack, Recognition, build_centres, trainable
+from facemae_cli.training.recognizer_objective import Pack, RecognizerObjective, build_centres, trainable
 from facemae_cli.training.run_folder import ancestor, child_card, claim_run, same_to_resume, write_model
 from facemae_cli.training.teacher import Teacher
 from facemae_cli.training.trainer import Trainer
@@ -160,28 +160,28 @@ class _Run:
     ) -> TrainRecognizerResult:
         teacher, parent = (ancestor(name, "embedder", self.progress) for name in parents)
         source = open_source(data)
-        enrolled = Enrolment.of(source, self.recipe, with_teacher=teacher is not None)
+        faces = LabelledFaces.of(source, self.recipe, with_teacher=teacher is not None)
         packs = self._packs(pairs, source)
-        if enrolled.held:
-            packs[HELD_OUT] = Pack.held_out(source, enrolled.held, self.recipe.seed)
+        if faces.held:
+            packs[HELD_OUT] = Pack.held_out(source, faces.held, self.recipe.seed)
         size, seed = self.model.card.input.size, self.recipe.seed
-        feed = FaceFeed(
-            source, enrolled.members, size=size, batch_size=self.recipe.batch_size, seed=seed, decode=decode_visible
+        loader = FaceLoader(
+            source, faces.members, size=size, batch_size=self.recipe.batch_size, seed=seed, decode=decode_visible
         )
         taught = self._teacher(teacher, source, cache) if teacher else None
-        objective = self._objective(taught, parent, enrolled, feed, packs)
+        objective = self._objective(taught, parent, faces, loader, packs)
         said = self.recipe.as_dict(), self.model.card, source, self.precision
-        trainer = self._trainer(objective, feed, same_to_resume(*said, {"teacher": teacher, "init": parent}))
+        trainer = self._trainer(objective, loader, same_to_resume(*said, {"teacher": teacher, "init": parent}))
         history = trainer.run(resume)
-        refused = distributed.gather_objects([*source.refused, *feed.refused, *objective.refused])
+        refused = distributed.gather_objects([*source.refused, *loader.refused, *objective.refused])
         result = TrainRecognizerResult(
             out=self.folder,
             epochs=self.recipe.epochs,
             steps=trainer.step,
-            faces=len(enrolled.members),
-            classes=enrolled.classes,
-            unlabelled=enrolled.unlabelled,
-            held_out=len(enrolled.held),
+            faces=len(faces.members),
+            classes=faces.classes,
+            unlabelled=faces.unlabelled,
+            held_out=len(faces.held),
             figures=_figures(history),
             exported=[EXPORTS[kind] for kind in EXPORTS if kind in export],
             refused=once(chain.from_iterable(refused)),
@@ -194,18 +194,18 @@ class _Run:
         self,
         teacher: Teacher | None,
         parent: Model | None,
-        enrolled: Enrolment,
-        feed: FaceFeed,
+        faces: LabelledFaces,
+        loader: FaceLoader,
         packs: dict[str, Pack],
-    ) -> Recognition:
+    ) -> RecognizerObjective:
         """The network with what teaches it, once memory was found to do."""
         recipe = self.recipe
         embedder = trainable(self.model, teacher.dim if teacher else None, parent, recipe.seed, self.device)
-        needs = Footprint.of(embedder, recipe.batch_size, enrolled.classes, self.precision)
+        needs = MemoryEstimate.of(embedder, recipe.batch_size, faces.classes, self.precision)
         self.progress.notice(needs.require(self.device, recipe.sample_rate))
-        centres = build_centres(recipe, enrolled.classes, embedder.dim, self.device)
-        return Recognition(
-            embedder, centres, enrolled.labels, teacher, recipe, feed.steps, packs, self.device, self.precision
+        centres = build_centres(recipe, faces.classes, embedder.dim, self.device)
+        return RecognizerObjective(
+            embedder, centres, faces.labels, teacher, recipe, loader.steps, packs, self.device, self.precision
         )
 
     def _teacher(self, model: Model, source: FaceSource, cache: Path | None) -> Teacher:
@@ -224,15 +224,15 @@ class _Run:
                 )
         return {name: Pack.of(pack) for name, pack in packs.items()}
 
-    def _trainer(self, objective: Recognition, feed: FaceFeed, settings: dict[str, Any]) -> Trainer:
+    def _trainer(self, objective: RecognizerObjective, loader: FaceLoader, settings: dict[str, Any]) -> Trainer:
         recipe, rate = self.recipe, self.recipe.lr * self.recipe.batch_size / 512
         learnt = [parameter for parameter in objective.network.parameters() if parameter.requires_grad]
         sgd = partial(torch.optim.SGD, momentum=recipe.momentum, weight_decay=recipe.weight_decay, fused=True)
         return Trainer(
             objective=objective,
-            feed=feed,
-            schedule=Schedule(
-                recipe.epochs, feed.steps, rate, recipe.warmup, recipe.clip,
+            loader=loader,
+            schedule=LrSchedule(
+                recipe.epochs, loader.steps, rate, recipe.warmup, recipe.clip,
                 shape=recipe.schedule, milestones=recipe.milestones, power=recipe.power,
             ),
             optimizer=sgd(learnt, lr=rate),

@@ -240,12 +240,12 @@ class _Job:
     def write_report(self, path: Path, recognizer: Recognizer) -> None:
         """The page for a person, with the worst misjudged pairs: photos, so it is its owner's alone (0600)."""
         from facemae_cli.evaluation.verification.page import verification_page
-        from facemae_cli.reports.html import Verdict  # these bring matplotlib and jinja2
+        from facemae_cli.reports.html import Callout  # these bring matplotlib and jinja2
 
         result, model = self.result, recognizer.model
         failed = len(result.failed_gates)
         words = f"{failed} of {len(result.gates)} gates failed" if failed else "Every gate passed"
-        verdict = Verdict("failed" if failed else "passed", words, [str(gate) for gate in result.gates])
+        verdict = Callout("failed" if failed else "passed", words, [str(gate) for gate in result.gates])
         page = verification_page(
             title="Verification",
             model={"name": model.name, "sha256": model.digest or "", "card": recognizer.card},

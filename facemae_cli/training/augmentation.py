@@ -14,7 +14,7 @@ from torch import Tensor
 SHIFT, TURN, ZOOM = 0.08, math.radians(15), 0.15  # of its width; radians; in the logarithm
 LIGHT, CONTRAST, COLOUR = 0.4, 0.4, 0.8  # relative
 ERASED, SIDE = 0.5, 0.4  # how often a square is hidden; its longest side, of the face's
-DRAWS = 10
+SAMPLES = 10
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
 
@@ -23,22 +23,22 @@ def augment(images: Tensor, samples: Tensor, strength: float, seed: int, epoch: 
 
     What happens to a face follows from (seed, epoch, sample) alone: the same on any rank, in any batch.
     """
-    drawn = torch.from_numpy(_draw(samples.tolist(), seed, epoch)).to(images.device)
-    swing = strength * (2 * drawn - 1)
-    return _erased(_lit(_moved(images, swing), swing), drawn, strength).clamp(0, 1)
+    sampled = torch.from_numpy(_sample(samples.tolist(), seed, epoch)).to(images.device)
+    swing = strength * (2 * sampled - 1)
+    return _erased(_lit(_moved(images, swing), swing), sampled, strength).clamp(0, 1)
 
 
-def _draw(samples: list[int], seed: int, epoch: int) -> NDArray[np.float32]:
-    """(n, DRAWS) uniform in [0, 1)."""
-    drawn = np.empty((len(samples), DRAWS), dtype=np.float32)
+def _sample(samples: list[int], seed: int, epoch: int) -> NDArray[np.float32]:
+    """(n, SAMPLES) uniform in [0, 1)."""
+    sampled = np.empty((len(samples), SAMPLES), dtype=np.float32)
     for row, sample in enumerate(samples):
         random = np.random.Generator(np.random.Philox(key=[seed, sample], counter=[0, 0, epoch, 0]))
-        drawn[row] = random.random(DRAWS, dtype=np.float32)
-    return drawn
+        sampled[row] = random.random(SAMPLES, dtype=np.float32)
+    return sampled
 
 
 def _moved(images: Tensor, swing: Tensor) -> Tensor:
-    """Columns 0 to 3: a shift each way, a turn, a zoom; the edge is drawn out."""
+    """Columns 0 to 3: a shift each way, a turn, a zoom; the edge is repeated outwards."""
     angle, zoom = TURN * swing[:, 2], torch.exp(ZOOM * swing[:, 3])
     cos, sin = zoom * torch.cos(angle), zoom * torch.sin(angle)
     rows = [torch.stack([cos, -sin, 2 * SHIFT * swing[:, 0]], 1), torch.stack([sin, cos, 2 * SHIFT * swing[:, 1]], 1)]
@@ -59,11 +59,11 @@ def _lit(images: Tensor, swing: Tensor) -> Tensor:
     return grey + colour * (images - grey)
 
 
-def _erased(images: Tensor, drawn: Tensor, strength: float) -> Tensor:
+def _erased(images: Tensor, sampled: Tensor, strength: float) -> Tensor:
     """Columns 7 to 9: whether and how large a square becomes grey, and where; its corner may lie outside."""
     size = images.shape[-1]
-    share = drawn[:, 7] / max(strength * ERASED, 1e-6)  # below 1 where one is hidden, and then uniform again
+    share = sampled[:, 7] / max(strength * ERASED, 1e-6)  # below 1 where one is hidden, and then uniform again
     half = torch.where(share < 1, share * SIDE * size / 2, 0.0)
     at = torch.arange(size, device=images.device) + 0.5
-    inside = [(at[None] - size * drawn[:, column, None]).abs() < half[:, None] for column in (8, 9)]
+    inside = [(at[None] - size * sampled[:, column, None]).abs() < half[:, None] for column in (8, 9)]
     return torch.where((inside[0][:, None, :, None] & inside[1][:, None, None, :]), 0.5, images)

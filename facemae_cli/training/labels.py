@@ -1,4 +1,4 @@
-"""Whom a recogniser learns: the faces to train on, their people as classes 0, 1, ..., counted and never typed."""
+"""What a recogniser learns: the faces to train on, their people as classes 0, 1, ..., counted and never typed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from facemae_cli.training.recipes import RecognizerRecipe
 
 
 @dataclass(frozen=True)
-class Enrolment:
+class LabelledFaces:
     """`members` and `held` are faces to train on and faces of people held out; `labels`, (len(source),) int64, are
     the members' classes, of which there are `classes`, and NO_LABEL for all other faces."""
 
@@ -30,7 +30,7 @@ class Enrolment:
         return int((self.labels[self.members] == NO_LABEL).sum()) if self.classes else 0
 
     @classmethod
-    def of(cls, source: FaceSource, recipe: RecognizerRecipe, with_teacher: bool) -> Enrolment:
+    def of(cls, source: FaceSource, recipe: RecognizerRecipe, with_teacher: bool) -> LabelledFaces:
         """Without a teacher faces without identity are left out: nothing can be learnt from them.
 
         Raises UsageError where there is neither a margin nor a teacher, InputError where there are too few people.
@@ -62,6 +62,6 @@ def _labels(source: FaceSource, members: list[int]) -> tuple[NDArray[np.int64], 
 def _too_few(source: FaceSource, classes: int) -> str:
     way_out = "or --teacher with --margin none, which needs no people"
     if classes:
-        few = f"{classes} person is too few to learn, a recogniser tells people apart"
+        few = f"{classes} person is too few to learn: a recogniser needs 2 or more to tell apart"
         return f"{source.path}: {few}; give more, {way_out}"
     return f"{source.path}: not one of its {len(source)} faces has an identity; give a folder a person, {way_out}"

@@ -32,7 +32,7 @@ class Batch:
     samples: Tensor
 
 
-class FaceFeed:
+class FaceLoader:
     """Shuffled epochs over `members` of a source, as square faces of `size` pixels.
 
     `decode` turns an image's bytes into (H, W, 3) uint8 RGB. Nothing is remembered between batches: what a step sees

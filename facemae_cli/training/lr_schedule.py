@@ -10,7 +10,7 @@ STEP_FACTOR = 0.1  # what a milestone multiplies the rate by
 
 
 @dataclass(frozen=True)
-class Schedule:
+class LrSchedule:
     """Linear warm-up to `lr`, then `shape`: a `cosine` to zero, `steps` (a tenth from each milestone on), or
     `poly`, (1 - t)^power.
 

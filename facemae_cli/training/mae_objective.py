@@ -20,7 +20,7 @@ from facemae_cli.runtime import distributed
 from facemae_cli.runtime.device import Precision, autocast
 from facemae_cli.training import relation_losses
 from facemae_cli.training.augmentation import augment
-from facemae_cli.training.loader import Batch, FaceFeed
+from facemae_cli.training.loader import Batch, FaceLoader
 from facemae_cli.training.recipes import FitRecipe
 from facemae_cli.training.trainer import Objective
 
@@ -28,7 +28,7 @@ VALIDATION_EPOCH = 2**32 - 1  # no run gets there, so its masks are never fitted
 SHOWN = 8  # faces on samples.png
 
 
-class Reconstruction(Objective):
+class MaeObjective(Objective):
     """The objective of `fit` (FaceMAE section 3.3): see `facemae_cli.training.trainer.Objective`.
 
     `phi` is a frozen embedder taking (N, 3, H, W) RGB in [0, 1], or None for a pixel loss without its figures;
@@ -40,7 +40,7 @@ class Reconstruction(Objective):
         network: MaskedAutoencoder,
         phi: nn.Module | None,
         recipe: FitRecipe,
-        validation: FaceFeed,
+        validation: FaceLoader,
         device: torch.device,
         precision: Precision,
     ) -> None:
@@ -51,12 +51,12 @@ class Reconstruction(Objective):
     def loss(self, forward: Callable[..., Any], batch: Batch, epoch: int, step: int) -> dict[str, Tensor]:
         """Scalars `loss`, `pixel`, and with an embedder `im` and `rm`, over the batch of all ranks."""
         views = 2 if self.recipe.second_view else 1
-        drawn = [draw_masks(self.recipe, epoch, batch.samples, view) for view in range(views)]
+        sampled = [sample_masks(self.recipe, epoch, batch.samples, view) for view in range(views)]
         real = self._floats(batch.images).repeat(views, 1, 1, 1)
         if self.recipe.flip:
-            flips = torch.from_numpy(np.concatenate([flip for _, flip in drawn])).to(self.device)
+            flips = torch.from_numpy(np.concatenate([flip for _, flip in sampled])).to(self.device)
             real = torch.where(flips[:, None, None, None], real.flip(3), real)
-        index = torch.from_numpy(np.concatenate([index for index, _ in drawn])).to(self.device)
+        index = torch.from_numpy(np.concatenate([index for index, _ in sampled])).to(self.device)
         made = self._reconstruct(forward, real, index)
         pixel = relation_losses.pixel_error(real, made)
         terms = {"pixel": pixel}
@@ -133,7 +133,7 @@ class Reconstruction(Objective):
     def _held(self, positions: Sequence[int]) -> tuple[Tensor, NDArray[np.int64], Tensor]:
         """Held-out faces, what is visible of them, and what the network makes of it."""
         batch = self.validation.load(positions)
-        index, _ = draw_masks(self.recipe, VALIDATION_EPOCH, batch.samples)
+        index, _ = sample_masks(self.recipe, VALIDATION_EPOCH, batch.samples)
         real = self._floats(batch.images)
         return real, index, self._reconstruct(self.network, real, torch.from_numpy(index).to(self.device))
 
@@ -151,7 +151,7 @@ class Reconstruction(Objective):
         pictures.curves(history, folder / "curves.png")
 
 
-def draw_masks(
+def sample_masks(
     recipe: FitRecipe, epoch: int, samples: Tensor, view: int = 0
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Which patches each sample shows, and whether it is mirrored: (n, V) token numbers ascending, (n,) bool.
@@ -169,14 +169,14 @@ def draw_masks(
 
 
 def _shift(images: Tensor, reach: int, dx: int, dy: int) -> Tensor:
-    """Crop at (dx, dy), each 0..2 * reach, from a copy whose edge is drawn out by `reach` pixels."""
+    """Crop at (dx, dy), each 0..2 * reach, from a copy whose edge is repeated outwards by `reach` pixels."""
     size = images.shape[-1]
     padded = F.pad(images, (reach, reach, reach, reach), mode="replicate")
     return padded[:, :, dy : dy + size, dx : dx + size]
 
 
 def _blur(images: Tensor, sigma: float) -> Tensor:
-    """Gaussian blur of `sigma` pixels, edges drawn out."""
+    """Gaussian blur of `sigma` pixels, edges repeated outwards."""
     reach = math.ceil(3 * sigma)
     at = torch.arange(-reach, reach + 1, dtype=torch.float32, device=images.device)
     kernel = torch.exp(-at.square() / (2 * sigma * sigma))

@@ -17,7 +17,7 @@ from torch import Tensor
 from facemae_cli.runtime import distributed
 
 COSINE_LIMIT = 1 - 1e-6  # beyond it the sine's gradient outgrows float32
-CHUNK = 2**16  # classes drawn from one generator, so that a centre's start does not depend on the ranks
+CHUNK = 2**16  # classes started from one generator, so that a centre's start does not depend on the ranks
 NO_LABEL = -1
 
 
@@ -69,7 +69,7 @@ class ClassCentres:
     """A centre a class, each rank holding its share, learnt by SGD beside the network.
 
     With `sample_rate` under 1 a step compares with that share of all classes, those of the batch among them; centres
-    that were not drawn stay as they are. Which are drawn follows from (seed, step), not from the ranks.
+    that were not sampled stay as they are. Which are sampled follows from (seed, step), not from the ranks.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class ClassCentres:
         self.classes, self.margin, self.scale, self.sample_rate = classes, margin, scale, sample_rate
         self.momentum, self.weight_decay, self.seed = momentum, weight_decay, seed
         self.first, self.last = distributed.share(classes)
-        self.weight = _drawn(self.first, self.last, dim, seed).to(device)
+        self.weight = _started(self.first, self.last, dim, seed).to(device)
         self.moments = torch.zeros_like(self.weight)
         self._index: Tensor | None = None
         self._leaf: Tensor | None = None
@@ -123,8 +123,8 @@ class ClassCentres:
         keys = torch.rand(self.classes, generator=generator)
         present = labels[labels != NO_LABEL].unique().cpu()
         keys[present] = 2.0
-        drawn = keys.topk(max(wanted, len(present))).indices.sort().values
-        mine = drawn[(drawn >= self.first) & (drawn < self.last)]
+        sampled = keys.topk(max(wanted, len(present))).indices.sort().values
+        mine = sampled[(sampled >= self.first) & (sampled < self.last)]
         return (mine - self.first).to(self.weight.device)
 
     def _own(self, labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -166,8 +166,8 @@ def _generator(seed: int, number: int) -> torch.Generator:
     return torch.Generator().manual_seed(int(mixed[0]))
 
 
-def _drawn(first: int, last: int, dim: int, seed: int) -> Tensor:
-    """Rows first..last of the centres' random start, the same whoever draws them."""
+def _started(first: int, last: int, dim: int, seed: int) -> Tensor:
+    """Rows first..last of the centres' random start, the same on whichever rank."""
     parts = []
     for chunk in range(first // CHUNK, -(-last // CHUNK)):
         generator = _generator(seed, chunk)

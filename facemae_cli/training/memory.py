@@ -1,4 +1,4 @@
-"""How much memory training a recogniser will take, told before its first step instead of in the middle of the night."""
+"""How much memory training a recogniser will take, said before its first step and not in the middle of the night."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from facemae_cli.runtime.device import Precision, autocast
 
 FLOAT = 4  # bytes
 STATES = 3  # a weight, its gradient, its momentum
-SAMPLED_COPIES = 4  # of the centres that take part: drawn, normalised, and the gradients of both
+SAMPLED_COPIES = 4  # of the centres that take part: sampled, normalised, and the gradients of both
 LOGIT_COPIES = 5  # cosines, clamped cosines, logits, probabilities, and a gradient
 WORKING = 1.75  # what a step takes at its peak, over what it remembers: 1.2 to 1.7 measured for probe, mbf and r18
 HEADROOM = 0.9  # of what is free: allocators and kernels want some of their own
 
 
 @dataclass(frozen=True)
-class Footprint:
+class MemoryEstimate:
     """Bytes on one device: of the network and what it remembers for a backward pass (`network`), of all the rank's
     centres and their momenta (`centres`), and of comparing with all classes (`comparing`), times the sample rate."""
 
@@ -32,7 +32,7 @@ class Footprint:
     comparing: int
 
     @classmethod
-    def of(cls, embedder: Embedder, batch_size: int, classes: int, precision: Precision) -> Footprint:
+    def of(cls, embedder: Embedder, batch_size: int, classes: int, precision: Precision) -> MemoryEstimate:
         """`embedder` in training; `batch_size` faces over all ranks; `classes` may be 0. Every rank must call it."""
         ranks = distributed.world()
         parameters = sum(parameter.numel() for parameter in embedder.network.parameters())

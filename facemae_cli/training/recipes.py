@@ -81,7 +81,7 @@ class FitRecipe(Recipe):
     pixel_weight: float = 10.0
     """Weight of the mean squared pixel error, pixels in [0, 1]; only `mixed` uses it."""
     privacy_margin: float | None = None
-    """Each drawn face's cosine to its own original, as phi sees it, is pushed below this; None leaves it alone."""
+    """Each face's cosine to its own original, as phi sees it, is pushed below this; None: no push."""
     privacy_weight: float = 1.0
     """Weight of that push."""
     normalize: bool = True

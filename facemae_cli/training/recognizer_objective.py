@@ -55,7 +55,7 @@ class Pack:
 
     @classmethod
     def held_out(cls, source: FaceSource, held: Sequence[int], seed: int) -> Pack:
-        """Pairs of faces `held` of `source`, drawn as LFW's were. Raises InputError where the people are too few."""
+        """Pairs of faces `held` of `source`, sampled as LFW's were. Raises InputError where the people are too few."""
         pairs, same = sample_pairs([source.name(index).identity for index in held], HELD_OUT_PAIRS, seed)
         return cls(source, np.asarray(held, dtype=np.int64), pairs, same)
 
@@ -98,10 +98,10 @@ def build_centres(recipe: RecognizerRecipe, classes: int, dim: int, device: torc
     )
 
 
-class Recognition(Objective):
+class RecognizerObjective(Objective):
     """The objective of `train-recognizer`: see `facemae_cli.training.trainer.Objective`.
 
-    `embedder` holds the network, and how to feed it; `labels` (int64) give each face of the source its class. Without
+    `embedder` holds the network, and what it is given; `labels` (int64) give each face of the source its class. Without
     `centres` there are no labels to learn, without a `teacher` no features. `packs` are verified after each epoch.
     """
 
@@ -152,8 +152,8 @@ class Recognition(Objective):
     def _flips(self, epoch: int) -> Tensor:
         """Which faces of the source are mirrored in this epoch: the same on any rank, in any batch."""
         if self._mirrored[0] != epoch:
-            drawn = np.random.default_rng([self.recipe.seed, epoch, 1]).random(len(self.labels)) < 0.5
-            self._mirrored = epoch, torch.from_numpy(drawn)
+            mirrored = np.random.default_rng([self.recipe.seed, epoch, 1]).random(len(self.labels)) < 0.5
+            self._mirrored = epoch, torch.from_numpy(mirrored)
         return self._mirrored[1]
 
     def stepped(self, rate: float) -> None:
@@ -171,7 +171,7 @@ class Recognition(Objective):
             self.centres.restore(state)
 
     def validate(self) -> dict[str, float]:
-        """Verification accuracy by pack; a pack of which no accuracy can be told is left out."""
+        """Verification accuracy by pack; a pack without a whole pair is left out."""
         self.refused = [refusal for pack in self.packs.values() for refusal in pack.refused]
         figures = {name: self._accuracy(pack) for name, pack in self.packs.items()}
         return {name: figure for name, figure in figures.items() if figure is not None}

@@ -33,7 +33,7 @@ def relation_matching(real: Tensor, made: Tensor) -> Tensor:
 def privacy(real: Tensor, made: Tensor, margin: float) -> Tensor:
     """How far each face's own similarity, cos(real_i, made_i), lies above `margin`, on average. (N, D) to a scalar.
 
-    Not of the paper: relations can be matched without matching instances, so a face may be told to stay away from
+    Not of the paper: relations can be matched without matching instances, so a face may be pushed away from
     its own person, as far as phi sees it. Lengths do not count.
     """
     return (F.cosine_similarity(_wide(real), _wide(made), dim=1) - margin).clamp_min(0).mean()

@@ -19,7 +19,7 @@ HELD = 2**31  # bytes of features that are computed before the first step and he
 class Teacher:
     """Features of a source's faces: f(x) + f(mirrored x), whatever view of a face its pupil is shown.
 
-    They are held, embedded once, unless that takes more than `held` bytes. `cache` is that of `embedding.embed`.
+    They are held, embedded once, unless that takes more than `held` bytes. `cache` is that of `inference.embed.embed`.
     """
 
     def __init__(

@@ -23,8 +23,8 @@ from facemae_cli.runtime import distributed
 from facemae_cli.runtime.progress import SILENT, Progress
 from facemae_cli.training.checkpoint import FILE as CHECKPOINT
 from facemae_cli.training.checkpoint import Checkpoint, shown
-from facemae_cli.training.loader import Batch, FaceFeed
-from facemae_cli.training.lr_schedule import Schedule
+from facemae_cli.training.loader import Batch, FaceLoader
+from facemae_cli.training.lr_schedule import LrSchedule
 
 CHECK_EVERY = 8  # steps between two looks at the loss; looking makes a GPU wait
 CHECKPOINT_SECONDS = 120.0
@@ -40,7 +40,7 @@ class Objective(ABC):
     def loss(self, forward: Callable[..., Any], batch: Batch, epoch: int, step: int) -> dict[str, Tensor]:
         """Scalars by name, `loss` among them; `forward` is the network, under DDP where there are several ranks.
 
-        What it draws at random follows from epoch, step and sample alone, so that any step can be repeated.
+        What it samples at random follows from epoch, step and sample alone, so that any step can be repeated.
         """
 
     @abstractmethod
@@ -79,8 +79,8 @@ class Trainer:
     """One training run in one folder. `run()` starts it, or goes on from the folder's checkpoint."""
 
     objective: Objective
-    feed: FaceFeed
-    schedule: Schedule
+    loader: FaceLoader
+    schedule: LrSchedule
     optimizer: torch.optim.Optimizer
     folder: Path
     device: torch.device
@@ -103,7 +103,7 @@ class Trainer:
         if resume:
             self._restore()
         forward = self._forward()
-        total, faces = self.schedule.steps, self.feed.batch_size
+        total, faces = self.schedule.steps, self.loader.batch_size
         if self.step == total:
             self._picture()  # the run may have been killed on it
         if distributed.rank() == 0:
@@ -126,7 +126,7 @@ class Trainer:
         epoch, first = divmod(self.step, steps)
         saved, pending = time.monotonic(), []
         self.objective.network.train()
-        for batch in self.feed.batches(epoch, first):
+        for batch in self.loader.batches(epoch, first):
             pending.append(self._step(forward, batch, epoch))
             last = self.step % steps == 0
             if last or len(pending) == CHECK_EVERY:
@@ -155,7 +155,7 @@ class Trainer:
         return {name: value.detach() for name, value in terms.items()}
 
     def _count(self, pending: list[dict[str, Tensor]]) -> None:
-        """Add the figures of the steps since the last look; a loss that is no number ends the run here."""
+        """Add the figures of the steps since the last look; a loss that is not a number ends the run here."""
         for terms in pending:
             for name, value in terms.items():
                 self._sums[name] = self._sums.get(name, 0.0) + float(value)
@@ -168,7 +168,7 @@ class Trainer:
             )
         if distributed.rank() == 0 and pending:
             note = f"loss {loss / self._counted:.4f}"
-            self.progress.advance(len(pending) * self.feed.batch_size, note)
+            self.progress.advance(len(pending) * self.loader.batch_size, note)
 
     def _finish_epoch(self, epoch: int) -> None:
         figures = {name: value / self._counted for name, value in self._sums.items()}
@@ -210,7 +210,7 @@ class Trainer:
             raise InputError(f"{path}: not of this run ({shown(error)}); start again with --overwrite") from None
 
     def _count_on(self, step: int, sums: dict[str, float], counted: int, history: list[dict[str, Any]]) -> None:
-        """Go on from a checkpoint's counters. Raises TypeError and ValueError where they are none."""
+        """Go on from a checkpoint's counters. Raises TypeError and ValueError where they are not."""
         if not (isinstance(step, int) and isinstance(counted, int) and 0 <= counted <= step <= self.schedule.steps):
             raise ValueError(f"step {step!r} of {self.schedule.steps}, {counted!r} of them since the last epoch")
         self.step, self._counted, self.history = step, counted, list(history)

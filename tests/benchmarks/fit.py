@@ -32,9 +32,9 @@ from facemae_cli.networks.architectures.mae import MaskedAutoencoder
 from facemae_cli.networks.loading import build_mae, load_embedder
 from facemae_cli.networks.zoo import resolve
 from facemae_cli.runtime.device import Precision, choose_precision, keep_freed_memory
-from facemae_cli.training.loader import Batch, FaceFeed
-from facemae_cli.training.lr_schedule import Schedule
-from facemae_cli.training.mae_objective import Reconstruction, draw_masks
+from facemae_cli.training.loader import Batch, FaceLoader
+from facemae_cli.training.lr_schedule import LrSchedule
+from facemae_cli.training.mae_objective import MaeObjective, sample_masks
 from facemae_cli.training.recipes import FitRecipe
 from facemae_cli.training.trainer import Trainer, parameter_groups
 
@@ -60,7 +60,7 @@ def plain_steps(
 def our_steps(trainer: Trainer, steps: int) -> None:
     """As the trainer goes through an epoch, without what it does after one."""
     keep_freed_memory()
-    given = islice(trainer.feed.batches(trainer.step), steps)
+    given = islice(trainer.loader.batches(trainer.step), steps)
     trainer._count([trainer._step(trainer.objective.network, batch, 0) for batch in given])
 
 
@@ -69,18 +69,18 @@ def our_trainer(
 ) -> Trainer:
     faces, seen = open_source(source), torch.device(device)
     recipe = FitRecipe(loss="mixed", pixel_weight=10.0, flip=True, batch_size=batch, lr=RATE)
-    feed = FaceFeed(faces, range(len(faces)), size=network.size, batch_size=batch, seed=0)
+    loader = FaceLoader(faces, range(len(faces)), size=network.size, batch_size=batch, seed=0)
     optimizer = torch.optim.AdamW(parameter_groups(network, DECAY), lr=RATE, betas=BETAS)
-    objective = Reconstruction(network, phi, recipe, feed, seen, choose_precision(precision, seen))
-    schedule = Schedule(10**6, feed.steps, RATE, 1, CLIP)
-    return Trainer(objective, feed, schedule, optimizer, folder, seen, {})
+    objective = MaeObjective(network, phi, recipe, loader, seen, choose_precision(precision, seen))
+    schedule = LrSchedule(10**6, loader.steps, RATE, 1, CLIP)
+    return Trainer(objective, loader, schedule, optimizer, folder, seen, {})
 
 
 def same_loss(trainer: Trainer, phi: nn.Module, batch: Batch) -> None:
     """Both sides make the same of one batch, with the same masks and nothing mirrored, in fp32."""
     ours: Any = copy.copy(trainer.objective)
     ours.recipe, ours.precision = replace(ours.recipe, flip=False), "fp32"
-    index = torch.from_numpy(draw_masks(ours.recipe, 0, batch.samples)[0])
+    index = torch.from_numpy(sample_masks(ours.recipe, 0, batch.samples)[0])
     images = batch.images.to(trainer.device).float() / 255
     with torch.no_grad():
         here: Tensor = ours.loss(ours.network, batch, 0, 0)["loss"]
@@ -98,10 +98,10 @@ def measure(bench: Bench, options: argparse.Namespace, root: Path, precision: Pr
     model = write_onnx(card, place.with_suffix(".onnx")) if options.onnx else write_folder(card, place)
     theirs, ours = as_a_user_loads(model, card).to(device), load_embedder(model, torch.device(device))
     trainer = our_trainer(networks[1], ours, root / "faces.rec", root, options.batch, device, precision)
-    same_loss(trainer, theirs, trainer.feed.load(range(options.batch)))
+    same_loss(trainer, theirs, trainer.loader.load(range(options.batch)))
     optimizer = torch.optim.AdamW(networks[0].parameters(), lr=RATE, weight_decay=DECAY, betas=BETAS)
     loader, bf16 = plain.loader(root / "faces", options.batch, device), precision == "bf16"
-    batch = trainer.feed.load(range(options.batch))
+    batch = trainer.loader.load(range(options.batch))
     sides = {
         "plain PyTorch loop": partial(plain_steps, networks[0], theirs, optimizer, loader, options.steps, bf16, device),
         "facemae fit": partial(our_steps, trainer, options.steps),

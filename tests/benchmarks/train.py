@@ -31,10 +31,10 @@ from facemae_cli.networks.card import Card
 from facemae_cli.networks.loading import build_embedder
 from facemae_cli.networks.zoo import resolve
 from facemae_cli.runtime.device import Precision, choose_precision, keep_freed_memory
-from facemae_cli.training.loader import Batch, FaceFeed
-from facemae_cli.training.lr_schedule import Schedule
+from facemae_cli.training.loader import Batch, FaceLoader
+from facemae_cli.training.lr_schedule import LrSchedule
 from facemae_cli.training.recipes import RecognizerRecipe
-from facemae_cli.training.recognizer_objective import Recognition, build_centres, trainable
+from facemae_cli.training.recognizer_objective import RecognizerObjective, build_centres, trainable
 from facemae_cli.training.trainer import Trainer
 
 RATE, MOMENTUM, DECAY, CLIP = 0.01, 0.9, 5e-4, 5.0
@@ -70,24 +70,24 @@ def our_trainer(card: Any, source: Path, options: argparse.Namespace, rate: floa
     """What `train-recognizer` makes of a card, but for labels that follow from the photo's number."""
     faces, device = open_source(source), torch.device(options.device)
     recipe = RecognizerRecipe(sample_rate=rate, batch_size=options.batch, momentum=MOMENTUM, weight_decay=DECAY)
-    feed = FaceFeed(
+    loader = FaceLoader(
         faces, range(len(faces)), size=card.card.input.size, batch_size=options.batch, seed=0, decode=decode_visible
     )
     embedder = trainable(card, None, None, 0, device)
     centres = build_centres(recipe, options.classes, embedder.dim, device)
     labels = np.arange(len(faces), dtype=np.int64) * 7919 % options.classes
-    objective = Recognition(embedder, centres, labels, None, recipe, feed.steps, {}, device, precision)
+    objective = RecognizerObjective(embedder, centres, labels, None, recipe, loader.steps, {}, device, precision)
     learnt = [parameter for parameter in objective.network.parameters() if parameter.requires_grad]
     optimizer = torch.optim.SGD(learnt, lr=RATE, momentum=MOMENTUM, weight_decay=DECAY)
-    schedule = Schedule(10**6, feed.steps, RATE, 1, CLIP)
+    schedule = LrSchedule(10**6, loader.steps, RATE, 1, CLIP)
     objective.network.train()
-    return Trainer(objective, feed, schedule, optimizer, source.parent, device, {})
+    return Trainer(objective, loader, schedule, optimizer, source.parent, device, {})
 
 
 def our_steps(trainer: Trainer, steps: int) -> None:
     """As the trainer goes through an epoch, without what it does after one."""
     keep_freed_memory()
-    given = islice(trainer.feed.batches(trainer.step), steps)
+    given = islice(trainer.loader.batches(trainer.step), steps)
     trainer._count([trainer._step(trainer.objective.network, batch, 0) for batch in given])
 
 
@@ -111,7 +111,7 @@ def measure(bench: Bench, options: argparse.Namespace, root: Path, name: str, pr
     card, device = resolve(name, "embedder"), bench.device
     network = build_embedder(card.card).to(device).train()
     trainers = [our_trainer(card, root / "faces.rec", options, rate, precision) for rate in (1.0, options.sample_rate)]
-    batch = trainers[0].feed.load(range(options.batch))
+    batch = trainers[0].loader.load(range(options.batch))
     dim: int = trainers[0].objective.embedder.dim  # type: ignore[attr-defined]
     head = plain.ArcFace(dim, options.classes, 64.0, 0.5).to(device)
     same_loss(trainers[0], network, head, card.card, batch)

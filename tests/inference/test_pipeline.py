@@ -114,5 +114,5 @@ def test_batch_sizes_as_asked_and_as_found() -> None:
 
 
 def test_a_batch_of_nothing_is_refused() -> None:
-    with pytest.raises(UsageError, match="--batch-size 0 computes nothing"):
+    with pytest.raises(UsageError, match="--batch-size 0 must be at least 1"):
         Runner(lambda rows: rows, CPU, "fp32", 0)

@@ -53,7 +53,7 @@ def test_a_card_is_read(tmp_path: Path) -> None:
         ("size: 112", "size: '112'", "`input.size`"),
         ("size: 112", "size: true", "`input.size`"),
         ("color: bgr", "color: gbr", "`input.color`"),
-        ("color: bgr", "colour: bgr", "`input.colour` is no key"),
+        ("color: bgr", "colour: bgr", "`input.colour` is not a key"),
         ("[0.4, 0.5, 0.6]", "[0.4, 0.5]", "`input.mean`"),
         ("[0.4, 0.5, 0.6]", "0.5", "`input.mean`"),
         ("[0.4, 0.5, 0.6]", "[0.4, 0.5, .nan]", "`input.mean`"),

@@ -10,11 +10,14 @@ import pytest
 
 from facemae_cli.data.images.codec import encode_jpeg, encode_png
 from facemae_cli.errors import FaceError
-from facemae_cli.reports.html import Facts, Figure, Gallery, Row, Section, Shown, Table, Verdict, Words, render
-from facemae_cli.reports.plots import Key, Plot
+from facemae_cli.reports.html import Callout, Facts, Figure, Gallery, Paragraphs, Row, Section, Shown, Table, render
+from facemae_cli.reports.plots import LegendEntry, Plot
 
 EVIL = "<script>alert('&\"')</script>"
-PLOT = Plot('<svg viewBox="0 0 1 1"><path id="a-1" d="M 0 0"/></svg>', (Key("real", 0), Key(EVIL, 7, filled=True)))
+PLOT = Plot(
+    '<svg viewBox="0 0 1 1"><path id="a-1" d="M 0 0"/></svg>',
+    (LegendEntry("real", 0), LegendEntry(EVIL, 7, filled=True)),
+)
 
 
 class Reader(HTMLParser):
@@ -55,7 +58,7 @@ def whole() -> str:
     """A page of every kind of block, with hostile text in every place that takes some."""
     photo = encode_png(face())
     figure = Figure(PLOT, EVIL, EVIL)
-    opening = [Verdict("failed", EVIL, [EVIL]), Words([EVIL, "plain"]), Words([EVIL], remark=True)]
+    opening = [Callout("failed", EVIL, [EVIL]), Paragraphs([EVIL, "plain"]), Paragraphs([EVIL], remark=True)]
     blocks = [Facts([(EVIL, EVIL)]), Table([EVIL] * 3, [[EVIL] * 3], EVIL), figure, Row([figure])]
     blocks.append(Gallery(EVIL, [Shown([photo, photo], [EVIL, "second"])]))
     return render(EVIL, EVIL, opening, [Section(EVIL, blocks)], EVIL)

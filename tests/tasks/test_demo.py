@@ -157,7 +157,7 @@ def test_an_empty_folder_will_do(model: str, tmp_path: Path) -> None:
     assert demo(tmp_path, model=model, **LEAST).faces == 2
 
 
-def test_a_wrong_model_is_told_before_anything_is_drawn(tmp_path: Path) -> None:
+def test_a_wrong_model_is_refused_before_anything_is_made(tmp_path: Path) -> None:
     with pytest.raises((UsageError, InputError), match="neither a path nor a model"):
         demo(tmp_path / "demo", model="no-such-model", **SMALL)
     assert not (tmp_path / "demo").exists()

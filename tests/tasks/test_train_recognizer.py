@@ -225,7 +225,12 @@ def test_what_cannot_be_trained_is_one_clear_error(tmp_path: Path, data: Path, m
     three = write_faces(tmp_path / "three", people=3, photos=1)
     flat = write_faces(tmp_path / "flat", people=1) / "p0"
     cases: list[tuple[Path, dict[str, Any], type[FacemaeError], str]] = [
-        (one, {}, InputError, "1 person is too few to learn, a recogniser tells people apart; give more, or --teacher"),
+        (
+            one,
+            {},
+            InputError,
+            "1 person is too few to learn: a recogniser needs 2 or more to tell apart; give more, or --teacher",
+        ),
         (flat, {}, InputError, "not one of its 4 faces has an identity; give a folder a person"),
         (three, {}, UsageError, "--batch-size 6 is more than the 3 faces there are to train on; say 3 or less"),
         (data, {"batch_size": 1}, UsageError, "recipe batch_size: 1 must be 2 or more"),

@@ -9,16 +9,16 @@ from helpers.sources import memory_source, smooth_face
 
 from facemae_cli.errors import InputError, UsageError
 from facemae_cli.runtime import distributed
-from facemae_cli.training.loader import FaceFeed, hold_out
+from facemae_cli.training.loader import FaceLoader, hold_out
 
 
-def feed(people: int = 10, batch: int = 4, **changes: int) -> FaceFeed:
+def loader(people: int = 10, batch: int = 4, **changes: int) -> FaceLoader:
     source = memory_source(people, 1)
-    return FaceFeed(source, range(len(source)), size=112, batch_size=batch, seed=5, **changes)
+    return FaceLoader(source, range(len(source)), size=112, batch_size=batch, seed=5, **changes)
 
 
 def test_an_epoch_shows_each_face_once_and_another_epoch_another_order() -> None:
-    batches = feed()
+    batches = loader()
     orders = []
     for epoch in (0, 1):
         samples = torch.cat([batch.samples for batch in batches.batches(epoch)]).tolist()
@@ -28,7 +28,7 @@ def test_an_epoch_shows_each_face_once_and_another_epoch_another_order() -> None
 
 
 def test_images_are_those_of_the_samples() -> None:
-    batch = next(feed().batches(0))
+    batch = next(loader().batches(0))
     assert batch.images.dtype == torch.uint8
     assert batch.images.shape == (4, 3, 112, 112)
     assert batch.images.is_contiguous(memory_format=torch.channels_last)
@@ -37,27 +37,27 @@ def test_images_are_those_of_the_samples() -> None:
 
 
 def test_a_later_start_sees_what_an_unbroken_epoch_sees() -> None:
-    whole = [batch.samples.tolist() for batch in feed(13, 3).batches(2)]
-    rest = [batch.samples.tolist() for batch in feed(13, 3).batches(2, first_step=1)]
+    whole = [batch.samples.tolist() for batch in loader(13, 3).batches(2)]
+    rest = [batch.samples.tolist() for batch in loader(13, 3).batches(2, first_step=1)]
     assert rest == whole[1:]
 
 
 def test_ranks_share_each_batch_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = [batch.samples.tolist() for batch in feed(12, 4).batches(0)]
+    whole = [batch.samples.tolist() for batch in loader(12, 4).batches(0)]
     monkeypatch.setattr(distributed, "world", lambda: 2)
     shares = []
     for rank in (0, 1):
         monkeypatch.setattr(distributed, "rank", lambda rank=rank: rank)
-        shares.append([batch.samples.tolist() for batch in feed(12, 4).batches(0)])
+        shares.append([batch.samples.tolist() for batch in loader(12, 4).batches(0)])
     assert [first + second for first, second in zip(*shares, strict=True)] == whole
     with pytest.raises(UsageError, match="--batch-size 5 cannot be shared by 2 ranks"):
-        feed(12, 5)
+        loader(12, 5)
 
 
 def test_an_unreadable_face_is_replaced_by_the_next_and_listed_once() -> None:
     source = memory_source(4, 1)
     source.faces[1] = ("p1", "0.png", b"not an image")
-    broken = FaceFeed(source, range(4), size=112, batch_size=4, seed=0)
+    broken = FaceLoader(source, range(4), size=112, batch_size=4, seed=0)
     for epoch in (0, 1):
         batch = next(broken.batches(epoch))
         assert sorted(batch.samples.tolist()) == [0, 2, 2, 3]  # by its own number, not that of the one it stands for
@@ -70,12 +70,12 @@ def test_no_readable_face_at_all_is_an_error() -> None:
     source = memory_source(2, 1)
     source.faces = [(identity, photo, b"") for identity, photo, _ in source.faces]
     with pytest.raises(InputError, match="none of its 2 faces can be read"):
-        FaceFeed(source, range(2), size=112, batch_size=2, seed=0).load([0])
+        FaceLoader(source, range(2), size=112, batch_size=2, seed=0).load([0])
 
 
 def test_a_batch_larger_than_the_dataset_is_refused() -> None:
     with pytest.raises(UsageError, match="--batch-size 11 is more than the 10 faces"):
-        feed(10, 11)
+        loader(10, 11)
 
 
 def test_held_out_people_have_no_face_in_training() -> None:

@@ -6,11 +6,11 @@ import math
 
 import pytest
 
-from facemae_cli.training.lr_schedule import Schedule
+from facemae_cli.training.lr_schedule import LrSchedule
 
 
 def test_cosine_after_warm_up() -> None:
-    schedule = Schedule(epochs=2, steps_per_epoch=5, lr=1.0, warmup_epochs=0.4, clip=1.0)
+    schedule = LrSchedule(epochs=2, steps_per_epoch=5, lr=1.0, warmup_epochs=0.4, clip=1.0)
     rates = [schedule.rate(step) for step in range(10)]
     assert rates[:3] == [0.5, 1.0, 1.0]
     assert rates[6] == pytest.approx(0.5)
@@ -19,7 +19,7 @@ def test_cosine_after_warm_up() -> None:
 
 
 def test_steps_divide_by_ten_at_each_milestone() -> None:
-    schedule = Schedule(34, 3, lr=0.1, warmup_epochs=1, clip=5.0, shape="steps", milestones=(20, 28, 32))
+    schedule = LrSchedule(34, 3, lr=0.1, warmup_epochs=1, clip=5.0, shape="steps", milestones=(20, 28, 32))
     rates = [schedule.rate(step) for step in range(schedule.steps)]
     assert rates[:4] == pytest.approx([0.1 / 3, 0.2 / 3, 0.1, 0.1])
     assert [rates[3 * epoch] for epoch in (19, 20, 27, 28, 31, 32, 33)] == pytest.approx(
@@ -29,7 +29,7 @@ def test_steps_divide_by_ten_at_each_milestone() -> None:
 
 
 def test_poly_by_hand() -> None:
-    schedule = Schedule(2, 5, lr=2.0, warmup_epochs=0.4, clip=1.0, shape="poly", power=2.0)
+    schedule = LrSchedule(2, 5, lr=2.0, warmup_epochs=0.4, clip=1.0, shape="poly", power=2.0)
     assert [schedule.rate(step) for step in range(10)] == pytest.approx(
         [1.0, 2.0, 2.0] + [2.0 * (1 - done / 8) ** 2 for done in range(1, 8)]
     )
@@ -37,4 +37,4 @@ def test_poly_by_hand() -> None:
 
 def test_a_run_of_one_step_has_a_rate() -> None:
     for shape in ("cosine", "steps", "poly"):
-        assert Schedule(1, 1, 0.5, warmup_epochs=3, clip=1.0, shape=shape).rate(0) == 0.5
+        assert LrSchedule(1, 1, 0.5, warmup_epochs=3, clip=1.0, shape=shape).rate(0) == 0.5

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from facemae_cli.networks.architectures.mae import MaskedAutoencoder, patchify, select
 from facemae_cli.training import relation_losses
-from facemae_cli.training.loader import Batch, FaceFeed
-from facemae_cli.training.mae_objective import Reconstruction, _blur, _shift, draw_masks
+from facemae_cli.training.loader import Batch, FaceLoader
+from facemae_cli.training.mae_objective import MaeObjective, _blur, _shift, sample_masks
 from facemae_cli.training.recipes import FitRecipe
 
 SMALL = {"width": 16, "depth": 1, "heads": 2, "decoder_width": 8, "decoder_depth": 1, "decoder_heads": 2}
@@ -28,43 +28,43 @@ class Phi(nn.Module):
         return means @ torch.linspace(-1, 1, 48 * 16).reshape(48, 16)
 
 
-def objective(phi: nn.Module | None = None, **fields: object) -> Reconstruction:
+def objective(phi: nn.Module | None = None, **fields: object) -> MaeObjective:
     torch.manual_seed(0)
     recipe = FitRecipe.of({"loss": "mixed", "batch_size": 4, **fields})
-    held = FaceFeed(memory_source(6, 1), range(6), size=112, batch_size=1, seed=0)
-    return Reconstruction(MaskedAutoencoder(**SMALL), phi, recipe, held, torch.device("cpu"), "fp32")  # type: ignore[arg-type]
+    held = FaceLoader(memory_source(6, 1), range(6), size=112, batch_size=1, seed=0)
+    return MaeObjective(MaskedAutoencoder(**SMALL), phi, recipe, held, torch.device("cpu"), "fp32")  # type: ignore[arg-type]
 
 
 def batch(first: int = 0, count: int = 4) -> Batch:
-    feed = FaceFeed(memory_source(8, 1), range(8), size=112, batch_size=1, seed=0)
-    return feed.load(range(first, first + count))
+    loader = FaceLoader(memory_source(8, 1), range(8), size=112, batch_size=1, seed=0)
+    return loader.load(range(first, first + count))
 
 
 def test_masks_follow_from_seed_epoch_sample_and_view_alone() -> None:
     recipe = FitRecipe()
-    index, flips = draw_masks(recipe, 3, torch.tensor([5, 6, 7]))
+    index, flips = sample_masks(recipe, 3, torch.tensor([5, 6, 7]))
     assert index.shape == (3, 49)
     assert all((np.diff(row) > 0).all() and row[0] >= 0 and row[-1] < 196 for row in index)
-    alone, flip = draw_masks(recipe, 3, torch.tensor([6]))
+    alone, flip = sample_masks(recipe, 3, torch.tensor([6]))
     assert np.array_equal(alone[0], index[1])
     assert flip[0] == flips[1]
     for other in (
-        draw_masks(recipe, 4, torch.tensor([6])),
-        draw_masks(recipe, 3, torch.tensor([6]), view=1),
-        draw_masks(FitRecipe(seed=1), 3, torch.tensor([6])),
+        sample_masks(recipe, 4, torch.tensor([6])),
+        sample_masks(recipe, 3, torch.tensor([6]), view=1),
+        sample_masks(FitRecipe(seed=1), 3, torch.tensor([6])),
     ):
         assert not np.array_equal(other[0], alone)
 
 
 def test_every_patch_is_shown_about_a_quarter_of_the_time() -> None:
-    index, flips = draw_masks(FitRecipe(), 0, torch.arange(2000))
+    index, flips = sample_masks(FitRecipe(), 0, torch.arange(2000))
     shown = np.bincount(index.ravel(), minlength=196) / 2000
     assert abs(shown - 0.25).max() < 0.05  # five standard errors of sqrt(0.25 * 0.75 / 2000)
     assert abs(flips.mean() - 0.5) < 0.06
 
 
 def test_strategy_and_ratio_are_those_of_the_recipe() -> None:
-    index, _ = draw_masks(FitRecipe(strategy="eyes", ratio=0.5), 0, torch.arange(20))
+    index, _ = sample_masks(FitRecipe(strategy="eyes", ratio=0.5), 0, torch.arange(20))
     assert index.shape == (20, 98)
     assert not np.isin(index, [row * 14 + column for row in range(5, 8) for column in range(3, 11)]).any()
 
@@ -74,7 +74,7 @@ def test_loss_is_the_weighted_sum_over_the_batch() -> None:
     fit = objective(phi, flip=False, beta=0.5, pixel_weight=3.0, instance_weight=2.0)
     faces = batch()
     terms = fit.loss(fit.network, faces, 0, 0)
-    index = torch.from_numpy(draw_masks(fit.recipe, 0, faces.samples)[0])
+    index = torch.from_numpy(sample_masks(fit.recipe, 0, faces.samples)[0])
     real = faces.images.float() / 255
     made = fit.network(select(patchify(real, 8), index), index)
     f, g = (F.normalize(phi(x), dim=1) for x in (real, made))

@@ -13,7 +13,7 @@ from facemae_cli.errors import UsageError
 from facemae_cli.networks.card import InputSpec
 from facemae_cli.networks.embedder import Embedder
 from facemae_cli.training import memory as footprint
-from facemae_cli.training.memory import Footprint, remembered_bytes
+from facemae_cli.training.memory import MemoryEstimate, remembered_bytes
 
 CPU = torch.device("cpu")
 
@@ -48,7 +48,7 @@ def test_what_a_face_leaves_behind_by_hand_and_nothing_is_learnt() -> None:
 def test_the_parts_add_up() -> None:
     model = embedder()
     parameters = 15 + 10 + 5 * 64 * 4
-    found = Footprint.of(model, batch_size=32, classes=1000, precision="fp32")
+    found = MemoryEstimate.of(model, batch_size=32, classes=1000, precision="fp32")
     assert found.network == parameters * 12 + int(1.75 * 32 * remembered_bytes(model, "fp32"))
     assert found.centres == 2 * 1000 * 4 * 4
     assert found.comparing == 1000 * 4 * (4 * 4 + 5 * 32)
@@ -56,10 +56,10 @@ def test_the_parts_add_up() -> None:
 
 
 def test_ranks_share_faces_and_centres(tmp_path: Path) -> None:
-    alone = Footprint.of(embedder(), 32, 1000, "fp32")
+    alone = MemoryEstimate.of(embedder(), 32, 1000, "fp32")
 
-    def work(rank: int) -> Footprint:
-        return Footprint.of(embedder(), 32, 1000, "fp32")
+    def work(rank: int) -> MemoryEstimate:
+        return MemoryEstimate.of(embedder(), 32, 1000, "fp32")
 
     for part in run_ranks(2, tmp_path, work):
         assert part.centres == alone.centres // 2
@@ -68,7 +68,7 @@ def test_ranks_share_faces_and_centres(tmp_path: Path) -> None:
 
 
 def test_enough_memory_is_said_and_too_little_refused_with_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    needs = Footprint(network=2 * 2**30, centres=2**30, comparing=10 * 2**30)
+    needs = MemoryEstimate(network=2 * 2**30, centres=2**30, comparing=10 * 2**30)
     monkeypatch.setattr(footprint, "free_bytes", lambda device: 20 * 2**30)
     assert needs.require(CPU, 1.0) == "training takes about 13.0 GiB of memory of 20.0 GiB that cpu has free"
     monkeypatch.setattr(footprint, "free_bytes", lambda device: 8 * 2**30)

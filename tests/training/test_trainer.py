@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from facemae_cli.errors import InputError, UsageError
 from facemae_cli.training.checkpoint import FILE, HISTORY, Checkpoint
-from facemae_cli.training.loader import Batch, FaceFeed
-from facemae_cli.training.lr_schedule import Schedule
+from facemae_cli.training.loader import Batch, FaceLoader
+from facemae_cli.training.lr_schedule import LrSchedule
 from facemae_cli.training.trainer import Objective, Trainer, parameter_groups, postponed_signals
 
 
@@ -48,11 +48,11 @@ class Mean(Objective):
 
 def trainer(folder: Path, objective: Mean, **settings: Any) -> Trainer:
     source = memory_source(10, 1)
-    feed = FaceFeed(source, range(10), size=112, batch_size=2, seed=0)
+    loader = FaceLoader(source, range(10), size=112, batch_size=2, seed=0)
     optimizer = torch.optim.AdamW(parameter_groups(objective.network, 0.05), lr=0.1)
-    schedule = Schedule(epochs=3, steps_per_epoch=feed.steps, lr=0.01, warmup_epochs=0.5, clip=1.0)
+    schedule = LrSchedule(epochs=3, steps_per_epoch=loader.steps, lr=0.01, warmup_epochs=0.5, clip=1.0)
     folder.mkdir(exist_ok=True)
-    return Trainer(objective, feed, schedule, optimizer, folder, torch.device("cpu"), {"seed": 0, **settings})
+    return Trainer(objective, loader, schedule, optimizer, folder, torch.device("cpu"), {"seed": 0, **settings})
 
 
 def weights(objective: Mean) -> list[float]:

@@ -19,7 +19,7 @@ from crash.cases import CASES, checkpoint_is_whole
 from crash.kills import files, finished, prepared, start
 
 from facemae_cli.data.output.output import Output
-from facemae_cli.training.mae_objective import Reconstruction
+from facemae_cli.training.mae_objective import MaeObjective
 from facemae_cli.training.trainer import Trainer
 
 FIT = CASES["fit"].line.replace("--loss mixed", "--loss mse").replace("--epochs 6", "--epochs 2").split()
@@ -115,7 +115,7 @@ def test_a_signal(root: Path, work: Work, command: str, number: signal.Signals) 
 
 def without_pictures() -> None:
     """Curves take most of the time of a small run."""
-    Reconstruction.picture = lambda *arguments: None  # type: ignore[method-assign,assignment]
+    MaeObjective.picture = lambda *arguments: None  # type: ignore[method-assign,assignment]
 
 
 def trained_on(root: Path, work: Work) -> None:

@@ -23,7 +23,7 @@ from facemae_cli.evaluation.leakage.plots import (
 )
 from facemae_cli.evaluation.leakage.prose import PHOTOS, among, count, title
 from facemae_cli.evaluation.leakage.results import Exposed, Finding, MembershipFinding, Triplet
-from facemae_cli.reports.html import Block, Facts, Gallery, Row, Section, Shown, Table, Verdict, Words, render
+from facemae_cli.reports.html import Block, Callout, Facts, Gallery, Paragraphs, Row, Section, Shown, Table, render
 from facemae_cli.reports.text import NONE, decimal, percent, percent_interval
 
 VERDICTS = {
@@ -50,9 +50,9 @@ def audit_page(result: LeakageResult) -> str:
         Section("People most exposed", _exposed(result)),
         Section("Copies", _copies(result)),
         Section("Who attacked", [Facts(prose.attacker(each)) for each in result.attackers]),
-        Section("How it was measured", [Words(prose.METHOD)]),
+        Section("How it was measured", [Paragraphs(prose.METHOD)]),
         Section("To repeat it", _settings(result)),
-        Section("What it cannot say", [Words(prose.LIMITS)]),
+        Section("What it cannot say", [Paragraphs(prose.LIMITS)]),
     ]
     release = result.digests.get("released")
     what = f"Release {release[:16]}…" if release else "A release"
@@ -70,8 +70,8 @@ def _opening(result: LeakageResult) -> list[Block]:
         tone = verdict.status
     aside = [f"Not measured: {line.rstrip('.')}." for line in prose.missing(result)]
     aside += [f"Note: {line.rstrip('.')}." for line in prose.noted(result)]
-    blocks: list[Block] = [Verdict(tone, VERDICTS[verdict.status], reasons), Words(prose.lead(result))]
-    return [*blocks, Facts(prose.outcomes(result)), Words(aside, remark=True)]
+    blocks: list[Block] = [Callout(tone, VERDICTS[verdict.status], reasons), Paragraphs(prose.lead(result))]
+    return [*blocks, Facts(prose.outcomes(result)), Paragraphs(aside, remark=True)]
 
 
 def _measurements(findings: Sequence[Finding], name: str) -> Table:
@@ -136,7 +136,7 @@ def _membership(memberships: Sequence[MembershipFinding]) -> list[Block]:
     fprs = list(first.membership.tpr_at_fpr)
     columns = ["attacker, with", "people in it", "people not", "AUC, 95 % interval"]
     columns += [f"TPR at FPR {decimal(100 * fpr)} %, 95 % interval" for fpr in fprs]
-    return [Words([words]), curves, Table(columns, [_membership_row(found, fprs) for found in memberships])]
+    return [Paragraphs([words]), curves, Table(columns, [_membership_row(found, fprs) for found in memberships])]
 
 
 def _membership_row(found: MembershipFinding, fprs: Sequence[float]) -> list[str]:
@@ -159,7 +159,7 @@ def _exposed(result: LeakageResult) -> list[Block]:
         "mean knows who these people are: keep this page as you keep the key."
     )
     columns = ["person, released face", "similarity", "to the real photo", "photos that find"]
-    blocks: list[Block] = [Words([words]), Table(columns, [_person(each) for each in result.exposed])]
+    blocks: list[Block] = [Paragraphs([words]), Table(columns, [_person(each) for each in result.exposed])]
     if result.triplets:
         heading = (
             "A real photo, what was released of it where that is known, and the nearest released face of the person"
@@ -189,7 +189,7 @@ def _copies(result: LeakageResult) -> list[Block]:
     rows = [[f"{copy.identity}, {copy.released_photo}", kinds[copy.kind]] for copy in result.duplicates.copies]
     lines = result.duplicates.lines()
     return [
-        Words([f"{'; '.join(lines)}. A copy is a leak whatever the risk says. The first of them:"]),
+        Paragraphs([f"{'; '.join(lines)}. A copy is a leak whatever the risk says. The first of them:"]),
         Table(["person, released face", "to a real photo it is"], rows),
     ]
 
@@ -197,4 +197,4 @@ def _copies(result: LeakageResult) -> list[Block]:
 def _settings(result: LeakageResult) -> list[Block]:
     words = "The same faces, by their digests, under the same settings give the same figures."
     digests = [(f"sha256 of {name}", digest) for name, digest in result.digests.items()]
-    return [Words([words]), Facts([*result.settings.items(), ("started from seed", str(result.seed)), *digests])]
+    return [Paragraphs([words]), Facts([*result.settings.items(), ("started from seed", str(result.seed)), *digests])]

@@ -11,7 +11,19 @@ from numpy.typing import NDArray
 
 from facemae_cli import __version__
 from facemae_cli.evaluation.metrics import Floats, Verification, roc, wilson
-from facemae_cli.reports.html import Block, Facts, Figure, Gallery, Row, Section, Shown, Table, Verdict, Words, render
+from facemae_cli.reports.html import (
+    Block,
+    Callout,
+    Facts,
+    Figure,
+    Gallery,
+    Paragraphs,
+    Row,
+    Section,
+    Shown,
+    Table,
+    render,
+)
 from facemae_cli.reports.plots import Axis, Line, Mark, Plot, histogram, line_plot, thinned
 from facemae_cli.reports.text import NONE, decimal, percent, percent_interval
 
@@ -65,7 +77,7 @@ def verification_page(
     packs: Sequence[PackReport],
     settings: Mapping[str, str],
     notes: Sequence[str] = (),
-    verdict: Verdict | None = None,
+    verdict: Callout | None = None,
 ) -> str:
     """What `verify --report` writes: an HTML page that stands alone; equal figures give equal bytes.
 
@@ -74,12 +86,12 @@ def verification_page(
     FaceError for a picture that cannot be read.
     """
     opening: list[Block] = [verdict] if verdict else []
-    opening.append(Words([_in_words(pack) for pack in packs]))
+    opening.append(Paragraphs([_in_words(pack) for pack in packs]))
     if notes:
-        opening.append(Words(notes, remark=True))
+        opening.append(Paragraphs(notes, remark=True))
     opening.append(_summary(packs))
     sections = [Section(pack.name, _blocks(pack, f"pack{number}")) for number, pack in enumerate(packs, 1)]
-    measured: list[Block] = [Words(PROTOCOL), Facts([*_headed("model", model), *settings.items()])]
+    measured: list[Block] = [Paragraphs(PROTOCOL), Facts([*_headed("model", model), *settings.items()])]
     sections.append(Section("How it was measured", measured))
     subtitle = f"Verification by {model.get('name', 'a recogniser')}"
     return render(title, subtitle, opening, sections, f"Made by facemae {__version__}.")
@@ -118,7 +130,7 @@ def _blocks(pack: PackReport, ident: str) -> list[Block]:
     found = pack.verification
     blocks: list[Block] = []
     if found.notes:
-        blocks.append(Words([f"{note[0].upper()}{note[1:]}." for note in found.notes], remark=True))
+        blocks.append(Paragraphs([f"{note[0].upper()}{note[1:]}." for note in found.notes], remark=True))
     if found.pairs:
         blocks.append(Row([*_roc_figure(pack, ident), _histogram_figure(pack, ident)]))
     blocks.append(Facts(_details(found)))

@@ -88,7 +88,7 @@ class IResNet(nn.Module):
 
     def _initialise(self) -> None:
         for module in self.modules():
-            # On `meta` there is nothing to draw, and to ask for it makes torch import its compiler, for seconds.
+            # On `meta` there is nothing to initialise, and to ask for it makes torch import its compiler, for seconds.
             if isinstance(module, nn.Conv2d) and not module.weight.is_meta:
                 nn.init.normal_(module.weight, std=0.1)
         nn.init.ones_(self.features.weight)

@@ -58,7 +58,7 @@ class Bottleneck(nn.Module):
         return x + self.layers(x) if self.residual else self.layers(x)
 
 
-class Stage(nn.Module):
+class BottleneckStage(nn.Module):
     """`count` residual bottlenecks of one shape, one after the other."""
 
     def __init__(self, channels: int, hidden: int, count: int) -> None:
@@ -105,13 +105,13 @@ class MobileFaceNet(nn.Module):
         self.layers = nn.ModuleList(
             [
                 Unit(3, narrow, 3, 2, padding=1),
-                single if blocks[0] == 1 else Stage(narrow, 128, blocks[0]),
+                single if blocks[0] == 1 else BottleneckStage(narrow, 128, blocks[0]),
                 Bottleneck(narrow, narrow, 128, 2, False),
-                Stage(narrow, 128, blocks[1]),
+                BottleneckStage(narrow, 128, blocks[1]),
                 Bottleneck(narrow, wide, 256, 2, False),
-                Stage(wide, 256, blocks[2]),
+                BottleneckStage(wide, 256, blocks[2]),
                 Bottleneck(wide, wide, 512, 2, False),
-                Stage(wide, 256, blocks[3]),
+                BottleneckStage(wide, 256, blocks[3]),
             ]
         )
         self.conv_sep = Unit(wide, LAST)
@@ -120,7 +120,7 @@ class MobileFaceNet(nn.Module):
 
     def _initialise(self) -> None:
         for module in self.modules():
-            # On `meta` there is nothing to draw, and to ask for it makes torch import its compiler, for seconds.
+            # On `meta` there is nothing to initialise, and to ask for it makes torch import its compiler, for seconds.
             if isinstance(module, nn.Conv2d | nn.Linear) and not module.weight.is_meta:
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 

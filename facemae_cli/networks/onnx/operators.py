@@ -169,8 +169,8 @@ def _cast(node: Node) -> Function:
 
 
 def _shape(node: Node) -> Function:
-    span = slice(node.attributes.get("start", 0), node.attributes.get("end"))
-    return lambda x: torch.tensor(x.shape[span], dtype=torch.int64)
+    chosen = slice(node.attributes.get("start", 0), node.attributes.get("end"))
+    return lambda x: torch.tensor(x.shape[chosen], dtype=torch.int64)
 
 
 def _expand(x: Tensor, shape: Tensor) -> Tensor:

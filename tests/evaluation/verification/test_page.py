@@ -10,7 +10,7 @@ from facemae_cli import __version__
 from facemae_cli.data.images.codec import encode_png
 from facemae_cli.evaluation import metrics
 from facemae_cli.evaluation.verification.page import PackReport, WorstPair, verification_page
-from facemae_cli.reports.html import Verdict
+from facemae_cli.reports.html import Callout
 from facemae_cli.reports.text import percent, percent_interval
 
 EVIL = "<script>alert(1)</script>"
@@ -40,7 +40,7 @@ def page(*packs: PackReport, **others: Any) -> str:
 
 @pytest.fixture(scope="module")
 def two() -> str:
-    verdict = Verdict("passed", "Passed", [f"{EVIL} reached 90 %"])
+    verdict = Callout("passed", "Passed", [f"{EVIL} reached 90 %"])
     return page(
         sampled_report(f"lfw {EVIL}"), sampled_report("agedb", seed=1), notes=["3 people are in both"], verdict=verdict
     )
