@@ -102,7 +102,7 @@ def test_plots_stand_as_they_are_with_their_keys(whole: str) -> None:
     page = Reader(whole)
     assert len(page.having("svg", **{"class": "series-1"})) == 2
     assert len(page.having("svg", **{"class": "series-2"})) == 2  # the eighth series wears the second's colour
-    alone = Figure(Plot(PLOT.svg, PLOT.keys[:1]), "caption", "words")
+    alone = Figure(Plot(PLOT.svg, PLOT.legend[:1]), "caption", "words")
     assert "real" not in render("t", "s", [alone], [], "c")
 
 

@@ -134,7 +134,7 @@ def test_a_log_scale_is_for_losses_that_fall_far(name: str, values: list[float],
     from matplotlib.figure import Figure
 
     axes = Figure().add_subplot()
-    pictures._draw_panel(axes, name, {"training": ([1.0, 2.0], values)})
+    pictures._plot_panel(axes, name, {"training": ([1.0, 2.0], values)})
     assert axes.get_yscale() == scale
     assert list(axes.lines[0].get_ydata()) == values
 
@@ -149,11 +149,11 @@ def test_curves_are_a_png_of_any_number_of_epochs(tmp_path: Path, epochs: int) -
     assert [path.name for path in tmp_path.iterdir()] == ["curves.png"]
 
 
-def test_curves_load_no_window_toolkit_and_importing_sheets_no_matplotlib(tmp_path: Path) -> None:
+def test_curves_load_no_window_toolkit_and_importing_pictures_no_matplotlib(tmp_path: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from facemae_cli import sheets;"
+        "import sys; from pathlib import Path; from facemae_cli.reports import pictures;"
         "assert 'matplotlib' not in sys.modules and 'torch' not in sys.modules;"
-        f"sheets.curves([{{'epoch': 1, 'loss': 1.0}}], Path({str(tmp_path / 'c.png')!r}));"
+        f"pictures.curves([{{'epoch': 1, 'loss': 1.0}}], Path({str(tmp_path / 'c.png')!r}));"
         "assert 'matplotlib.pyplot' not in sys.modules and 'tkinter' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -66,7 +66,7 @@ def test_labels_are_text_and_nothing_else(two_lines: plots.Plot) -> None:
     texts = [element.text for element in ElementTree.fromstring(two_lines.svg).iter("text")]
     assert {"<b>x & $\\frac</b>", "up", "half & half", "limit"} <= set(texts)
     assert "<b>" not in two_lines.svg
-    assert [(key.label, key.series, key.filled) for key in two_lines.keys] == [
+    assert [(key.label, key.series, key.filled) for key in two_lines.legend] == [
         ("attack <script>", 0, False),
         ("_chance $\\frac", 1, False),
     ]
@@ -123,7 +123,7 @@ def test_a_histogram_shows_shares() -> None:
     floor = min(y for _, y in outline)
     heights = sorted({round(y - floor, 1) for _, y in outline} - {0.0})
     assert heights[1] == pytest.approx(3 * heights[0], rel=0.01)
-    assert [(key.label, key.filled) for key in plot.keys] == [("same", True), ("none", True)]
+    assert [(key.label, key.filled) for key in plot.legend] == [("same", True), ("none", True)]
     assert ">100 %<" in plot.svg
 
 
