@@ -23,6 +23,8 @@ MAX_CONFIG_BYTES = 2**20
 IMAGENET_CLASSES = 1000
 # Bundled with their weights; the second had no teacher.
 EMBEDDER, UNTAUGHT_EMBEDDER = "embedder-v1", "probe-v1"
+# Of an audit that is given no others: the first is the stronger, the second shares no ancestor with any release.
+ATTACKERS = (EMBEDDER, UNTAUGHT_EMBEDDER)
 CARD_HELP = "kind, weights, input (size, color, mean, std) and dim"
 
 INSIGHTFACE = InputSpec(size=112, color="rgb", mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))

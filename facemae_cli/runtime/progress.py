@@ -6,7 +6,7 @@ from typing import Protocol
 
 
 class Progress(Protocol):
-    """What a task reports to. `console.py` draws it; library callers may pass their own."""
+    """What a task reports to. `console.py` shows it; library callers may pass their own."""
 
     def start(self, label: str, total: int, unit: str = "faces", done: int = 0) -> None:
         """A stage begins: `total` units of which `done` are already there (a resumed run)."""
@@ -32,3 +32,26 @@ class Silent:
 
 
 SILENT = Silent()
+
+
+class Steps:
+    """Numbers the steps of a task that calls others: the stages of the third of nine are called `3/9 ...`."""
+
+    def __init__(self, progress: Progress, total: int) -> None:
+        self._progress, self._total, self._number = progress, total, 0
+
+    def next(self) -> Progress:
+        """The progress of the next step."""
+        self._number += 1
+        return _Step(self._progress, f"{self._number}/{self._total} ")
+
+
+class _Step:
+    """A progress whose labels begin with `prefix`."""
+
+    def __init__(self, progress: Progress, prefix: str) -> None:
+        self._progress, self._prefix = progress, prefix
+        self.advance, self.notice = progress.advance, progress.notice
+
+    def start(self, label: str, total: int, unit: str = "faces", done: int = 0) -> None:
+        self._progress.start(self._prefix + label, total, unit, done)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,28 +20,69 @@ from facemae_cli.data.synthetic import write_dataset
 from facemae_cli.errors import UsageError
 from facemae_cli.masking.key import Key, without_suffix
 from facemae_cli.networks.loading import load_mae
-from facemae_cli.networks.zoo import resolve
+from facemae_cli.networks.zoo import ATTACKERS, resolve
 from facemae_cli.reports import pictures
-from facemae_cli.runtime.progress import SILENT, Progress
+from facemae_cli.reports.text import NONE, percent, percent_interval
+from facemae_cli.runtime.progress import SILENT, Progress, Steps
 
 FOLDERS = ("raw", "masked", "released")
 STRANGERS = "strangers"
 RECOGNIZERS = {"raw": "recogniser-raw", "released": "recogniser"}  # what each learns from, and its own folder
 KEY, SHEET, PACK = "facemae.key", "contact-sheet.png", "strangers.bin"
-VERIFICATION, AUDIT = "verification.html", "audit.html"
-NOT_MEASURED = "an unknown share"
+VERIFICATION, AUDIT, WORST_CASE = "verification.html", "audit.html", "worst-case.html"
 SHOWN = 12  # people on the contact sheet
 LEAST_STRANGERS = 20  # two in each of ten folds
 PAIRS = 400
 BATCH = 40
+STEPS = 8
+
+Interval = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Share:
+    """A measured share in [0, 1] and its 95 % interval; None where it could not be measured."""
+
+    value: float | None = None
+    interval: Interval | None = None
+
+    def __str__(self) -> str:
+        ends = f" ({percent_interval(self.interval).removesuffix(' %')})" if self.interval else ""
+        return percent(self.value) + ends
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What was measured on some people: how many of their photos find the person among the two nearest faces of the
+    originals and of the release, by the strongest attacker, and what random faces would reach (`chance`); and how well
+    a recogniser that learnt from either tells pairs of strangers apart."""
+
+    found_real: Share = Share()
+    found_released: Share = Share()
+    chance: float | None = None
+    learnt_real: Share = Share()
+    learnt_released: Share = Share()
+
+    @classmethod
+    def of_real_people(cls, results: Mapping[str, Any] | None) -> Figures | None:
+        """Those of a model's card: of the release it made of real people, and of these people's originals."""
+        released = results or {}
+        originals, leaks = released.get("originals"), "leakage_of_odd_people"
+        if not isinstance(originals, Mapping) or leaks not in released or leaks not in originals:
+            return None
+        accuracy = "lfw_of_a_thin_recogniser"
+        found = [max(side[leaks].get(name, 0.0) for name in ATTACKERS) for side in (originals, released)]
+        learnt = [Share(side.get(accuracy)) for side in (originals, released)]
+        return cls(Share(found[0]), Share(found[1]), originals[leaks].get("chance"), *learnt)
 
 
 @dataclass(frozen=True)
 class DemoResult:
-    """What `demo` left in the folder `out`: datasets, the key between them, a contact sheet, recognisers, two reports.
+    """What `demo` left in the folder `out`: datasets, the key between them, a contact sheet, recognisers, reports.
 
-    `accuracy`: on strangers, of a recogniser that learnt from `raw` and of one from `released`; `leakage` and `real`:
-    how often a real photo finds its person among the two nearest released faces, and the two nearest real ones.
+    `synthetic`: what was measured here; `real`: the same of real people, as the model's card tells it, None where it
+    does not. `attacker`: the strongest of the bundled ones; `worst_case`: how often a photo finds its person in the
+    release by a recogniser that learnt these very originals, which no outsider has.
     """
 
     out: Path
@@ -48,14 +90,16 @@ class DemoResult:
     faces: int
     ratio: float | None
     model: str
-    accuracy: dict[str, float | None]
-    leakage: float | None
-    real: float | None
+    synthetic: Figures
+    real: Figures | None = None
+    attacker: str | None = None
+    worst_case: float | None = None
     refused: list[Refusal] = field(default_factory=list)
 
     def as_json(self) -> dict[str, Any]:
         """The result for machines; the refused inputs are listed by whoever shows it."""
         files = {"key": KEY, "contact_sheet": SHEET, "pack": PACK, "verification": VERIFICATION, "audit": AUDIT}
+        mine = self.synthetic
         return {
             "command": "demo",
             "out": str(self.out),
@@ -66,33 +110,45 @@ class DemoResult:
             "faces": {"in": self.faces, "out": self.faces - len(self.refused), "refused": count_reasons(self.refused)},
             "mask_ratio": self.ratio,
             "model": {"name": self.model},
-            "accuracy": self.accuracy,
-            "leakage": self.leakage,
-            "real_to_real": self.real,
+            "accuracy": {"raw": mine.learnt_real.value, "released": mine.learnt_released.value},
+            "accuracy_interval": {"raw": mine.learnt_real.interval, "released": mine.learnt_released.interval},
+            "attacker": self.attacker,
+            "leakage": mine.found_released.value,
+            "leakage_interval": mine.found_released.interval,
+            "real_to_real": mine.found_real.value,
+            "chance": mine.chance,
+            "worst_case": {"leakage": self.worst_case, "report": str(self.out / WORST_CASE)},
         }
+
+    def measured(self) -> list[list[str]]:
+        """What photos find, and what recognisers learn: in the originals, in the release, by chance."""
+        rows = [["", "originals", "released", "chance"]]
+        asked = [("synthetic", self.synthetic), ("real", self.real or Figures())]
+        for whose, seen in asked:
+            rows.append([f"found, {whose}", str(seen.found_real), str(seen.found_released), percent(seen.chance)])
+        for whose, seen in asked:
+            learnt = (seen.learnt_real, seen.learnt_released)
+            chance = percent(0.5) if any(share.value is not None for share in learnt) else NONE
+            rows.append([f"told apart, {whose}", *map(str, learnt), chance])
+        return rows
 
     def summary(self) -> list[tuple[str, str]]:
         """The result for a person, with the commands that do the same to real faces."""
-        shares = (self.accuracy["released"], self.accuracy["raw"], self.leakage, self.real)
-        learnt, best, found, real = (NOT_MEASURED if share is None else f"{100 * share:.1f} %" for share in shares)
         return [
-            ("raw", f"{self.out / 'raw'}: {self.faces} faces of {self.people} synthetic people"),
-            ("masked", f"{self.out / 'masked'}: {100 * (self.ratio or 0):.0f} % of each face is gone, names are keyed"),
-            ("released", f"{self.out / 'released'}: reconstructed by {self.model} from what was left"),
-            (
-                "utility",
-                f"a recogniser trained on the release tells strangers apart: {learnt}, on the originals: {best}",
-            ),
-            ("leakage", f"{found} of real photos find their person in the release, {real} among the originals"),
-            ("", "(among the two nearest, by the recogniser that learnt these very originals: the worst case)"),
+            ("found", "how many photos find their person among the two nearest faces"),
+            ("told apart", "pairs of strangers, right or not, by a recogniser trained on them"),
+            ("real", f"people of CelebA and LFW, as {self.model}'s card says; models/RESULTS.md"),
+            ("", ""),
+            ("raw", f"{self.out / 'raw'}: {self.faces} synthetic faces of {self.people} people"),
+            ("masked", f"{self.out / 'masked'}: {percent(self.ratio, 0)} of each face is gone, names are keyed"),
+            ("released", f"{self.out / 'released'}: reconstructed by {self.model}"),
+            ("look at", str(self.out / SHEET)),
+            ("open", f"{self.out / AUDIT}, and the worst case: {self.out / WORST_CASE}"),
             ("", ""),
             ("next", "the same with aligned faces of your own, one folder a person or a .rec:"),
             ("", "facemae mask --in raw --out masked"),
             ("", "facemae reconstruct --in masked --out released --preview preview.png"),
             ("", "facemae leakage --k 2 --report audit.html"),
-            ("", ""),
-            ("look at", str(self.out / SHEET)),
-            ("open", str(self.out / AUDIT)),
         ]
 
 
@@ -107,59 +163,87 @@ def demo(
     overwrite: bool = False,
     progress: Progress = SILENT,
 ) -> DemoResult:
-    """Makes `photos` faces of each of `people` people and goes all the way with them: masked, reconstructed, learnt by
-    a small recogniser in `epochs` (which is verified on other people, and so is one that learnt the originals), and
-    attacked, with a page to read.
+    """Goes the whole way with synthetic people: masks and reconstructs their photos, trains a small recogniser on the
+    release and one on the originals, verifies both on strangers, and attacks the release, with pages to read.
 
-    `seed` chooses the people; `model` is what `reconstruct` takes. Two minutes on two cores.
-    Raises UsageError where `out` exists without `overwrite`, or holds a dataset that no demo made, and all that the
-    tasks raise.
+    Args:
+        out: The folder to make.
+        people: How many, 2 or more; half as many strangers, 20 at least, are verified.
+        photos: Of each of them.
+        seed: Which people.
+        model: What `reconstruct` takes.
+        epochs: How long the recognisers learn.
+        overwrite: Make a demo that exists anew.
+        progress: Told of eight steps. Two minutes on two cores.
+
+    Raises:
+        UsageError: `out` exists without `overwrite`, or holds a dataset that no demo made.
+        FacemaeError: All that the tasks raise.
     """
     out = Path(out)
     _check_free(out, overwrite)
     if people < 2:
         raise UsageError(f"--people {people}: there is nobody to be taken for another; give 2 or more")
-    load_mae(resolve(model, "mae"))  # so that a wrong model is refused before anything is made
+    found = resolve(model, "mae")
+    load_mae(found)  # so that a wrong model is refused before anything is made
     raw, masked, released = (out / name for name in FOLDERS)
-    common: dict[str, Any] = {"overwrite": overwrite, "progress": progress}
-    faces = write_dataset(raw, people, photos, seed, **common)
+    steps = Steps(progress, STEPS)
+    faces = write_dataset(raw, people, photos, seed, overwrite=overwrite, progress=steps.next())
     # By the package's front door, as a reader of the demo would call them: tasks do not know each other.
-    hidden = facemae_cli.mask(raw, masked, key=out / KEY, **common)
-    made = facemae_cli.reconstruct(masked, released, model=model, **common)
+    hidden = facemae_cli.mask(raw, masked, key=out / KEY, overwrite=overwrite, progress=steps.next())
+    made = facemae_cli.reconstruct(masked, released, model=model, overwrite=overwrite, progress=steps.next())
     pictures.save_png(out / SHEET, _contact_sheet(out))
-    pack = _strangers(out, people, photos, seed, common)
-    accuracy = {name: _learn(out, name, pack, epochs, common) for name in RECOGNIZERS}
-    attacker = [str(out / RECOGNIZERS["raw"])]  # who knows the originals is the best attacker at hand
-    audit = facemae_cli.leakage(
-        raw, released, attacker=attacker, key=out / KEY, report=out / AUDIT, show_faces=True, **common
-    )
-    found = {finding.attack: finding.risk for finding in audit.findings if finding.photo == "other"}
+    pack = _strangers(out, people, photos, seed, overwrite, steps.next())
+    learnt = [_learn(out, name, pack, epochs, overwrite, steps.next()) for name in RECOGNIZERS]
+    audit = _attack(out, None, AUDIT, overwrite, steps.next())
+    # A recogniser that has learnt the originals knows more than any attacker should.
+    worst = _attack(out, out / RECOGNIZERS["raw"], WORST_CASE, overwrite, steps.next()).headline
+    real = Figures.of_real_people(found.card.results)
     return DemoResult(
-        out, people, faces, hidden.ratio, made.model, accuracy,
-        found.get("real_to_released"), found.get("real_to_real"), [*hidden.refused, *made.refused],
+        out, people, faces, hidden.ratio, made.model, _figures(audit, learnt), real,
+        audit.headline and audit.headline.attacker, worst and worst.risk, [*hidden.refused, *made.refused],
     )  # fmt: skip
 
 
-def _strangers(out: Path, people: int, photos: int, seed: int, common: dict[str, Any]) -> Path:
+def _strangers(out: Path, people: int, photos: int, seed: int, overwrite: bool, progress: Progress) -> Path:
     """A verification pack of people whom the release does not hold."""
-    write_dataset(out / STRANGERS, max(people // 2, LEAST_STRANGERS), max(photos, 2), seed, first=people, **common)
+    count = max(people // 2, LEAST_STRANGERS)
+    write_dataset(out / STRANGERS, count, max(photos, 2), seed, first=people, overwrite=overwrite, progress=progress)
     source = open_source(out / STRANGERS)
     pairs, same = sample_pairs([source.name(index).identity for index in range(len(source))], PAIRS, seed)
     write_whole(out / PACK, pack_bytes((source.read(index) for index in pairs.ravel().tolist()), same.tolist()))
     return out / PACK
 
 
-def _learn(out: Path, data: str, pack: Path, epochs: int, common: dict[str, Any]) -> float | None:
+def _learn(out: Path, data: str, pack: Path, epochs: int, overwrite: bool, progress: Progress) -> Share:
     """How well a recogniser that saw the faces of `data` alone tells strangers apart."""
     trained = out / RECOGNIZERS[data]
+    options: dict[str, Any] = {"overwrite": overwrite, "progress": progress}
     size = min(BATCH, len(open_source(out / data)))
     facemae_cli.train_recognizer(
-        data=out / data, out=trained, model="probe", epochs=epochs, batch_size=size, lr=0.8, **common
+        data=out / data, out=trained, model="probe", epochs=epochs, batch_size=size, lr=0.8, **options
     )
     report = out / VERIFICATION if data == "released" else None
-    verified = facemae_cli.verify(model=str(trained), pairs=[pack], report=report, **common)
-    found: float | None = verified.packs[pack.stem].verification.accuracy
-    return found
+    found = facemae_cli.verify(model=str(trained), pairs=[pack], report=report, **options).packs[pack.stem].verification
+    return Share(found.accuracy, found.interval)
+
+
+def _attack(out: Path, attacker: Path | None, report: str, overwrite: bool, progress: Progress) -> Any:
+    """The audit by `attacker`, None: by the bundled ones, who also imitate the release."""
+    own: dict[str, Any] = {} if attacker is None else {"attacker": [str(attacker)], "imitations": 0}
+    return facemae_cli.leakage(
+        out / "raw", out / "released", key=out / KEY, report=out / report, show_faces=True, overwrite=overwrite,
+        progress=progress, **own,
+    )  # fmt: skip
+
+
+def _figures(audit: Any, learnt: list[Share]) -> Figures:
+    """What an audit and two verifications found."""
+    real = [found for found in audit.findings if (found.attack, found.photo) == ("real_to_real", "other")]
+    best = max(real, key=lambda found: found.risk, default=None)
+    head = audit.headline
+    originals, release = (Share() if found is None else Share(found.risk, found.interval) for found in (best, head))
+    return Figures(originals, release, None if head is None else head.chance, *learnt)
 
 
 def _check_free(out: Path, overwrite: bool) -> None:
@@ -185,11 +269,11 @@ def _contact_sheet(out: Path) -> pictures.Face:
         name = raw.name(index)
         keyed = without_suffix(key.name(name))
         if name.identity not in rows and keyed in masked and keyed in released and len(rows) < SHOWN:
-            hidden, made = masked[keyed], released[keyed]
+            hidden, shown = masked[keyed], released[keyed]
             rows[name.identity] = [
                 decode(raw.read(index)),
                 decode_masked(hidden[0].read(hidden[1])),
-                decode(made[0].read(made[1])),
+                decode(shown[0].read(shown[1])),
             ]
     return pictures.contact_sheet(list(rows.values()), ["original", "masked", "reconstructed"])
 

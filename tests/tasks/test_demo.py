@@ -1,4 +1,4 @@
-"""The demo: the three datasets and the sheet it leaves, and that it never touches somebody's own faces."""
+"""The demo: what it leaves and shows, and that it never touches somebody's own faces."""
 
 from __future__ import annotations
 
@@ -24,8 +24,9 @@ from facemae_cli.evaluation.leakage.leakage_result import LeakageResult
 from facemae_cli.masking.key import Key, without_suffix
 from facemae_cli.masking.patches import read_mask
 from facemae_cli.networks.architectures.mae import MaskedAutoencoder
+from facemae_cli.networks.zoo import ATTACKERS, resolve
 from facemae_cli.reports import pictures
-from facemae_cli.tasks.demo import demo
+from facemae_cli.tasks.demo import DemoResult, Figures, Share, demo
 
 SMALL = {"people": 3, "photos": 2, "seed": 1, "epochs": 1}
 LEAST = {"people": 2, "photos": 1, "epochs": 1}
@@ -49,24 +50,28 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="module")
-def made(model: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def result(model: str, tmp_path_factory: pytest.TempPathFactory) -> DemoResult:
     """A small demo."""
-    out = tmp_path_factory.mktemp("demo") / "demo"
-    demo(out, model=model, **SMALL)
-    return out
+    return demo(tmp_path_factory.mktemp("demo") / "demo", model=model, **SMALL)
+
+
+@pytest.fixture
+def made(result: DemoResult) -> Path:
+    """Where the small demo stands."""
+    return result.out
 
 
 @pytest.fixture
 def unlearnt(monkeypatch: pytest.MonkeyPatch) -> None:
     """No recognisers, which take the time, and so no audit."""
-    monkeypatch.setattr(importlib.import_module("facemae_cli.tasks.demo"), "_learn", lambda *arguments: None)
+    monkeypatch.setattr(importlib.import_module("facemae_cli.tasks.demo"), "_learn", lambda *arguments: Share())
     monkeypatch.setattr(facemae_cli, "leakage", lambda *arguments, **options: LeakageResult(*arguments))
 
 
 def test_it_leaves_three_datasets_a_key_and_a_sheet(made: Path) -> None:
     assert {path.name for path in made.iterdir()} == {
         *("raw", "masked", "released", "strangers", "strangers.bin", "recogniser", "recogniser-raw"),
-        *("facemae.key", "contact-sheet.png", "verification.html", "audit.html"),
+        *("facemae.key", "contact-sheet.png", "verification.html", "audit.html", "worst-case.html"),
     }
     for name, command in (("raw", "demo"), ("masked", "mask"), ("released", "reconstruct")):
         manifest = read_manifest(made / name)
@@ -76,9 +81,9 @@ def test_it_leaves_three_datasets_a_key_and_a_sheet(made: Path) -> None:
 
 def test_raw_holds_the_people_of_the_seed_and_masked_three_quarters_less_of_them(made: Path) -> None:
     raw, masked = open_source(made / "raw"), open_source(made / "masked")
-    drawn = dict(people(3, 2, seed=1))
+    made_up = dict(people(3, 2, seed=1))
     assert {raw.name(index): raw.read(index) for index in range(6)} == {
-        name: encode_jpeg(image) for name, image in drawn.items()
+        name: encode_jpeg(image) for name, image in made_up.items()
     }
     assert [int(read_mask(decode_masked(masked.read(index))).sum()) for index in range(6)] == [147] * 6
 
@@ -113,7 +118,7 @@ def test_strangers_are_not_in_the_release_and_its_pack_says_so(made: Path) -> No
 
 
 @pytest.mark.usefixtures("unlearnt")
-def test_equal_demos_draw_equal_people(made: Path, model: str, tmp_path: Path) -> None:
+def test_equal_demos_show_equal_people(made: Path, model: str, tmp_path: Path) -> None:
     demo(tmp_path / "again", model=model, **SMALL)
     files = [
         {p.relative_to(out): p.read_bytes() for p in (out / "raw").rglob("*.jpg")} for out in (made, tmp_path / "again")
@@ -157,7 +162,7 @@ def test_an_empty_folder_will_do(model: str, tmp_path: Path) -> None:
     assert demo(tmp_path, model=model, **LEAST).faces == 2
 
 
-def test_a_wrong_model_is_refused_before_anything_is_made(tmp_path: Path) -> None:
+def test_a_wrong_model_is_told_before_anything_is_made(tmp_path: Path) -> None:
     with pytest.raises((UsageError, InputError), match="neither a path nor a model"):
         demo(tmp_path / "demo", model="no-such-model", **SMALL)
     assert not (tmp_path / "demo").exists()
@@ -176,21 +181,67 @@ def test_the_library_function_is_at_the_front_door_with_the_defaults_of_reconstr
     assert inspect.signature(demo).parameters["model"].default == default
 
 
+@pytest.mark.usefixtures("unlearnt")
 def test_the_command_shows_where_things_are(model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "demo"
     words = ["demo", "--out", str(out), "--people", "2", "--photos", "2", "--epochs", "1", "--model", model]
     assert main(words) == 0
-    shown = capsys.readouterr().out
-    assert str(out / "contact-sheet.png") in shown
-    assert "facemae mask --in" in shown
-    assert shown.splitlines()[-1].split() == ["open", str(out / "audit.html")]
+    shown = capsys.readouterr().out.splitlines()
+    assert any(str(out / "contact-sheet.png") in line for line in shown)
+    assert shown[-1].strip() == "facemae leakage --k 2 --report audit.html"
+    assert [line.split("  ")[0] for line in shown[:5]] == [
+        *("", "found, synthetic", "found, real", "told apart, synthetic", "told apart, real"),
+    ]
     assert main(words) == 2
     assert "--overwrite" in capsys.readouterr().err
     assert main([*words, "--overwrite", "--json"]) == 0
-    result = json.loads(capsys.readouterr().out)
-    assert result["faces"] == {"in": 4, "out": 4, "refused": {}}
-    assert 0 <= result["accuracy"]["released"] <= 1
-    assert 0 <= result["leakage"] <= 1
-    assert result["real_to_real"] > 0.5
-    assert result["contact_sheet"] == str(out / "contact-sheet.png")
-    assert result["mask_ratio"] == 0.75
+    assert json.loads(capsys.readouterr().out)["faces"] == {"in": 4, "out": 4, "refused": {}}
+
+
+def test_it_measures_attackers_who_did_not_learn_the_originals_and_the_worst_case_apart(result: DemoResult) -> None:
+    shown = result.as_json()
+    assert shown["attacker"]
+    assert "recogniser" not in shown["attacker"]
+    low, high = shown["accuracy_interval"]["released"]
+    assert 0 <= low <= shown["accuracy"]["released"] <= high <= 1
+    low, high = shown["leakage_interval"]
+    assert 0 <= low <= shown["leakage"] <= high <= 1
+    assert shown["real_to_real"] > 0.5
+    assert 0 < shown["chance"] < 1
+    assert 0 <= shown["worst_case"]["leakage"] <= 1
+    assert "recogniser-raw" in Path(shown["worst_case"]["report"]).read_text()
+    assert "recogniser-raw" not in Path(shown["audit"]).read_text()
+    assert shown["contact_sheet"] == str(result.out / "contact-sheet.png")
+    assert shown["mask_ratio"] == 0.75
+
+
+def test_real_people_s_figures_are_the_card_s_by_the_strongest_attacker() -> None:
+    card = {
+        "leakage_of_odd_people": {
+            "k": 2,
+            "people": 9,
+            "embedder-v1": 0.2,
+            "probe-v1": 0.25,
+            "probe-v1-very-photo": 0.9,
+        },
+        "lfw_of_a_thin_recogniser": 0.79,
+        "originals": {
+            "leakage_of_odd_people": {"chance": 0.004, "embedder-v1": 0.8, "probe-v1": 0.46},
+            "lfw_of_a_thin_recogniser": 0.83,
+        },
+    }
+    expected = Figures(Share(0.8), Share(0.25), 0.004, Share(0.83), Share(0.79))
+    assert Figures.of_real_people(card) == expected
+    del card["originals"]
+    assert Figures.of_real_people(card) is None
+    assert Figures.of_real_people(None) is None
+    bundled = resolve("facemae-v1").card.results
+    found = Figures.of_real_people(bundled)
+    assert found is not None
+    assert found.found_released.value == max(bundled["leakage_of_odd_people"][name] for name in ATTACKERS)
+
+
+def test_a_share_is_shown_with_its_interval() -> None:
+    assert str(Share(0.395, (0.3, 0.499))) == "39.5 % (30.0 to 49.9)"
+    assert str(Share(0.0036)) == "0.36 %"
+    assert str(Share()) == "–"

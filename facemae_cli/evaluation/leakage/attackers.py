@@ -14,10 +14,7 @@ from facemae_cli.errors import InputError, UsageError
 from facemae_cli.evaluation.leakage.results import Adapted, Attacker
 from facemae_cli.inference.recognizer import Recognizer
 from facemae_cli.networks.card import Model, ancestors
-from facemae_cli.networks.zoo import EMBEDDER, UNTAUGHT_EMBEDDER, names, resolve
-
-# The first is the stronger; the second has no ancestor that a release's model could share.
-DEFAULT_ATTACKERS = (EMBEDDER, UNTAUGHT_EMBEDDER)
+from facemae_cli.networks.zoo import ATTACKERS, names, resolve
 
 
 @dataclass(frozen=True)
@@ -65,7 +62,7 @@ def load_attackers(given: Sequence[str] | None, device: str, precision: str) -> 
 
     Raises UsageError where one is given twice, and InputError.
     """
-    texts = given or DEFAULT_ATTACKERS
+    texts = given or ATTACKERS
     loaded = [Recognizer.load(text, device, precision) for text in texts]
     found: dict[str, Recognizer] = {}
     for text, each in zip(texts, loaded, strict=True):
