@@ -57,6 +57,13 @@ def mask(
         int | None,
         files("--size", metavar="N", help="Resize each whole face to N x N pixels first; 14 must divide N."),
     ] = None,
+    allow_unaligned: Annotated[
+        bool,
+        privacy(
+            "--allow-unaligned",
+            help="Mask pictures that cannot be aligned crops too: a patch of one may show a whole face.",
+        ),
+    ] = False,
     overwrite: Overwrite = False,
     resume: Resume = False,
     refused: RefusedFile = None,

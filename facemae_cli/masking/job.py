@@ -15,25 +15,30 @@ import numpy as np
 
 from facemae_cli import __version__
 from facemae_cli.data.faces import FaceSource, Name, Refusal
-from facemae_cli.data.images.codec import decode, encode_png, resize
+from facemae_cli.data.images.codec import decode, encode_png, probe, resize
 from facemae_cli.data.images.header import MAX_PIXELS
 from facemae_cli.data.output.output import Output
 from facemae_cli.errors import FaceError, UsageError
 from facemae_cli.masking import patches as masking
+from facemae_cli.masking.crops import check_crop
 from facemae_cli.masking.key import Key, kept_order, keyed_order, seed_mask_key, seed_payload
 from facemae_cli.runtime import shared_output
 from facemae_cli.runtime.progress import Progress
 from facemae_cli.runtime.threads import ordered_map
 
+SIZE = "size "  # before the size of raw faces in the tally of how many there are of it
 UNIT = 512  # faces made durable together; a killed run repeats at most so many
 
 
 class MaskedFace(NamedTuple):
-    """An RGBA PNG, how many of its 196 patches are hidden, and whether the raw face was resized before."""
+    """An RGBA PNG, how many of its 196 patches are hidden, the raw face's size (width x height), whether it was resized
+    before, and whether its source is a JPEG whose pixels share samples of colour."""
 
     image: bytes
     hidden: int
+    size: str
     resized: bool
+    subsampled: bool
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,7 @@ class Masker:
     the same patches first. With a `seed` they come from the seed and the photo's name, never from pixels: what is
     hidden cannot influence what is seen. Either may be None, `parts` needs neither.
     `size` resizes each whole face to size x size pixels first; visible pixels then mix across patch edges.
+    `allow_unaligned` masks pictures of any shape, of which a patch may show a whole face.
     """
 
     strategy: str = "random"
@@ -51,6 +57,7 @@ class Masker:
     key: Key | None = None
     seed: int | None = None
     size: int | None = None
+    allow_unaligned: bool = False
 
     def __post_init__(self) -> None:
         """Raises UsageError as `masking.count_to_hide` does, for a `size` that cannot be, and for a missing key."""
@@ -70,17 +77,23 @@ class Masker:
 
     def face(self, data: bytes, name: Name) -> MaskedFace:
         """The face in the encoded image `data`, called `name` in the raw dataset. Raises FaceError as `images.decode`
-        does, and `bad-size` where 14 does not divide a side and no size is set."""
+        does, `not-a-crop` as `check_crop`, and `bad-size` where 14 does not divide a side and no size is set."""
+        info = probe(data)
+        if not self.allow_unaligned:
+            check_crop(info.width, info.height, self.size)
         image = decode(data)
         height, width = image.shape[:2]
         resized = self.size is not None and (height, width) != (self.size, self.size)
         if not resized:
             masking.patch_shape(height, width)
-        # The mask is that of the stored pixels: a release at another size then hides the same patches.
+        # The mask is that of the pixels as any tool decodes them: a release at another size hides the same patches.
         mask = masking.hidden(self.strategy, self._permutation(image, name), self.ratio)
+        if info.subsampled:  # blended, a visible patch would show colours of hidden ones beside it
+            image = decode(data, blend_chroma=False)
         if self.size is not None and resized:
             image = resize(image, self.size, self.size)
-        return MaskedFace(encode_png(masking.apply(image, mask)), int(mask.sum()), resized)
+        hidden = encode_png(masking.apply(image, mask)), int(mask.sum())
+        return MaskedFace(*hidden, f"{width}x{height}", resized, info.subsampled)
 
     def _permutation(self, image: masking.Pixels, name: Name) -> np.ndarray:
         size = image.shape[0], image.shape[1]
@@ -129,6 +142,7 @@ class MaskJob:
             "seed": masker.seed,
             "keep_names": self.key is None,
             "size": masker.size,
+            "allow_unaligned": masker.allow_unaligned,
             "unit": UNIT,
             "faces": len(self.order),
             "input_names": names.hexdigest(),
@@ -171,7 +185,8 @@ class MaskJob:
                     raise face
                 name, masked = face
                 output.write(name, masked.image)
-                counts.update(out=1, hidden=masked.hidden, resized=int(masked.resized))
+                flags = {"resized": int(masked.resized), "subsampled": int(masked.subsampled)}
+                counts.update({"out": 1, "hidden": masked.hidden, **flags, f"{SIZE}{masked.size}": 1})
             except FaceError as error:
                 refused.append(Refusal(self.source.where(index), error.reason, error.detail))
         output.commit(refused, counts)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +21,7 @@ from facemae_cli.data.recordio import sidecars
 from facemae_cli.data.recordio.source import RecSource
 from facemae_cli.errors import FaceError, UsageError
 from facemae_cli.masking import patches as masking
+from facemae_cli.masking.crops import MAX_SIDE, can_be_crop
 from facemae_cli.runtime.progress import SILENT, Progress
 from facemae_cli.runtime.threads import cores, ordered_map
 
@@ -35,7 +36,8 @@ class InspectResult:
     `faces` were readable (`refused` lists what was not), of `people` identities; `loose` faces have none.
     `photos`: people by how many photos they have. `sizes` ("WxH", in pixels), `formats`: faces by what they are.
     `hidden`: masked faces by how many of their 196 patches are hidden. `pairs`: of a verification pack, (of one
-    person, of two), else None. `about`: what the format itself says. `ignored` files are not images,
+    person, of two), else None. `subsampled`: faces in JPEGs whose pixels share samples of colour; `not_crops`: faces
+    that by their size cannot be aligned crops. `about`: what the format itself says. `ignored` files are not images,
     `passed_over` counts what is the system's or hidden.
     """
 
@@ -48,6 +50,8 @@ class InspectResult:
     sizes: Counter[str] = field(default_factory=Counter)
     formats: Counter[str] = field(default_factory=Counter)
     hidden: Counter[int] = field(default_factory=Counter)
+    subsampled: int = 0
+    not_crops: int = 0
     image_bytes: int = 0
     ignored: int = 0
     passed_over: Mapping[str, int] = field(default_factory=dict)
@@ -70,6 +74,8 @@ class InspectResult:
             "people_by_photos": {str(count): people for count, people in sorted(self.photos.items())},
             "sizes": dict(self.sizes.most_common()),
             "image_formats": dict(self.formats.most_common()),
+            "subsampled": self.subsampled,
+            "not_crops": self.not_crops,
             "image_bytes": self.image_bytes,
             "masked": {"faces": self.hidden.total(), "ratio": self.ratios()},
             "pairs": None if self.pairs is None else dict(zip(("same", "different"), self.pairs, strict=True)),
@@ -184,6 +190,8 @@ def _count(result: InspectResult, seen: _Seen) -> None:
     result.sizes[f"{seen.info.width}x{seen.info.height}"] += 1
     result.formats[seen.info.format] += 1
     result.image_bytes += seen.size
+    result.subsampled += seen.info.subsampled
+    result.not_crops += not can_be_crop(seen.info.width, seen.info.height)
     if seen.hidden is not None:
         result.hidden[seen.hidden] += 1
 
@@ -205,11 +213,30 @@ def _describe(result: InspectResult, source: FaceSource) -> None:
         _describe_rec(result, source)
     if result.kind == "folder" and (source.path / "pairs.txt").is_file():
         result.notes.append("it holds a pairs.txt: inspect that to see the pairs")
+    result.notes += _notes_on_faces(result)
+
+
+def _notes_on_faces(result: InspectResult) -> Iterator[str]:
+    """What a steward should know of the faces before masking them, or training on them."""
     unaligned = result.faces - result.sizes[ALIGNED]
     if unaligned:
-        result.notes.append(f"{unaligned} faces are not {ALIGNED}: recognisers expect faces aligned to that size")
+        yield f"{unaligned} faces are not {ALIGNED}: recognisers expect faces aligned to that size"
+    if result.not_crops:
+        yield (
+            f"{result.not_crops} are not aligned face crops, which are square within an eighth and at most {MAX_SIDE} "
+            "pixels a side: `facemae mask` refuses them, `facemae align` makes crops of photos"
+        )
+    if len(result.sizes) > 1:
+        yield f"faces have {len(result.sizes)} sizes: crops of one aligner have one size"
+    if result.people == 1 and result.faces > 1 and not result.loose:
+        yield f"one person has all {result.faces} photos: a folder is a person"
+    if result.subsampled:
+        yield (
+            f"{result.subsampled} faces are JPEGs with subsampled colour (such as 4:2:0): masked, colours of a visible "
+            "patch are rounded together with those of hidden ones beside it"
+        )
     if 0 < result.hidden.total() < result.faces:
-        result.notes.append("masked and bare faces are mixed: `facemae reconstruct` refuses the bare ones")
+        yield "masked and bare faces are mixed: `facemae reconstruct` refuses the bare ones"
 
 
 def _describe_rec(result: InspectResult, source: RecSource) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -16,12 +17,13 @@ from facemae_cli.data.open import open_source
 from facemae_cli.data.output.output import Output, open_output
 from facemae_cli.errors import FaceError, InputError, UsageError
 from facemae_cli.masking import patches as masking
-from facemae_cli.masking.job import Masker, MaskJob
+from facemae_cli.masking.job import SIZE, Masker, MaskJob
 from facemae_cli.masking.key import DEFAULT_KEY_FILE, Key
 from facemae_cli.runtime import shared_output
 from facemae_cli.runtime.progress import SILENT, Progress
 from facemae_cli.runtime.threads import cores
 
+SHOWN = 5  # sizes in a note
 PROBED = 8  # faces looked at to tell a masked dataset from a raw one
 
 
@@ -32,6 +34,7 @@ class MaskResult:
     `faces` of `faces_in` were masked, of `identities` people; `refused` lists the others. `ratio` is the share of
     patches hidden, as measured (None without faces). `key_id` is None where neither names nor masks needed the key;
     `seed` is None where masks came from the key. `names` is "keyed" or "kept". `resized` faces went through `size`.
+    `subsampled` faces come from JPEGs whose pixels share samples of colour. `sizes`: raw faces by WxH pixels.
     `ignored` files of the input do not claim to be images; `passed_over` counts what is the
     system's or hidden.
     """
@@ -50,6 +53,8 @@ class MaskResult:
     seed: int | None
     size: int | None
     resized: int
+    subsampled: int
+    sizes: Mapping[str, int]
 
     def as_json(self) -> dict[str, Any]:
         """The result for machines; the refused inputs are listed by whoever shows it."""
@@ -68,6 +73,8 @@ class MaskResult:
             "seed": self.seed,
             "size": self.size,
             "resized": self.resized,
+            "subsampled": self.subsampled,
+            "sizes": dict(self.sizes),
             "notes": self.notes(),
         }
 
@@ -85,9 +92,25 @@ class MaskResult:
 
     def notes(self) -> list[str]:
         """What a reader of the result must know to judge it."""
-        if not self.resized:
-            return []
-        return [f"{self.resized} faces were resized to {self.size} pixels first: visible pixels mix across patch edges"]
+        notes = []
+        if self.resized:
+            notes.append(
+                f"{self.resized} faces were resized to {self.size} pixels first: visible pixels mix across patch edges"
+            )
+        if self.subsampled:
+            notes.append(
+                f"{self.subsampled} faces come from JPEGs with subsampled colour (such as 4:2:0): colours of a visible "
+                "patch are rounded together with those of hidden ones beside it; 4:4:4 JPEG or PNG keeps them apart"
+            )
+        if len(self.sizes) > 1:
+            most = ", ".join(f"{count} of {size}" for size, count in Counter(self.sizes).most_common(SHOWN))
+            notes.append(f"raw faces have {len(self.sizes)} sizes ({most}): crops of one aligner have one size")
+        if self.identities == 1 and self.faces > 1:
+            notes.append(
+                f"one person has all {self.faces} photos: a folder is a person, so photos of several people belong in "
+                "a folder each"
+            )
+        return notes
 
     def _masks_from(self) -> str:
         return "strategy" if self.strategy == "parts" else "key" if self.seed is None else "seed"
@@ -103,6 +126,7 @@ def mask(
     seed: int | None = None,
     keep_names: bool = False,
     size: int | None = None,
+    allow_unaligned: bool = False,
     overwrite: bool = False,
     resume: bool = False,
     workers: int | None = None,
@@ -114,7 +138,8 @@ def mask(
     key and the stored pixels, so that every release of one photo hides the same patches first, at any ratio and size.
     Under a `seed` they come from the seed and the photo's name in `input` and never from pixels; a seed is not
     secret: who guesses it and a name can confirm the name by its mask. Names become pseudonyms and the order means
-    nothing, unless `keep_names`. `size` resizes each whole face to size x size first. `workers` None: one a CPU core.
+    nothing, unless `keep_names`. `size` resizes each whole face to size x size first. Pictures that cannot be aligned
+    crops, of which a patch may show a whole face, are refused unless `allow_unaligned`. `workers` None: one a CPU core.
 
     Raises UsageError, InputError and OutputError; a face that cannot be masked is refused and listed in the result.
     """
@@ -127,7 +152,9 @@ def mask(
         # Neither names nor masks need a key where both are given otherwise.
         keyed = not (keep_names and (seed is not None or strategy == "parts"))
         secret = _key(Path(key), (Path(input), Path(out)), progress) if keyed else None
-        job = MaskJob.of(source, Masker(strategy, ratio, secret, seed, size), None if keep_names else secret)
+        job = MaskJob.of(
+            source, Masker(strategy, ratio, secret, seed, size, allow_unaligned), None if keep_names else secret
+        )
         _warn(job, Path(out), progress)
         placed: dict[str, Any] = {"overwrite": overwrite, "resume": resume, "inputs": (Path(input),)}
         with shared_output.rank_zero_context(lambda: open_output(Path(out), plan=job.plan(), **placed)) as output:
@@ -214,6 +241,8 @@ def _result(job: MaskJob, output: Output, out: Path) -> MaskResult:
         seed=job.masker.seed,
         size=job.masker.size,
         resized=output.tally.get("resized", 0),
+        subsampled=output.tally.get("subsampled", 0),
+        sizes={key.removeprefix(SIZE): count for key, count in sorted(output.tally.items()) if key.startswith(SIZE)},
     )
 
 

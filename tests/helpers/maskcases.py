@@ -42,7 +42,9 @@ def pixels(seed: int, height: int = 112, width: int = 112) -> np.ndarray:
 
 
 def encoded(image: np.ndarray, suffix: str = ".jpg") -> bytes:
-    return cv2.imencode(suffix, image[..., ::-1])[1].tobytes()
+    """A JPEG keeps a sample of colour for each pixel (4:4:4), so that all decoders agree on it."""
+    options = [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444] if suffix == ".jpg" else []
+    return cv2.imencode(suffix, image[..., ::-1], options)[1].tobytes()
 
 
 def put(path: Path, data: bytes) -> None:

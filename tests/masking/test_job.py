@@ -75,3 +75,30 @@ def test_what_can_not_be_masked():
             Masker(key=KEY).face(data, ANNA)
         assert caught.value.reason == reason
     assert Masker(key=KEY, size=28).face(png(30, 28), ANNA).resized
+
+
+def jpeg_420(image: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "JPEG", quality=85, subsampling=2)
+    return buffer.getvalue()
+
+
+def test_where_a_patch_has_blocks_of_its_own_no_hidden_colour_reaches_a_visible_one():
+    """224 pixels: 16 a patch, as many as a block of a 4:2:0 JPEG covers. Blended, hidden colours would cross over."""
+    random = np.random.default_rng(3)
+    order = patches.permutation(seed_mask_key(5), (224, 224), b"anna\x001.png")
+    hidden = patches.per_pixel(patches.hidden("random", order, 0.75), 224, 224)
+    image = cv2.resize(random.integers(0, 256, (28, 28, 3), dtype=np.uint8), (224, 224))
+    other = np.where(hidden[..., None], 255 - image, image)
+    first, second = (Masker(seed=5).face(jpeg_420(each), ANNA) for each in (image, other))
+    assert first.subsampled
+    assert first.image == second.image
+
+
+def test_a_subsampled_source_is_marked_and_its_mask_is_that_of_the_usual_pixels():
+    image = cv2.resize(np.random.default_rng(4).integers(0, 256, (7, 7, 3), dtype=np.uint8), (112, 112))
+    data = jpeg_420(image)
+    stored = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
+    order = patches.permutation(KEY.secret, (112, 112), stored.tobytes())
+    assert mask_of(Masker(key=KEY), data) == patches.hidden("random", order, 0.75).tolist()
+    assert (Masker(key=KEY).face(data, ANNA).subsampled, Masker(key=KEY).face(png(), ANNA).subsampled) == (True, False)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from facemae_cli.data.images.codec import encode_jpeg, encode_png
 from facemae_cli.data.recordio.records import frame, pack_header
@@ -50,6 +52,29 @@ def test_a_folder(tmp_path):
     assert result.ratios() is None
     assert any("pairs.txt" in note for note in result.notes)
     assert any("1 faces are not 112x112" in note for note in result.notes)
+
+
+def jpeg_420(image: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "JPEG", subsampling=2)
+    return buffer.getvalue()
+
+
+def test_what_mask_would_refuse_or_remark_on_is_told(tmp_path):
+    scene = np.zeros((300, 400, 3), np.uint8)
+    files = {"images/1.jpg": jpeg_420(face(1)), "images/2.png": encode_png(face(2)), "images/3.png": encode_png(scene)}
+    files |= {"images/@eaDir/1.jpg": b"a thumbnail"}
+    result = inspect(put(tmp_path, files))
+    assert (result.faces, result.subsampled, result.not_crops, result.passed_over) == (3, 1, 1, {"@eaDir": 1})
+    assert {key: result.as_json()[key] for key in ("subsampled", "not_crops", "passed_over")} == {
+        "subsampled": 1,
+        "not_crops": 1,
+        "passed_over": {"@eaDir": 1},
+    }
+    told = "\n".join(value for _, value in result.summary())
+    for part in ("1 are not aligned face crops", "`facemae align`", "2 sizes", "one person has all 3 photos", "4:2:0"):
+        assert part in told
+    assert "1 @eaDir: what is deleted, hidden or the system's" in told
 
 
 def test_masked_faces_are_measured(tmp_path):

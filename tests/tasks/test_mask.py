@@ -29,7 +29,7 @@ from helpers.maskcases import (
 )
 
 from facemae_cli.data.faces import Name
-from facemae_cli.data.images.codec import decode
+from facemae_cli.data.images.codec import decode, probe
 from facemae_cli.data.open import open_source
 from facemae_cli.errors import UsageError
 from facemae_cli.masking import job
@@ -196,10 +196,10 @@ def test_a_stopped_run_resumes_to_the_same_bytes(raw, key, tmp_path, monkeypatch
         begun += 1
         if begun == stop_at:
             raise KeyboardInterrupt
-        return decode(data, *limits)
+        return probe(data, *limits)
 
     with monkeypatch.context() as patch:
-        patch.setattr("facemae_cli.masking.job.decode", stops)
+        patch.setattr("facemae_cli.masking.job.probe", stops)
         with pytest.raises(KeyboardInterrupt):
             mask(raw, tmp_path / f"part{suffix}", key=key, workers=1)
     assert not (tmp_path / f"part{suffix}").exists()
@@ -216,7 +216,7 @@ def test_resume_with_another_key_or_input_is_refused(raw, key, tmp_path, monkeyp
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("facemae_cli.masking.job.decode", stops)
+        patch.setattr("facemae_cli.masking.job.probe", stops)
         with pytest.raises(KeyboardInterrupt):
             mask(raw, tmp_path / "masked", key=key)
     for options in ({"key": key_file(tmp_path / "o.key", OTHER)}, {"key": key, "ratio": 0.5}, {"key": key, "seed": 1}):

@@ -1,5 +1,6 @@
 """What `mask` refuses, what it warns of, and its exit codes."""
 
+import io
 import json
 import os
 from pathlib import Path
@@ -18,9 +19,11 @@ from helpers.maskcases import (
     put,
     tree,
 )
+from PIL import Image
 
 from facemae_cli.app import main
 from facemae_cli.data.manifest import Manifest, write_manifest
+from facemae_cli.data.synthetic import people
 from facemae_cli.errors import InputError, UsageError
 from facemae_cli.masking.key import Key
 from facemae_cli.tasks.mask import mask
@@ -173,3 +176,55 @@ def test_masking_a_released_dataset_is_said(raw, key, tmp_path):
     listener = Listener()
     assert mask(raw, tmp_path / "masked", key=key, progress=listener).faces == 9
     assert [line for line in listener.lines if "is a released dataset" in line]
+
+
+def phone_photo() -> bytes:
+    """4032 x 3024 with five faces of 112 pixels, each inside one patch of 288 x 216."""
+    scene = Image.new("RGB", (4032, 3024), (120, 150, 170))
+    for number, (_, face) in enumerate(people(5, 1)):
+        scene.paste(Image.fromarray(face), (2 * number * 288 + 80, 3 * number * 216 // 2 + 50))
+    buffer = io.BytesIO()
+    scene.save(buffer, "JPEG", quality=80)
+    return buffer.getvalue()
+
+
+def test_a_photo_of_a_phone_is_refused_and_crops_are_named(tmp_path: Path, key: Path) -> None:
+    put(tmp_path / "raw" / "anna" / "IMG_0001.JPG", phone_photo())
+    put(tmp_path / "raw" / "anna" / "1.png", encoded(pixels(1), ".png"))
+    for options in ({}, {"size": 112}):
+        result = mask(tmp_path / "raw", tmp_path / "masked", key=key, overwrite=True, **options)
+        (refused,) = result.refused
+        assert (result.faces, refused.reason) == (1, "not-a-crop")
+        assert "4032x3024" in refused.detail
+        assert "facemae align" in refused.detail
+        assert "--allow-unaligned" in refused.detail
+
+
+def test_who_insists_has_it_masked_all_the_same(tmp_path: Path, key: Path) -> None:
+    put(tmp_path / "raw" / "anna" / "1.png", encoded(pixels(1, 112, 280), ".png"))
+    result = mask(tmp_path / "raw", tmp_path / "masked", key=key, allow_unaligned=True)
+    assert (result.faces, result.refused, dict(result.sizes)) == (1, [], {"280x112": 1})
+
+
+def test_sizes_that_differ_and_one_person_with_every_photo_are_remarked_on(tmp_path: Path, key: Path) -> None:
+    for number, side in enumerate((112, 112, 126)):
+        put(tmp_path / "raw" / "images" / f"{number}.png", encoded(pixels(number, side, side), ".png"))
+    notes = mask(tmp_path / "raw", tmp_path / "masked", key=key).notes()
+    assert [note for note in notes if "2 sizes (2 of 112x112, 1 of 126x126)" in note]
+    assert [note for note in notes if "one person has all 3 photos" in note]
+    put(tmp_path / "raw" / "anna" / "1.png", encoded(pixels(7), ".png"))
+    (tmp_path / "raw" / "images" / "2.png").unlink()
+    assert mask(tmp_path / "raw", tmp_path / "masked", key=key, overwrite=True).notes() == []
+
+
+def test_subsampled_sources_are_counted_and_system_folders_are_told(tmp_path: Path, key: Path) -> None:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels(1)).save(buffer, "JPEG", subsampling=2)
+    put(tmp_path / "raw" / "anna" / "1.jpg", buffer.getvalue())
+    put(tmp_path / "raw" / "bert" / "1.jpg", encoded(pixels(2)))
+    put(tmp_path / "raw" / "#recycle" / "old" / "1.jpg", encoded(pixels(3)))
+    result = mask(tmp_path / "raw", tmp_path / "masked", key=key)
+    assert (result.faces, result.identities, result.refused) == (2, 2, [])
+    assert (result.as_json()["subsampled"], result.as_json()["passed_over"]) == (1, {"#recycle": 1})
+    assert [note for note in result.notes() if note.startswith("1 faces come from JPEGs with subsampled colour")]
+    assert dict(result.summary())["passed over"].startswith("1 #recycle: ")

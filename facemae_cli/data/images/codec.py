@@ -57,14 +57,19 @@ def probe(data: bytes, limits: Limits | None = None) -> ImageInfo:
     return _parse(data, limits)[0]
 
 
-def decode(data: bytes, limits: Limits | None = None) -> np.ndarray:
+def decode(data: bytes, limits: Limits | None = None, *, blend_chroma: bool = True) -> np.ndarray:
     """The face in `data`: (H, W, 3) uint8 RGB, contiguous. An alpha channel that hides nothing is dropped.
 
+    In a 4:2:0 JPEG 2 x 2 pixels share one sample of colour, which decoders blend with those around it. Without
+    `blend_chroma` each pixel keeps the sample of its own four, so that no colour crosses their edge; of other JPEGs the
+    blend stays (4:2:2 and rarer forms, and what Pillow cannot decode to half its size).
     Raises FaceError: `has-alpha` where a pixel is not opaque (a masked face, which must not pass as a bare one),
     `corrupt` where the codec fails, and all that `probe` raises.
     """
     info, body = _parse(data, limits)
     image = _pixels(info, body)
+    if info.chroma == (2, 2) and not blend_chroma:
+        image = _without_blend(info, body, image)
     if image.shape[2] == 4:
         if int(image[:, :, 3].min()) < 255:
             raise FaceError("has-alpha", "it has transparent pixels: it is masked already, or not a plain photo")
@@ -175,6 +180,28 @@ def _by_pillow(info: ImageInfo, body: bytes) -> np.ndarray:
         raise
     except Exception as error:  # Pillow's plugins raise whatever broken bytes make them raise
         raise FaceError("corrupt", f"broken {info.format.upper()}: {' '.join(str(error).split())}") from error
+
+
+def _without_blend(info: ImageInfo, body: bytes, blended: np.ndarray) -> np.ndarray:
+    """The 4:2:0 JPEG that decodes to `blended`, each 2 x 2 pixels with their own sample of colour.
+
+    Decoded to half its size, a JPEG's samples of colour come as they are stored, and grey is its luma as it is stored.
+    """
+    height, width = blended.shape[:2] if info.orientation < 5 else blended.shape[1::-1]
+    half = (height + 1) // 2, (width + 1) // 2
+    try:
+        with Image.open(io.BytesIO(body), formats=["jpeg"]) as picture:
+            picture.draft("YCbCr", half[::-1])
+            samples = np.asarray(picture)
+            plain = picture.mode == "YCbCr" and samples.shape[:2] == half
+    except (OSError, ValueError, SyntaxError):  # a JPEG of red, green and blue, or one that OpenCV alone mends
+        return blended
+    luma = cv2.imdecode(np.frombuffer(body, np.uint8), cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION)
+    if not plain or luma is None:
+        return blended
+    chroma = samples[..., 2:0:-1].repeat(2, axis=0).repeat(2, axis=1)[:height, :width]
+    image = cv2.cvtColor(np.dstack([luma, chroma]), cv2.COLOR_YCrCb2RGB)
+    return _upright(image, info.orientation) if info.orientation > 1 else image
 
 
 def _upright(image: np.ndarray, orientation: int) -> np.ndarray:

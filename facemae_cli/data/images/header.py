@@ -61,6 +61,7 @@ class ImageInfo:
     """What the header says. `width` and `height` are in pixels, as decoded: Exif `orientation` (1 to 8) applied.
 
     `channels` are those stored: 1 grey, 2 grey and alpha, 3 RGB or palette, 4 RGBA or CMYK. `depth`: bits a sample.
+    `chroma`: how many pixels across and down share one sample of colour; (2, 2) is a JPEG's 4:2:0.
     """
 
     format: Format
@@ -70,6 +71,12 @@ class ImageInfo:
     has_alpha: bool
     depth: int = 8
     orientation: int = 1
+    chroma: tuple[int, int] = (1, 1)
+
+    @property
+    def subsampled(self) -> bool:
+        """Whether pixels share samples of colour, so that a patch's colours are also its neighbours'."""
+        return self.chroma != (1, 1)
 
 
 def sniff(data: bytes) -> Format:

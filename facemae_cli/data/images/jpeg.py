@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import struct
+from dataclasses import replace
 
 from facemae_cli.data.images.header import (
     ImageInfo,
@@ -35,7 +36,7 @@ def parse(data: bytes, limits: Limits) -> tuple[ImageInfo, bytes]:
     after it is ignored. Raises FaceError: `truncated`, `corrupt`, `too-large`, `unsupported-format`.
     """
     position, kept, scans, orientation = 2, 0, 0, 0
-    frame: tuple[int, int, int] | None = None
+    frame: tuple[int, int, int, tuple[int, int]] | None = None
     pieces: list[bytes] = []
     while True:
         start = _find(_MARKER, data, position)
@@ -61,7 +62,7 @@ def parse(data: bytes, limits: Limits) -> tuple[ImageInfo, bytes]:
     most = min(MAX_SCANS, MAX_PASSES * limits.max_pixels // (frame[0] * frame[1]))
     if scans > most:
         raise FaceError("too-large", f"{scans} scans are over the limit of {most}: save it again as baseline JPEG")
-    info = make_info("jpeg", frame[:2], frame[2], False, 8, orientation or 1)
+    info = replace(make_info("jpeg", frame[:2], frame[2], False, 8, orientation or 1), chroma=frame[3])
     return info, b"".join([*pieces, data[kept:]]) if pieces else data
 
 
@@ -87,8 +88,8 @@ def _segment_end(data: bytes, code: int, start: int) -> int:
     return body + length
 
 
-def _frame(body: bytes, code: int, repeated: bool, limits: Limits) -> tuple[int, int, int]:
-    """Width, height and components of a frame header (SOFn)."""
+def _frame(body: bytes, code: int, repeated: bool, limits: Limits) -> tuple[int, int, int, tuple[int, int]]:
+    """Width, height, components and `_chroma` of a frame header (SOFn)."""
     if len(body) < 6 or repeated:
         corrupt("JPEG", "it has a second frame header" if repeated else "its frame header is too short")
     depth, height, width, components = struct.unpack_from(">BHHB", body)
@@ -96,4 +97,13 @@ def _frame(body: bytes, code: int, repeated: bool, limits: Limits) -> tuple[int,
         kind = f"a JPEG of coding ff{code:02x}, {depth} bits and {components} components"
         raise FaceError("unsupported-format", f"{kind} is not read: save it as an ordinary 8-bit JPEG")
     check_size("JPEG", width, height, limits)
-    return width, height, components
+    return width, height, components, _chroma(body[6 : 6 + 3 * components])
+
+
+def _chroma(components: bytes) -> tuple[int, int]:
+    """How many pixels across and down share a sample of the component that has the fewest, by the sampling factors."""
+    factors = [(each >> 4, each & 15) for each in components[1::3]]
+    across, down = ([pair[axis] for pair in factors] for axis in (0, 1))
+    if len(factors) < 3 or not min(across) or not min(down):
+        return 1, 1  # grey, or damage that the decoder finds
+    return max(across) // min(across), max(down) // min(down)

@@ -222,3 +222,58 @@ def test_only_the_first_exif_segment_counts() -> None:
 )
 def test_orientation_of_whole_and_broken_exif_blocks(tiff: bytes, expected: int) -> None:
     assert exif_orientation(tiff) == expected
+
+
+@pytest.mark.parametrize(
+    ("factor", "chroma"), [("444", (1, 1)), ("420", (2, 2)), ("422", (2, 1)), ("440", (1, 2)), ("411", (4, 1))]
+)
+def test_how_many_pixels_share_a_sample_of_colour(factor: str, chroma: tuple[int, int]) -> None:
+    option = getattr(cv2, f"IMWRITE_JPEG_SAMPLING_FACTOR_{factor}")
+    data = cv2.imencode(".jpg", picture(), [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, option])[1].tobytes()
+    assert (probe(data).chroma, probe(data).subsampled) == (chroma, chroma != (1, 1))
+
+
+def test_a_grey_jpeg_shares_no_colour() -> None:
+    assert not probe(jpeg(picture()[..., 0])).subsampled
+
+
+def checks(seed: int) -> np.ndarray:
+    """(48, 48, 3) RGB, a colour every 16 pixels: in a 4:2:0 JPEG each is a block of its own."""
+    colors = np.random.default_rng(seed).integers(0, 256, (3, 3, 3), dtype=np.uint8)
+    return colors.repeat(16, axis=0).repeat(16, axis=1)
+
+
+def test_without_blending_no_colour_crosses_a_block_s_edge() -> None:
+    """The middle block decodes to the same pixels whatever stands around it; blended, it does not."""
+    first, second = checks(1), checks(2)
+    second[16:32, 16:32] = first[16:32, 16:32]
+    middle = np.s_[16:32, 16:32]
+    pair = [decode(jpeg(image, subsampling=2), blend_chroma=False)[middle] for image in (first, second)]
+    assert (pair[0] == pair[1]).all()
+    blended = [decode(jpeg(image, subsampling=2))[middle] for image in (first, second)]
+    assert (blended[0] != blended[1]).any()
+    assert np.abs(pair[0][4:-4, 4:-4].astype(int) - blended[0][4:-4, 4:-4]).max() <= 1  # far from edges they agree
+
+
+@pytest.mark.parametrize("options", [{"subsampling": 0}, {"subsampling": 1}])
+def test_other_jpegs_decode_as_ever(options: dict[str, int]) -> None:
+    data = jpeg(**options)
+    assert (decode(data, blend_chroma=False) == decode(data)).all()
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_unblended_pixels_stand_upright_and_in_place(orientation: int) -> None:
+    """Also where a side is odd, so that the last column and row have a sample of colour for themselves."""
+    data = with_segment(jpeg(picture(23, 41), subsampling=2, quality=95), app1_exif(orientation))
+    unblended, blended = decode(data, blend_chroma=False), decode(data)
+    assert unblended.shape == blended.shape
+    assert np.abs(unblended.astype(int) - blended).mean() < 3
+
+
+def test_a_jpeg_of_red_green_and_blue_keeps_its_colours() -> None:
+    """Adobe's marker says that nothing was converted; what is luma elsewhere is red here."""
+    data = jpeg(subsampling=2)
+    adobe = b"\xff\xee" + struct.pack(">H5sHHHB", 14, b"Adobe", 100, 0, 0, 0)
+    end = 4 + int.from_bytes(data[4:6], "big")
+    as_rgb = data[:2] + adobe + data[end:]
+    assert (decode(as_rgb, blend_chroma=False) == decode(as_rgb)).all()
