@@ -5,16 +5,17 @@ Memory does not grow with the dataset: at most AHEAD units wait before the devic
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, TypeVar
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from facemae_cli.errors import UsageError
 from facemae_cli.runtime.device import Precision, autocast
+from facemae_cli.runtime.threads import ordered_units
 
 Item = TypeVar("Item")
 Loaded = TypeVar("Loaded")
@@ -40,30 +41,12 @@ def pipeline(
     `load` and `store` run in `threads` threads, `compute` in the caller's own; what any of them raises is raised
     here at its unit's turn. Leaving the generator early drops what has not begun.
     """
-    loading: deque[list[Future[Loaded]]] = deque()
-    storing: deque[list[Future[Stored]]] = deque()
-
-    def advance() -> None:
-        loaded = [future.result() for future in loading.popleft()]
-        storing.append([pool.submit(store, item) for item in compute(loaded)])
-
-    with ThreadPoolExecutor(threads, thread_name_prefix="codec") as pool:
-        try:
-            for unit in units:
-                loading.append([pool.submit(load, item) for item in unit])
-                if len(loading) > AHEAD:
-                    advance()
-                if len(storing) > AHEAD:
-                    yield [future.result() for future in storing.popleft()]
-            while loading:
-                advance()
-            while storing:
-                yield [future.result() for future in storing.popleft()]
-        finally:
-            waiting: list[list[Future[Any]]] = [*loading, *storing]
-            for futures in waiting:
-                for future in futures:
-                    future.cancel()
+    with (
+        ThreadPoolExecutor(threads, thread_name_prefix="codec") as pool,
+        closing(ordered_units(pool, load, units, AHEAD)) as loaded,
+        closing(ordered_units(pool, store, map(compute, loaded), AHEAD)) as stored,
+    ):
+        yield from stored
 
 
 class Runner:

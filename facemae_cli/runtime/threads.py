@@ -6,6 +6,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -19,21 +20,34 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def ordered_map(work: Callable[[Item], Made], items: Iterable[Item], threads: int) -> Generator[Made, None, None]:
-    """`work` of each item, in the order of the items.
+def ordered_units(
+    pool: ThreadPoolExecutor, work: Callable[[Item], Made], units: Iterable[Iterable[Item]], ahead: int
+) -> Generator[list[Made], None, None]:
+    """`work` of every item of each unit, unit by unit in order, while the next `ahead` units are under way in `pool`.
 
-    At most AHEAD results a thread wait to be taken, so memory does not grow with the number of items. What `work`
-    raises is raised here, at that item's turn; leaving the iterator early drops what has not begun.
+    No more than these wait to be taken, so memory does not grow with the number of units. What `work` raises is raised
+    here, at its unit's turn; closing the generator early drops what has not begun.
     """
-    waiting: deque[Future[Made]] = deque()
-    with ThreadPoolExecutor(threads) as pool:
-        try:
-            for item in items:
-                waiting.append(pool.submit(work, item))
-                if len(waiting) >= AHEAD * threads:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
+    waiting: deque[list[Future[Made]]] = deque()
+    try:
+        for unit in units:
+            waiting.append([pool.submit(work, item) for item in unit])
+            if len(waiting) > ahead:
+                yield [future.result() for future in waiting.popleft()]
+        while waiting:
+            yield [future.result() for future in waiting.popleft()]
+    finally:
+        for futures in waiting:
+            for future in futures:
                 future.cancel()
+
+
+def ordered_map(work: Callable[[Item], Made], items: Iterable[Item], threads: int) -> Generator[Made, None, None]:
+    """`work` of each item, in the order of the items, in threads of its own; the rest as `ordered_units`.
+
+    At most AHEAD results a thread wait to be taken.
+    """
+    alone = ([item] for item in items)
+    with ThreadPoolExecutor(threads) as pool, closing(ordered_units(pool, work, alone, AHEAD * threads - 1)) as units:
+        for [made] in units:
+            yield made

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +16,7 @@ from facemae_cli.data.faces import FaceSource, Refusal
 from facemae_cli.data.images.codec import decode, resize
 from facemae_cli.errors import FaceError, InputError, UsageError
 from facemae_cli.runtime import distributed
-from facemae_cli.runtime.threads import cores
+from facemae_cli.runtime.threads import cores, ordered_units
 
 AHEAD = 4  # batches decoded before they are asked for
 
@@ -78,18 +78,13 @@ class FaceLoader:
         order = np.random.default_rng([self.seed, epoch]).permutation(len(self.members))
         share = self.batch_size // distributed.world()
         offset = distributed.rank() * share
-        waiting: deque[list[Future[_Face]]] = deque()
-        with ThreadPoolExecutor(self.threads, thread_name_prefix="decode") as pool:
-            try:
-                for step in range(first_step, self.steps):
-                    first = step * self.batch_size + offset
-                    waiting.append([pool.submit(self._face, int(at)) for at in order[first : first + share]])
-                    if len(waiting) > AHEAD:
-                        yield _batch([face.result() for face in waiting.popleft()])
-                while waiting:
-                    yield _batch([face.result() for face in waiting.popleft()])
-            finally:
-                pool.shutdown(wait=False, cancel_futures=True)
+        starts = range(first_step * self.batch_size + offset, self.steps * self.batch_size, self.batch_size)
+        shares = (order[start : start + share].tolist() for start in starts)
+        with (
+            ThreadPoolExecutor(self.threads, thread_name_prefix="decode") as pool,
+            closing(ordered_units(pool, self._face, shares, AHEAD)) as batches,
+        ):
+            yield from map(_batch, batches)
 
     def load(self, positions: Sequence[int]) -> Batch:
         """The faces at `positions` of `members`, in that order."""

@@ -157,7 +157,7 @@ def test_ranks_share_the_work_and_all_get_all(monkeypatch: pytest.MonkeyPatch, t
     source, network = memory_source(7, 3, 16), Small()
     wanted = run(source, Embedder(network, SPEC, 96).eval())
     more: dict[str, Any] = {"cache": tmp_path / "cache", "model_digest": "m"} if cached else {}
-    monkeypatch.setattr("facemae_cli.inference.embed.JOINED", 3)
+    monkeypatch.setattr("facemae_cli.inference.embed.GATHERED", 3)
     alone = network.batches
     made = on_ranks(3, lambda: run(source, Embedder(network, SPEC, 96).eval(), **more), monkeypatch)
     assert network.batches == 2 * alone, "no batch twice"

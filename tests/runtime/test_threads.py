@@ -2,10 +2,11 @@
 
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from facemae_cli.runtime.threads import AHEAD, cores, ordered_map
+from facemae_cli.runtime.threads import AHEAD, cores, ordered_map, ordered_units
 
 
 def test_results_come_ordered_map_though_work_ends_out_of_order():
@@ -44,3 +45,26 @@ def test_an_error_comes_at_its_turn():
 def test_nothing_to_do_and_at_least_one_core():
     assert list(ordered_map(str, [], 2)) == []
     assert cores() >= 1
+
+
+def test_units_come_whole_and_in_order():
+    with ThreadPoolExecutor(3) as pool:
+        made = list(ordered_units(pool, lambda number: -number, [range(3), [], range(3, 7)], ahead=1))
+    assert made == [[0, -1, -2], [], [-3, -4, -5, -6]]
+
+
+def test_closing_drops_the_units_that_have_not_begun():
+    begun, hold = [], threading.Event()
+
+    def work(number: int) -> int:
+        begun.append(number)
+        if number:
+            hold.wait(10)
+        return number
+
+    with ThreadPoolExecutor(1) as pool:
+        units = ordered_units(pool, work, ([number] for number in range(100)), ahead=5)
+        assert next(units) == [0]
+        units.close()
+        hold.set()
+    assert max(begun) <= 1
