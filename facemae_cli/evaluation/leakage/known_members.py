@@ -1,0 +1,333 @@
+"""An attacker who knows some members: he holds real and released faces of n people of a release, learns from them how
+released faces relate to real ones, and looks for everybody else. A release that only turns or shifts identity space
+falls to about as many known people as it has directions.
+
+Both sides are centred by the known people's means, and then the released face y of a real face x becomes, by method:
+
+- `none`: y itself, nothing learnt, not even the means;
+- `ridge`: y (I + D), D of least squares with a penalty on its size (three strengths), so that few people change little;
+- `orthogonal`: y R, the orthogonal map of least squares (Schoenemann, Psychometrika 31, 1966);
+- `whitened`: y and x through the inverse root of the scatter within known people (WCCN, Hatch et al., 2006);
+- `centroids`: the cosines of y to the known people's released centroids, and of x to their real ones, less their means:
+  each side is described by the same people, in its own terms (Moschella et al., ICLR 2023).
+
+The method is chosen by known people left out of the learning, never by the people attacked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facemae_cli.errors import InputError, UsageError
+from facemae_cli.evaluation.leakage.ranks import rank_queries
+from facemae_cli.evaluation.leakage.results import Photo
+from facemae_cli.evaluation.leakage.risk import Risk, hits, risk
+from facemae_cli.evaluation.leakage.statistics import Clusters, Paired, People, compare
+from facemae_cli.evaluation.metrics import Floats, Interval
+from facemae_cli.inference.embed import Features, normalised
+
+FOLDS = 5  # of known people, to choose the method by
+STRENGTHS = (0.01, 0.1, 1.0)  # of the penalty, in mean variances of a direction times the number of pairs
+SHRINKAGE = 0.1  # of the mean variance, added to each direction's before whitening
+FEWEST = 5  # known people: a fold needs one; and people left to attack
+KNOWING = 2  # tells its sample of people from the others of one seed
+QUERIES = 1024  # whose scores are held at once
+
+Map = Callable[[Floats], Floats]
+Maps = tuple[Map, Map]  # of real and of released features
+
+
+@dataclass(frozen=True)
+class Sides:
+    """n real and m released faces that have features, (n, D) and (m, D), rows of length 1, with their people; and
+    `same_photo`: (n,) the released face of the very photo, -1 where there is none."""
+
+    real: Features
+    released: Features
+    real_people: People
+    released_people: People
+    same_photo: People
+
+    def of(self, people: People) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The rows of these people's real and released faces."""
+        return (
+            np.flatnonzero(np.isin(self.real_people, people)),
+            np.flatnonzero(np.isin(self.released_people, people)),
+        )
+
+    @property
+    def both(self) -> People:
+        """The people on both sides, ascending."""
+        return np.intersect1d(self.real_people, self.released_people)
+
+
+@dataclass(frozen=True)
+class KnownMembers:
+    """The leakage rate of the people who are left when `known` people are known, at one K, by one attacker.
+
+    `method`: what the held-out known people chose, of those in `held_out`: by method, the mean reciprocal rank of the
+    held-out people's nearest released face. `trials`: a Risk for each sample of known people; the figures are means
+    over them. `unlearnt`: the same attack by features as they are; `compared`: the first trial against that.
+    """
+
+    attacker: str
+    photo: Photo
+    known: int
+    k: int
+    methods: tuple[str, ...]
+    trials: tuple[Risk, ...]
+    unlearnt: tuple[Risk, ...]
+    compared: Paired
+    held_out: Mapping[str, float]
+
+    @property
+    def risk(self) -> float:
+        """The share of photos of people who are not known that find their person."""
+        return fmean(trial.risk for trial in self.trials)
+
+    @property
+    def interval(self) -> Interval:
+        """The 95 % interval of the risk."""
+        low, high = zip(*(trial.interval for trial in self.trials), strict=True)
+        return fmean(low), fmean(high)
+
+    @property
+    def method(self) -> str:
+        """What was chosen, most often where several samples chose differently."""
+        return max(dict.fromkeys(self.methods), key=self.methods.count)
+
+    def as_json(self) -> dict[str, Any]:
+        """The figures as JSON types."""
+        return {
+            "attacker": self.attacker,
+            "photo": self.photo,
+            "known_members": self.known,
+            "k": self.k,
+            "risk": self.risk,
+            "interval": list(self.interval),
+            "chance": fmean(trial.chance for trial in self.trials),
+            "method": self.method,
+            "methods_by_trial": list(self.methods),
+            "held_out_mean_reciprocal_rank": dict(self.held_out),
+            "risk_without_learning": fmean(trial.risk for trial in self.unlearnt),
+            "against_without_learning": asdict(self.compared),
+            "queries": round(fmean(trial.queries for trial in self.trials)),
+            "identities_attacked": round(fmean(trial.people for trial in self.trials)),
+            "trials": [trial.risk for trial in self.trials],
+        }
+
+
+def parse_known_members(text: str, people: int) -> tuple[int, ...]:
+    """`10,50,200`, ascending. Raises UsageError for what is not a number, and where too few of `people` are left."""
+    most = people - FEWEST
+    for part in text.split(","):
+        if not part.strip().isdecimal() or not FEWEST <= int(part) <= most:
+            raise UsageError(
+                f"--known-members {part.strip()!r}: give numbers from {FEWEST} to {most}, as 10,50,200: of {people} "
+                f"people on both sides, {FEWEST} or more must be left to attack"
+            )
+    return tuple(sorted({int(part) for part in text.split(",")}))
+
+
+def attack_knowing(
+    sides: Sides,
+    known: int,
+    k: int,
+    *,
+    attacker: str,
+    photo: Photo = "other",
+    trials: int = 1,
+    seed: int = 0,
+    resamples: int = 2000,
+    device: str = "cpu",
+) -> KnownMembers:
+    """The attack at `k` by who knows `known` people, in `trials` samples of them from `seed`; more known people of one
+    seed hold the fewer. `photo` other leaves a query's own reconstruction out. Raises InputError where nobody is left.
+    """
+    rounds = [_trial(sides, known, k, photo, [seed, KNOWING, trial], device) for trial in range(trials)]
+    methods, learnt, plain, scores = zip(*rounds, strict=True)
+    return KnownMembers(
+        attacker=attacker,
+        photo=photo,
+        known=known,
+        k=k,
+        methods=methods,
+        trials=tuple(found for found, _ in learnt),
+        unlearnt=tuple(found for found, _ in plain),
+        compared=compare(learnt[0][1], plain[0][1], seed=seed, resamples=resamples),
+        held_out={name: fmean(each[name] for each in scores) for name in scores[0]},
+    )
+
+
+Found = tuple[Risk, Clusters]
+
+
+def _trial(
+    sides: Sides, known: int, k: int, photo: Photo, seed: Sequence[int], device: str
+) -> tuple[str, Found, Found, dict[str, float]]:
+    people = np.random.default_rng(seed).permutation(sides.both)
+    members, rest = people[:known], np.sort(people[known:])
+    scores = held_out_scores(sides, members, photo)
+    method = max(scores, key=lambda name: scores[name])
+    learnt = _attack(sides, METHODS[method](sides, np.sort(members)), rest, k, photo, device)
+    plain = _attack(sides, METHODS["none"](sides, np.sort(members)), rest, k, photo, device)
+    return method, learnt, plain, scores
+
+
+def _attack(sides: Sides, maps: Maps, people: People, k: int, photo: Photo, device: str) -> Found:
+    """Photos of `people` ask among the released faces of `people`, both mapped."""
+    real, released = sides.of(people)
+    if photo == "same":
+        real = real[sides.same_photo[real] >= 0]
+    if not (len(real) and len(released)):
+        raise InputError(f"there are {len(real)} photos to ask with and {len(released)} faces to search")
+    place = np.full(len(sides.released) + 1, -1, np.int64)
+    place[released] = np.arange(len(released))
+    asking, (queries, gallery) = sides.real_people[real], _mapped(sides, maps, real, released)
+    ranks = rank_queries(
+        queries,
+        gallery,
+        asking,
+        sides.released_people[released],
+        k,
+        exclude=place[sides.same_photo[real]] if photo == "other" else None,
+        device=device,
+    )
+    there = ranks.genuine > 0
+    return risk(ranks, asking, k), Clusters.of(hits(ranks, k)[there], asking[there])
+
+
+def _mapped(
+    sides: Sides, maps: Maps, real: NDArray[np.int64], released: NDArray[np.int64]
+) -> tuple[Features, Features]:
+    """Features of these rows after the maps, rows of length 1; what a map makes zero becomes a constant direction."""
+    made = []
+    for rows, features, apply in ((real, sides.real, maps[0]), (released, sides.released, maps[1])):
+        found, valid = normalised(apply(features[rows].astype(np.float64)).astype(np.float32))
+        found[~valid] = np.float32(found.shape[1] ** -0.5)
+        made.append(found)
+    return made[0], made[1]
+
+
+def held_out_scores(sides: Sides, members: People, photo: Photo) -> dict[str, float]:
+    """By method, the mean reciprocal rank of known people's nearest released face among the whole release, each fold
+    of known people asking by what the others taught."""
+    folds = [members[fold::FOLDS] for fold in range(FOLDS)]
+    scores: dict[str, float] = {}
+    everybody = np.arange(len(sides.released))
+    for name, learn in METHODS.items():
+        found: list[Floats] = []
+        for fold in folds:
+            real, _ = sides.of(fold)
+            if len(real):
+                maps = learn(sides, np.sort(np.setdiff1d(members, fold)))
+                found.append(_reciprocal_ranks(sides, real, *_mapped(sides, maps, real, everybody), photo))
+        ranks = np.concatenate(found) if found else np.zeros(0)
+        scores[name] = float(ranks.mean()) if len(ranks) else 0.0
+    return scores
+
+
+def _reciprocal_ranks(
+    sides: Sides, rows: NDArray[np.int64], queries: Features, gallery: Features, photo: Photo
+) -> Floats:
+    """1 / (1 + the faces of others that score higher than the person's best), of the queries that can be found."""
+    made = []
+    for first in range(0, len(rows), QUERIES):
+        part = rows[first : first + QUERIES]
+        scores = (queries[first : first + QUERIES] @ gallery.T).astype(np.float64)
+        if photo == "other":
+            own = sides.same_photo[part]
+            scores[np.flatnonzero(own >= 0), own[own >= 0]] = -np.inf
+        genuine = sides.real_people[part][:, None] == sides.released_people[None]
+        best = np.where(genuine, scores, -np.inf).max(axis=1)
+        can = np.isfinite(best)
+        above = (~genuine & (scores > best[:, None])).sum(axis=1)
+        made.append(1.0 / (1.0 + above[can]))
+    return np.concatenate(made)
+
+
+def _pairs(sides: Sides, people: People) -> tuple[Floats, Floats]:
+    """(p, D) real and released features that belong together: a photo and what was made of it; where no photo is
+    known on both sides, a person's means."""
+    real, _ = sides.of(people)
+    real = real[sides.same_photo[real] >= 0]
+    if len(real):
+        return sides.real[real].astype(np.float64), sides.released[sides.same_photo[real]].astype(np.float64)
+    return _centroids(sides.real, sides.real_people, people), _centroids(sides.released, sides.released_people, people)
+
+
+def _centroids(features: Features, whose: People, people: People) -> Floats:
+    """(p, D) the mean face of each of `people`, of those that have a face there."""
+    return np.stack([features[whose == person].astype(np.float64).mean(axis=0) for person in people.tolist()])
+
+
+def _unchanged(sides: Sides, people: People) -> Maps:
+    return (lambda x: x), (lambda y: y)
+
+
+def _ridge(strength: float) -> Callable[[Sides, People], Maps]:
+    def learn(sides: Sides, people: People) -> Maps:
+        x, y = _pairs(sides, people)
+        x_mean, y_mean = x.mean(axis=0), y.mean(axis=0)
+        x, y = x - x_mean, y - y_mean
+        penalty = strength * max(float(np.square(y).sum()) / y.shape[1], np.finfo(float).tiny)
+        change = np.linalg.solve(y.T @ y + penalty * np.eye(y.shape[1]), y.T @ (x - y))
+        return (lambda real: real - x_mean), (lambda released: (released - y_mean) @ (np.eye(len(change)) + change))
+
+    return learn
+
+
+def _orthogonal(sides: Sides, people: People) -> Maps:
+    x, y = _pairs(sides, people)
+    x_mean, y_mean = x.mean(axis=0), y.mean(axis=0)
+    left, _, right = np.linalg.svd((y - y_mean).T @ (x - x_mean))
+    return (lambda real: real - x_mean), (lambda released: (released - y_mean) @ left @ right)
+
+
+def _whitened(sides: Sides, people: People) -> Maps:
+    real, released = sides.of(people)
+    x, y = sides.real[real].astype(np.float64), sides.released[released].astype(np.float64)
+    x_mean, y_mean = x.mean(axis=0), y.mean(axis=0)
+    faces = np.concatenate([x - x_mean, y - y_mean])
+    _, whose = np.unique(
+        np.concatenate([sides.real_people[real], sides.released_people[released]]), return_inverse=True
+    )
+    sums = np.zeros((int(whose.max()) + 1, faces.shape[1]))
+    np.add.at(sums, whose, faces)
+    within = faces - (sums / np.bincount(whose)[:, None])[whose]
+    variance, axes = np.linalg.eigh(within.T @ within / len(within))
+    raised = np.clip(variance, 0, None) + SHRINKAGE * max(float(variance.mean()), np.finfo(float).tiny)
+    root = (axes / np.sqrt(raised)) @ axes.T
+    return (lambda one: (one - x_mean) @ root), (lambda other: (other - y_mean) @ root)
+
+
+def _by_centroids(sides: Sides, people: People) -> Maps:
+    def side(features: Features, whose: People) -> Map:
+        anchors = _centroids(features, whose, people)
+        mean = anchors.mean(axis=0)
+        anchors = anchors - mean
+        anchors /= np.maximum(np.linalg.norm(anchors, axis=1, keepdims=True), np.finfo(float).tiny)
+
+        def described(faces: Floats) -> Floats:
+            centred = faces - mean
+            length = np.linalg.norm(centred, axis=1, keepdims=True)
+            return (centred / np.maximum(length, np.finfo(float).tiny)) @ anchors.T
+
+        return described
+
+    return side(sides.real, sides.real_people), side(sides.released, sides.released_people)
+
+
+METHODS: dict[str, Callable[[Sides, People], Maps]] = {
+    "none": _unchanged,
+    **{f"ridge {strength:g}": _ridge(strength) for strength in STRENGTHS},
+    "orthogonal": _orthogonal,
+    "whitened": _whitened,
+    "centroids": _by_centroids,
+}
