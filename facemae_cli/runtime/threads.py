@@ -9,6 +9,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from typing import TypeVar
 
+from facemae_cli.errors import UsageError
+
 Item = TypeVar("Item")
 Made = TypeVar("Made")
 
@@ -18,6 +20,13 @@ AHEAD = 4  # results a thread may be ahead of their reader
 def cores() -> int:
     """CPU cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def thread_count(asked: int | None) -> int:
+    """How many threads `--workers` asks for; None: one a core. Raises UsageError for less than one."""
+    if asked is not None and asked < 1:
+        raise UsageError(f"--workers {asked} must be at least 1")
+    return asked or cores()
 
 
 def ordered_units(

@@ -19,11 +19,11 @@ from facemae_cli.data.open import kind_of, open_source
 from facemae_cli.data.packs.source import PackSource, open_pack
 from facemae_cli.data.recordio import sidecars
 from facemae_cli.data.recordio.source import RecSource
-from facemae_cli.errors import FaceError, UsageError
+from facemae_cli.errors import FaceError
 from facemae_cli.masking import patches as masking
 from facemae_cli.masking.crops import MAX_SIDE, can_be_crop
 from facemae_cli.runtime.progress import SILENT, Progress
-from facemae_cli.runtime.threads import cores, ordered_map
+from facemae_cli.runtime.threads import ordered_map, thread_count
 
 ALIGNED = "112x112"
 SHOWN = 5  # sizes in the summary
@@ -132,14 +132,13 @@ def inspect(path: Path, *, workers: int | None = None, progress: Progress = SILE
     `workers` None: one thread a CPU core. Raises UsageError, InputError and OutputError; what is broken inside is
     refused and listed in the result.
     """
-    if workers is not None and workers < 1:
-        raise UsageError(f"--workers {workers} must be at least 1")
+    threads = thread_count(workers)
     path = Path(path)
     source = open_pack(path) if path.exists() and kind_of(path) == "pack" else open_source(path)
     result = InspectResult(path, source.kind, ignored=source.ignored, refused=list(source.refused))
     result.passed_over = source.passed_over
     progress.start("inspect", len(source))
-    examined = ordered_map(lambda index: _examine(source, index), range(len(source)), workers or cores())
+    examined = ordered_map(lambda index: _examine(source, index), range(len(source)), threads)
     people: Counter[str] = Counter()
     with closing(examined):
         for index, seen in enumerate(examined):
