@@ -5,6 +5,9 @@ Every message is one line: what is wrong, the value at fault, the limit it met, 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 
 class FacemaeError(Exception):
     """Base of every error this package raises on purpose."""
@@ -22,6 +25,17 @@ class InputError(FacemaeError):
     """An input that cannot be read at all: a missing path, a broken container, a bad card."""
 
     exit_code = 2
+
+
+class AllRefused(InputError):
+    """Every input was refused, so that nothing is written. `refused`: what, and why, as `data.faces.Refusal`."""
+
+    def __init__(self, message: str, refused: Sequence[Any] = ()) -> None:
+        super().__init__(message)
+        self.refused = list(refused)
+
+    def __reduce__(self) -> tuple[type[AllRefused], tuple[str, list[Any]]]:
+        return type(self), (str(self), self.refused)
 
 
 class GateFailed(FacemaeError):

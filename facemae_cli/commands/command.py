@@ -15,6 +15,7 @@ import facemae_cli
 from facemae_cli.commands import config_file
 from facemae_cli.commands.console import Console, notice, settings_in_use
 from facemae_cli.commands.help import write_example, write_options
+from facemae_cli.commands.places import check_places
 from facemae_cli.errors import UsageError
 
 # Options of the console and of the process, which no task takes.
@@ -41,17 +42,10 @@ def task_command(example: str) -> Callable[[Callable[..., None]], Callable[..., 
 
 def _run(name: str, options: Mapping[str, Any]) -> int:
     of_the_task = {key: value for key, value in options.items() if key not in NOT_OF_THE_TASK}
-    json, refused = bool(options.get("json")), options.get("refused")
-    with Console(json=json, refused=refused, outputs=tuple(_paths(of_the_task.values()))) as console:
+    check_places(options)
+    flags = {key: bool(options.get(key)) for key in ("json", "overwrite")}
+    with Console(refused=options.get("refused"), **flags) as console:
         return console.finish(getattr(facemae_cli, name)(**of_the_task, progress=console))
-
-
-def _paths(values: Any) -> Iterator[Path]:
-    for value in values:
-        if isinstance(value, list | tuple):
-            yield from _paths(value)
-        elif isinstance(value, Path):
-            yield value
 
 
 class Command(TyperCommand):

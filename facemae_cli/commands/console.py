@@ -17,8 +17,8 @@ from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self, TextIO
 
 from facemae_cli.data.faces import Refusal, count_reasons
-from facemae_cli.data.files import require_outside, write_refused
-from facemae_cli.errors import GateFailed
+from facemae_cli.data.side_files import refused_list, refused_text
+from facemae_cli.errors import AllRefused, GateFailed
 from facemae_cli.reports.text import Stage, clean, finite, table
 from facemae_cli.runtime import launcher
 
@@ -177,17 +177,22 @@ class Bar:
 class Console:
     """One command's side of the talk with a person: the task's progress, then its result.
 
-    with Console(json=json, refused=refused, outputs=(out,)) as console:
+    with Console(json=json, refused=refused, overwrite=overwrite) as console:
         return console.finish(task(..., progress=console))
 
     On every rank but the first of a torchrun launch it is silent. Safe to call from several threads.
     """
 
-    def __init__(self, *, json: bool = False, refused: Path | None = None, outputs: Sequence[Path] = ()) -> None:
-        """Raises UsageError where `refused`, the file that will name refused inputs, lies inside an output."""
-        if refused is not None:
-            require_outside(refused, outputs, "--refused")
-        self._json, self._refused_file, self._outputs = json, refused, outputs
+    def __init__(
+        self,
+        *,
+        json: bool = False,
+        refused: Path | None = None,
+        overwrite: bool = False,
+    ) -> None:
+        """`refused`: the file that will name refused inputs; with `overwrite` it replaces an older one."""
+        self._refused_file = None if refused is None else refused_list(refused)
+        self._json, self._overwrite = json, overwrite
         self._silent = launcher.rank() > 0
         self._view: Bar | Log = Bar() if is_terminal(sys.stderr) else Log()
         self._stage: Stage | None = None
@@ -198,6 +203,8 @@ class Console:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._end_stage()
+        if isinstance(error, AllRefused) and not self._silent:
+            self._tell_refused(error.refused)
 
     def start(self, label: str, total: int, unit: str = "faces", done: int = 0) -> None:
         """A stage begins; the one before it is over."""
@@ -233,14 +240,19 @@ class Console:
         failed: Sequence[str] = getattr(result, "failed_gates", ())
         if not self._silent:
             show(self._as_text(result, refused))
-            _list_refused(refused, self._refused_file)
-            if self._refused_file is not None:
-                write_refused(self._refused_file, refused, self._outputs)
+            self._tell_refused(refused)
             for line in failed:
                 notice(f"gate failed: {line}")
         if failed:
             return GateFailed.exit_code
         return 3 if refused else 0
+
+    def _tell_refused(self, refused: Sequence[Refusal]) -> None:
+        """Lists what was refused on stderr, and all of it in the file that was asked for."""
+        file = self._refused_file
+        _list_refused(refused, None if file is None else file.path)
+        if file is not None:
+            file.write(refused_text(refused), overwrite=self._overwrite)
 
     def _as_text(self, result: Result, refused: Sequence[Refusal]) -> str:
         if not self._json:

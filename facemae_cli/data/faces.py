@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from facemae_cli.data.names import one_line
 from facemae_cli.errors import FaceError
@@ -99,3 +99,11 @@ def fingerprint(source: FaceSource, samples: int = 256) -> str:
         except FaceError as error:
             digest.update(error.reason.encode())
     return digest.hexdigest()
+
+
+def input_plan(source: FaceSource) -> dict[str, Any]:
+    """What a stopped run must find again of its input, for a journal: all names, and the bytes of up to 4096 faces."""
+    names = hashlib.sha256()
+    for index in range(len(source)):
+        names.update(repr(source.name(index)).encode("utf-8", "surrogatepass") + b"\n")
+    return {"faces": len(source), "input_names": names.hexdigest(), "input": fingerprint(source, samples=4096)}

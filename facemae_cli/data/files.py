@@ -5,15 +5,13 @@ from __future__ import annotations
 import errno
 import fcntl
 import hashlib
-import json
 import os
 import secrets
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from facemae_cli.data.faces import Refusal
 from facemae_cli.errors import OutputError, UsageError
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
@@ -21,6 +19,7 @@ _DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
 _GONE = {errno.ENOENT, errno.ESTALE}
 _LIMIT = {errno.EFBIG}
 _ASIDE = ".facemae-", ".part"
+STAGING_SUFFIX = ".facemae-part"  # of the folder beside an output in which it grows
 _TAKEN = {errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENOTEMPTY}
 
 
@@ -52,9 +51,10 @@ def _told(error: OSError) -> str:
     return f"{reason}: mend the disk"
 
 
-def write_whole(path: Path, data: bytes | str, mode: int = 0o644) -> None:
+def write_whole(path: Path, data: bytes | str, mode: int = 0o644, *, replace: bool = True) -> None:
     """Writes a file that appears whole or not at all; an older one is replaced and takes the new `mode` (less umask).
 
+    Without `replace` a file that is there stays, and UsageError is raised.
     Text is written as UTF-8. A pipe or a device is written to directly. Raises OutputError.
     """
     content = data.encode("utf-8", "surrogateescape") if isinstance(data, str) else data
@@ -68,12 +68,28 @@ def write_whole(path: Path, data: bytes | str, mode: int = 0o644) -> None:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-                os.replace(aside, path)
+                _put(aside, path, replace)
         except BaseException:
             with suppress(OSError):
                 aside.unlink()
             raise
         sync_folder(path.parent)
+
+
+def _put(aside: Path, path: Path, replace: bool) -> None:
+    if replace:
+        os.replace(aside, path)
+        return
+    try:
+        os.link(aside, path)
+    except FileExistsError:
+        raise UsageError(f"{path} appeared meanwhile, and is left as it is: choose another place") from None
+    except OSError:  # a file system without hard links
+        if os.path.lexists(path):
+            raise UsageError(f"{path} appeared meanwhile, and is left as it is: choose another place") from None
+        os.replace(aside, path)
+        return
+    aside.unlink()
 
 
 def is_aside(name: str) -> bool:
@@ -134,43 +150,24 @@ def sync_folder(path: Path | str) -> None:
         os.close(descriptor)
 
 
-def write_refused(path: Path, refused: Iterable[Refusal], outputs: Sequence[Path] = ()) -> None:
-    """Writes the refused inputs to `path`, readable by its owner alone (0600), one JSON object a line.
-
-    Each object has `where`, `reason` and `detail`, in the order given. It names people, so a `path` inside one of the
-    datasets `outputs` is a UsageError: ask `require_outside` before the work starts. Raises OutputError.
-    """
-    require_outside(path, outputs, "--refused")
-    lines = (json.dumps({"where": item.where, "reason": item.reason, "detail": item.detail}) for item in refused)
-    write_whole(path, "".join(f"{line}\n" for line in lines), 0o600)
-
-
 def require_outside(path: Path, datasets: Iterable[Path], option: str) -> None:
     """Raises UsageError where `path`, given as `option`, is a file of one of the `datasets` or inside one.
 
-    A dataset `DIR/train.rec` is all of DIR, since that is what is handed on; of `X.rec` only X and its sidecars count.
+    A dataset `DIR/train.rec` or `DIR/pairs.txt` is all of DIR, since that is what is handed on; of `X.rec` only X and
+    its sidecars count, of a `.bin` that file and its manifest. The folder in which a dataset grows is a part of it.
     """
     for dataset in datasets:
-        if dataset.suffix.lower() == ".rec" and dataset.name != "train.rec":
-            stem = f"{dataset.stem}."
-            inside = path.name.startswith(stem) and same_place(path.parent, dataset.parent)
-        else:
-            inside = is_inside(path, dataset.parent if dataset.name == "train.rec" else dataset)
-        if inside:
+        if _belongs(path, dataset):
             raise UsageError(f"{option} {path} is inside the dataset {dataset}: choose another place")
 
 
-def check_report_and_cache(report: Path | None, cache: Path | None, datasets: Sequence[Path], overwrite: bool) -> None:
-    """Raises UsageError unless a page may be written to `--report`, and features be kept in `--cache`."""
-    for option, place in (("--report", report), ("--cache", cache)):
-        if place is not None:
-            require_outside(place, datasets, option)
-    if report is None:
-        return
-    if not report.parent.is_dir():
-        raise UsageError(f"--report {report}: there is no folder {report.parent}; make it first")
-    if report.is_file() and not overwrite:
-        raise UsageError(f"{report} exists: choose another --report, or --overwrite to replace it")
+def _belongs(path: Path, dataset: Path) -> bool:
+    if dataset.name in ("train.rec", "pairs.txt"):
+        return is_inside(path, dataset.parent)
+    if is_inside(path, dataset) or is_inside(path, dataset.with_name(dataset.name + STAGING_SUFFIX)):
+        return True
+    stem = {".rec": dataset.stem, ".bin": dataset.name}.get(dataset.suffix.lower())
+    return stem is not None and path.name.startswith(f"{stem}.") and same_place(path.parent, dataset.parent)
 
 
 def is_inside(path: Path, folder: Path) -> bool:

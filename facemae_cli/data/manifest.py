@@ -7,7 +7,7 @@ import math
 import os
 import re
 import stat
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -58,6 +58,11 @@ class Manifest:
     def as_json(self) -> str:
         """The text of `facemae.json`: sorted keys, indented by 1, a newline at the end, ASCII."""
         return json.dumps(asdict(self), sort_keys=True, indent=1, allow_nan=False) + "\n"
+
+
+def code_of(text: str) -> str:
+    """A text as a code: what no code holds becomes a dash, and what is too long is cut; empty where nothing is left."""
+    return re.sub(r"[^A-Za-z0-9._+:]+", "-", text).strip("-._+:")[:80].rstrip("-")
 
 
 def _is_code(value: Any) -> bool:
@@ -146,6 +151,18 @@ def read_manifest(dataset: Path) -> Manifest | None:
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}; make it readable") from error
     return _parse(path, text)
+
+
+def own_manifest(dataset: Path, command: Collection[str] = ()) -> Manifest | None:
+    """The manifest of a dataset that facemae made, by one of `command` where any is said; None of every other.
+
+    It never raises for what the manifest holds: what is not ours is not replaced, and that is all there is to know.
+    """
+    try:
+        found = None if manifest_path(dataset).is_symlink() else read_manifest(dataset)
+    except InputError:
+        return None
+    return found if found is not None and (not command or found.command in command) else None
 
 
 def _parse(path: Path, text: bytes) -> Manifest:

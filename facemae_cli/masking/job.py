@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections import Counter
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -14,10 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from facemae_cli import __version__
-from facemae_cli.data.faces import FaceSource, Name, Refusal
+from facemae_cli.data.faces import FaceSource, Name, Refusal, input_plan
 from facemae_cli.data.images.codec import decode, encode_png, probe, resize
 from facemae_cli.data.images.header import MAX_PIXELS
-from facemae_cli.data.output.output import Output
+from facemae_cli.data.output.output import Made, Output, all_refused
 from facemae_cli.errors import FaceError, UsageError
 from facemae_cli.masking import patches as masking
 from facemae_cli.masking.crops import check_crop
@@ -129,10 +127,7 @@ class MaskJob:
 
     def plan(self) -> dict[str, Any]:
         """All that decides on the output's bytes: what a resumed run must have in common with the stopped one."""
-        names = hashlib.sha256()
-        for name in self.names:
-            names.update(repr(name).encode("utf-8", "surrogatepass") + b"\n")
-        masker, path = self.masker, self.source.path
+        masker = self.masker
         return {
             "command": "mask",
             "version": __version__,
@@ -144,10 +139,22 @@ class MaskJob:
             "size": masker.size,
             "allow_unaligned": masker.allow_unaligned,
             "unit": UNIT,
-            "faces": len(self.order),
-            "input_names": names.hexdigest(),
-            "input_bytes": path.stat().st_size if path.is_file() else None,
+            **input_plan(self.source),
         }
+
+    def require_usable(self, check_name: Callable[[Name], None], workers: int) -> None:
+        """Raises AllRefused where not one face can be masked and has a name that passes `check_name`."""
+        refused: list[Refusal] = []
+        with closing(ordered_map(self.face, self.order, workers)) as faces:
+            for index, face in zip(self.order, faces, strict=True):
+                try:
+                    if isinstance(face, FaceError):
+                        raise face
+                    check_name(face[0])
+                    return
+                except FaceError as error:
+                    refused.append(Refusal(self.source.where(index), error.reason, error.detail))
+        raise all_refused([*self.source.refused, *refused])
 
     def face(self, index: int) -> _Face:
         """Face `index` masked, with its name in the output; or why it was not."""
@@ -168,7 +175,8 @@ class MaskJob:
         with closing(shared_output.run_sharded(units, partial(self._masked, workers))) as masked:
             for unit, faces in zip(units, masked, strict=False):
                 assert output is not None
-                self._write(output, unit, faces, progress)
+                output.write_unit(map(self._made, unit, faces))
+                progress.advance(len(unit))
 
     def _masked(self, workers: int, units: Sequence[Sequence[int]]) -> Generator[list[_Face], None, None]:
         """The faces of each unit: decoded, masked and encoded by threads."""
@@ -176,18 +184,10 @@ class MaskJob:
             for unit in units:
                 yield list(islice(faces, len(unit)))
 
-    def _write(self, output: Output, unit: Sequence[int], faces: Sequence[_Face], progress: Progress) -> None:
-        refused: list[Refusal] = []
-        counts = Counter[str]()
-        for index, face in zip(unit, faces, strict=True):
-            try:
-                if isinstance(face, FaceError):
-                    raise face
-                name, masked = face
-                output.write(name, masked.image)
-                flags = {"resized": int(masked.resized), "subsampled": int(masked.subsampled)}
-                counts.update({"out": 1, "hidden": masked.hidden, **flags, f"{SIZE}{masked.size}": 1})
-            except FaceError as error:
-                refused.append(Refusal(self.source.where(index), error.reason, error.detail))
-        output.commit(refused, counts)
-        progress.advance(len(unit))
+    def _made(self, index: int, face: _Face) -> Made:
+        where = self.source.where(index)
+        if isinstance(face, FaceError):
+            return Made(where, error=face)
+        name, masked = face
+        flags = {"resized": int(masked.resized), "subsampled": int(masked.subsampled)}
+        return Made(where, name, masked.image, {"hidden": masked.hidden, **flags, f"{SIZE}{masked.size}": 1})

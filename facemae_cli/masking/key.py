@@ -14,11 +14,8 @@ import hashlib
 import hmac
 import os
 import secrets
-import shlex
-import stat
 import unicodedata
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -26,11 +23,15 @@ from pathlib import Path
 from facemae_cli.data.faces import Name
 from facemae_cli.data.files import require_outside, sync_folder
 from facemae_cli.data.scan import IMAGE_SUFFIXES
+from facemae_cli.data.side_files import looks_like_key
 from facemae_cli.errors import InputError, OutputError, UsageError
+from facemae_cli.masking import key_file
 from facemae_cli.runtime.progress import SILENT, Progress
 
 KEY_BYTES = 32
 DEFAULT_KEY_FILE = Path("facemae.key")
+VARIABLE = "FACEMAE_KEY"
+STANDARD_INPUT = "-"
 
 
 @dataclass(frozen=True)
@@ -47,23 +48,56 @@ class Key:
     def load(
         cls, path: Path, *, create: bool = False, outside: Sequence[Path] = (), progress: Progress = SILENT
     ) -> Key:
-        """The key in the file `path`: 64 hexadecimal digits and a newline, a form that survives a text editor.
+        """The key that `find` finds. With `create` a missing file is made, as `make` does.
 
-        With `create` a missing file is made (mode 0600, never over an existing one) and one notice says so. Raises
-        UsageError where the file is missing, is not a key, may be read by group or others, or lies inside one of the
-        datasets `outside`; InputError where it cannot be read, OutputError where it cannot be made.
+        Raises UsageError where the file is missing, and as `find` and `make` do.
         """
+        found = cls.find(path, outside=outside, progress=progress)
+        if found is None and not create:
+            raise UsageError(f"no key at {path}; --key FILE names the key that the faces were masked with")
+        return found or cls.make(path, progress=progress)
+
+    @classmethod
+    def find(cls, path: Path, *, outside: Sequence[Path] = (), progress: Progress = SILENT) -> Key | None:
+        """The key at `path`: 64 hexadecimal digits and a newline, a form that survives a text editor.
+
+        `path` is a file, `-` for standard input, or a pipe such as /dev/fd/3; for `facemae.key`, the default, the
+        variable FACEMAE_KEY may hold the digits. None where there is no such file. Raises UsageError where it is not a
+        key, may be read by group or others, lies inside one of the datasets `outside` or is not the one in FACEMAE_KEY;
+        InputError where it cannot be read. Where the mode of a file cannot be changed, one notice says so.
+        """
+        if str(path) == STANDARD_INPUT:
+            key_file.require_one_rank(path)
+            return _parsed(key_file.read_stream(0, path), "standard input")
         require_outside(path, outside, "--key")
+        held = os.environ.get(VARIABLE) if path == DEFAULT_KEY_FILE else None
         try:
-            return _read(path)
+            found = _parsed(key_file.read_text(path, progress), str(path))
         except FileNotFoundError:
-            if not create:
-                raise UsageError(
-                    f"no key at {path}; --key FILE names the key that the faces were masked with"
-                ) from None
+            found = None
         except OSError as error:
             raise InputError(f"the key {path} cannot be read: {error.strerror}") from error
+        if held is None:
+            return found
+        key = _parsed(held.encode("utf-8", "surrogateescape"), VARIABLE)
+        if found not in (None, key):
+            raise UsageError(f"{VARIABLE} and {path} are two keys: unset {VARIABLE}, or move the file away")
+        progress.notice(f"the key is the one in {VARIABLE} (key_id {key.key_id})")
+        return key
+
+    @classmethod
+    def make(cls, path: Path, *, progress: Progress = SILENT) -> Key:
+        """A new key in the new file `path` (mode 0600, never over an existing one); one notice says so.
+
+        Raises UsageError where there is no folder for it, OutputError where it cannot be written there.
+        """
+        key_file.check_makeable(path)
         return _make(path, progress)
+
+    @classmethod
+    def passing(cls) -> Key:
+        """A key that is kept nowhere, to try with."""
+        return cls(secrets.token_bytes(KEY_BYTES))
 
     @property
     def key_id(self) -> str:
@@ -159,63 +193,24 @@ def _pseudonym(digest: bytes) -> str:
     return base64.b32encode(digest[:16]).decode("ascii").rstrip("=").lower()
 
 
-def _read(path: Path) -> Key:
-    # Non-blocking, so that a named pipe can not hang the program; regular files do not notice.
-    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-    try:
-        mode = os.fstat(handle).st_mode
-        if not stat.S_ISREG(mode):
-            raise UsageError(f"the key {path} is not a file; --key FILE names a file of 64 hexadecimal digits")
-        if os.name == "posix" and mode & 0o077:
-            way_out = f"run: chmod 600 {shlex.quote(str(path))}"
-            raise UsageError(f"the key {path} can be read by others (mode {mode & 0o777:04o}); {way_out}")
-        text = os.read(handle, 1024).strip()
-    finally:
-        os.close(handle)
-    if len(text) != 2 * KEY_BYTES or not all(digit in b"0123456789abcdefABCDEF" for digit in text):
-        raise UsageError(f"{path} is not a facemae key: it must hold 64 hexadecimal digits and nothing else")
-    return Key(bytes.fromhex(text.decode("ascii")))
+def _parsed(text: bytes, where: str) -> Key:
+    if not looks_like_key(text):
+        raise UsageError(
+            f"{where} is not a facemae key: it must hold {2 * KEY_BYTES} hexadecimal digits and nothing else"
+        )
+    return Key(bytes.fromhex(text.strip().decode("ascii")))
 
 
 def _make(path: Path, progress: Progress) -> Key:
     key = Key(secrets.token_bytes(KEY_BYTES))
     try:
-        _write_new(path, f"{key.secret.hex()}\n".encode("ascii"))
+        key_file.write_new(path, f"{key.secret.hex()}\n".encode("ascii"))
         sync_folder(path.parent)  # a release whose key is lost can never be audited by name
     except (FileNotFoundError, NotADirectoryError):
         raise UsageError(f"the key {path} cannot be made: there is no folder {path.parent}") from None
     except FileExistsError:
-        return _read(path)  # another process made it meanwhile
+        return _parsed(key_file.read_text(path, progress), str(path))  # another process made it meanwhile
     except OSError as error:
-        raise OutputError(f"the key {path} cannot be made: {error.strerror}") from error
+        raise OutputError(f"the key {path} cannot be made: {error.strerror}; {key_file.WAYS}") from error
     progress.notice(f"made the key {path} (key_id {key.key_id}): keep it, and keep it secret; only it tells who is who")
     return key
-
-
-def _write_new(path: Path, content: bytes) -> None:
-    """Writes a file that was not there, mode 0600: whole or not at all, and without a copy of the secret beside it
-    at any time, where the system has files without a name. Raises OSError."""
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        handle, named = _open_new(path)
-        try:
-            os.write(handle, content)
-            os.fsync(handle)
-            if not named:
-                os.link(f"/proc/self/fd/{handle}", path.name, dst_dir_fd=folder, follow_symlinks=True)
-        except OSError:
-            if named:
-                path.unlink(missing_ok=True)
-            raise
-        finally:
-            os.close(handle)
-    finally:
-        os.close(folder)
-
-
-def _open_new(path: Path) -> tuple[int, bool]:
-    """A new file, open for writing, and whether it stands at `path` already."""
-    if hasattr(os, "O_TMPFILE") and os.path.isdir("/proc/self/fd"):
-        with suppress(OSError):  # a file system that has none
-            return os.open(path.parent, os.O_WRONLY | os.O_TMPFILE | os.O_CLOEXEC, 0o600), False
-    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), True

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
 from contextlib import closing
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facemae_cli import __version__
-from facemae_cli.data.faces import FaceSource, Name, Refusal, count_reasons, fingerprint
+from facemae_cli.data.faces import FaceSource, Name, Refusal, count_reasons, input_plan
 from facemae_cli.data.manifest import Manifest
 from facemae_cli.data.open import kind_of, open_source
-from facemae_cli.data.output.output import Output, open_output
+from facemae_cli.data.output.output import Made, open_output
 from facemae_cli.data.packs.pairs import FOLDS, Photo, format_pairs, sample_pairs
 from facemae_cli.data.packs.source import PackSource, open_pack
 from facemae_cli.data.packs.writer import check_free, copied_manifest, whole_face, whole_pairs, write_bin
 from facemae_cli.errors import FaceError, UsageError
 from facemae_cli.runtime.progress import SILENT, Progress
-from facemae_cli.runtime.threads import cores, ordered_map
+from facemae_cli.runtime.threads import ordered_map, thread_count
 
 UNIT = 512  # faces made durable together
 PAIRS = 6000  # as LFW has
@@ -86,8 +87,7 @@ def convert(
     Raises UsageError, InputError and OutputError; a face whose image is damaged is refused and listed in the result.
     """
     input, out = Path(input), Path(out)
-    if workers is not None and workers < 1:
-        raise UsageError(f"--workers {workers} reads nothing; give 1 or more")
+    threads = thread_count(workers)
     if pairs is not None and pairs < 2 * FOLDS:
         raise UsageError(f"--pairs {pairs} is under {2 * FOLDS}, one of each kind in each of {FOLDS} folds")
     source, target = _open(input, out), kind_of(out)
@@ -95,7 +95,7 @@ def convert(
         raise UsageError("--pairs draws pairs for a .bin or pairs.txt out of faces that have none; leave it out here")
     result = ConvertResult(input, out, source.kind, target, len(source) + len(source.refused))
     result.refused += source.refused
-    job = _Job(source, result, workers or cores(), progress)
+    job = _Job(source, result, threads, progress)
     if target == "pack" and out.name != "pairs.txt":
         _refuse_existing(input, out, overwrite, resume)
         job.write_bin(_Pairs.of(source, pairs, seed, result))
@@ -200,7 +200,7 @@ class _Job:
         name: Callable[[int], Name],
         overwrite: bool,
         resume: bool,
-        pairs: Callable[[], str | None] = lambda: None,
+        pairs: Callable[[], str] | None = None,
     ) -> None:
         """Every face into a folder or `.rec` under `name`; `pairs`, asked last, gives the text of a `pairs.txt`."""
         source = self.source
@@ -209,32 +209,28 @@ class _Job:
             start = min(output.units_done * UNIT, len(source))
             self.progress.start("convert", len(source), done=start)
             with closing(ordered_map(self.face, range(start, len(source)), self.workers)) as faces:
-                self._write(output, enumerate(faces, start), name)
-            self.result.faces = output.tally["faces"]
+                for first in range(start, len(source), UNIT):
+                    output.write_unit(
+                        self._made(index, face, name) for index, face in enumerate(islice(faces, UNIT), first)
+                    )
+            self.result.faces = output.faces
             self.result.refused += output.refused
-            output.finish(self.manifest(), pairs())
+            output.finish(self.manifest(), refused=self.result.refused, pairs=pairs)
 
     def _lost(self) -> set[int]:
         """The faces that are refused."""
         source, refused = self.source, {item.where for item in self.result.refused}
         return {index for index in range(len(source)) if source.where(index) in refused} if refused else set()
 
-    def _write(
-        self, output: Output, faces: Iterable[tuple[int, bytes | FaceError]], name: Callable[[int], Name]
-    ) -> None:
-        refused: list[Refusal] = []
-        for index, face in faces:
-            try:
-                if isinstance(face, FaceError):
-                    raise face
-                output.write(name(index), face)
-            except FaceError as error:
-                refused.append(self.refusal(index, error))
-            if (index + 1) % UNIT == 0 or index + 1 == len(self.source):
-                written = (index % UNIT) + 1 - len(refused)
-                output.commit(refused, {"faces": written})
-                refused = []
-            self.progress.advance()
+    def _made(self, index: int, face: bytes | FaceError, name: Callable[[int], Name]) -> Made:
+        where = self.source.where(index)
+        self.progress.advance()
+        try:
+            if isinstance(face, FaceError):
+                raise face
+            return Made(where, name(index), face)
+        except FaceError as error:
+            return Made(where, error=error)
 
     def plan(self) -> dict[str, Any]:
         """What a resumed run must have in common with the stopped one."""
@@ -242,8 +238,7 @@ class _Job:
             "command": "convert",
             "version": __version__,
             "unit": UNIT,
-            "faces": len(self.source),
-            "input": fingerprint(self.source),
+            **input_plan(self.source),
         }
 
     def manifest(self) -> Manifest:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from facemae_cli import __version__
-from facemae_cli.data.files import check_report_and_cache, write_whole
+from facemae_cli.data.side_files import SideFile, check_report_and_cache, report_page
 from facemae_cli.errors import UsageError
 from facemae_cli.evaluation.leakage.attackers import Origin, load_attackers, warnings
 from facemae_cli.evaluation.leakage.audit import (
@@ -76,7 +76,8 @@ def leakage(
     datasets = [Path(path) for path in (original, released, non_members, adapt) if path is not None]
     if show_faces and report is None:
         raise UsageError("--show-faces is about the page that --report FILE writes: say that too")
-    check_report_and_cache(report, cache, datasets, overwrite)
+    page = report_page(report)
+    check_report_and_cache(page, cache, datasets, overwrite=overwrite)
     chosen, threads, ks = choose_device(device), workers or cores(), parse_ks(k)
     result = LeakageResult(Path(original), Path(released), seed=seed)
     data = Datasets.open(result, key=key, non_members=non_members, adapt=adapt, progress=progress)
@@ -101,8 +102,8 @@ def leakage(
         result.attackers = who_attacked(data, seen, origin, min_attacker, allow_shared_ancestor)
         limits = {"max_leakage": max_leakage, "max_tpr": max_tpr}
         result.verdict = judge(result.findings, result.memberships, result.attackers, **limits)
-        if report is not None and distributed.rank() == 0:
-            _write_report(report, result)
+        if page is not None and distributed.rank() == 0:
+            _write_report(page, result, overwrite)
     return result
 
 
@@ -147,9 +148,9 @@ def _settings(
     return rows | {f"attacker {name}": str(each) for name, each in settings.attackers.items()}
 
 
-def _write_report(path: Path, result: LeakageResult) -> None:
+def _write_report(page: SideFile, result: LeakageResult, overwrite: bool) -> None:
     """The page for a person: it tells who is exposed, so it is its owner's alone (0600)."""
     from facemae_cli.evaluation.leakage.page import audit_page  # brings matplotlib and jinja2
 
-    write_whole(path, audit_page(result), 0o600)
-    result.report = path
+    page.write(audit_page(result), overwrite=overwrite)
+    result.report = page.path

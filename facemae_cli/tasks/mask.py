@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +13,16 @@ from facemae_cli.data.faces import FaceSource, Refusal, count_reasons, left_out_
 from facemae_cli.data.images.codec import decode
 from facemae_cli.data.manifest import Manifest, read_manifest
 from facemae_cli.data.open import open_source
-from facemae_cli.data.output.output import Output, open_output
+from facemae_cli.data.output.names import check_face_name, check_file_name
+from facemae_cli.data.output.output import Output, check_output, open_output
 from facemae_cli.errors import FaceError, InputError, UsageError
 from facemae_cli.masking import patches as masking
 from facemae_cli.masking.job import SIZE, Masker, MaskJob
 from facemae_cli.masking.key import DEFAULT_KEY_FILE, Key
+from facemae_cli.masking.key_file import check_makeable
 from facemae_cli.runtime import shared_output
 from facemae_cli.runtime.progress import SILENT, Progress
-from facemae_cli.runtime.threads import cores
+from facemae_cli.runtime.threads import thread_count
 
 SHOWN = 5  # sizes in a note
 PROBED = 8  # faces looked at to tell a masked dataset from a raw one
@@ -143,33 +144,49 @@ def mask(
 
     Raises UsageError, InputError and OutputError; a face that cannot be masked is refused and listed in the result.
     """
-    if workers is not None and workers < 1:
-        raise UsageError(f"--workers {workers} must be at least 1")
+    threads = thread_count(workers)
     Masker(strategy, ratio, None, seed or 0, size)  # so that a wrong option makes no key
     source = open_source(Path(input))
     _refuse_masked(source, progress)
     with shared_output.process_group("cpu"):
+        placed: dict[str, Any] = {"overwrite": overwrite, "resume": resume, "inputs": (Path(input),)}
+
+        def job_with(secret: Key | None) -> MaskJob:
+            masker = Masker(strategy, ratio, secret, seed, size, allow_unaligned)
+            return MaskJob.of(source, masker, None if keep_names else secret)
+
+        def new_key() -> Key:
+            """The key that was not there: made once nothing is in the way, and not for faces that are all refused."""
+            check_makeable(Path(key))
+            check_output(Path(out), **placed)
+            rec = Path(out).suffix.lower() == ".rec"
+            job_with(Key.passing()).require_usable(check_face_name if rec else check_file_name, threads)
+            return Key.make(Path(key), progress=progress)
+
         # Neither names nor masks need a key where both are given otherwise.
         keyed = not (keep_names and (seed is not None or strategy == "parts"))
-        secret = _key(Path(key), (Path(input), Path(out)), progress) if keyed else None
-        job = MaskJob.of(
-            source, Masker(strategy, ratio, secret, seed, size, allow_unaligned), None if keep_names else secret
-        )
+        job = job_with(_key(Path(key), (Path(input), Path(out)), new_key, progress) if keyed else None)
         _warn(job, Path(out), progress)
-        placed: dict[str, Any] = {"overwrite": overwrite, "resume": resume, "inputs": (Path(input),)}
         with shared_output.rank_zero_context(lambda: open_output(Path(out), plan=job.plan(), **placed)) as output:
-            job.run(output, workers or cores(), progress)
+            job.run(output, threads, progress)
             result = shared_output.broadcast(_result(job, output, Path(out)) if output else None)
             assert result is not None
-            if output:
-                output.finish(_manifest(result))
-        shared_output.broadcast(None)  # the dataset is whole before any rank says so
+            # The dataset is whole before any rank says so.
+            shared_output.rank_zero_first(lambda: _finish(output, result))
     return result
 
 
-def _key(path: Path, outside: Sequence[Path], progress: Progress) -> Key:
+def _finish(output: Output | None, result: MaskResult) -> None:
+    assert output is not None
+    output.finish(_manifest(result), refused=result.refused)
+
+
+def _key(path: Path, outside: Sequence[Path], new_key: Callable[[], Key], progress: Progress) -> Key:
     """The key at `path`, made by one rank where there is none, and read by the others."""
-    load = partial(Key.load, path, create=True, outside=outside, progress=progress)
+
+    def load() -> Key:
+        return Key.find(path, outside=outside, progress=progress) or new_key()
+
     return shared_output.rank_zero_first(load) or load()
 
 

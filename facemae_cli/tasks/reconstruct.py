@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -13,13 +12,13 @@ from typing import Any
 import torch
 
 from facemae_cli import __version__
-from facemae_cli.data.faces import FaceSource, Refusal, count_reasons, fingerprint
-from facemae_cli.data.files import require_outside, write_whole
+from facemae_cli.data.faces import FaceSource, Refusal, count_reasons, input_plan
 from facemae_cli.data.images.codec import encode_png
-from facemae_cli.data.manifest import Manifest, read_manifest
+from facemae_cli.data.manifest import Manifest, code_of, read_manifest
 from facemae_cli.data.open import open_source
-from facemae_cli.data.output.output import Output, open_output
-from facemae_cli.errors import FaceError, InputError, UsageError
+from facemae_cli.data.output.output import Made, Output, check_output, open_output
+from facemae_cli.data.side_files import SideFile
+from facemae_cli.errors import InputError, UsageError
 from facemae_cli.inference.pipeline import Runner, choose_batch_size, pipeline
 from facemae_cli.inference.reconstruct import (
     MaskColor,
@@ -37,7 +36,7 @@ from facemae_cli.reports import pictures
 from facemae_cli.runtime import shared_output
 from facemae_cli.runtime.device import choose_device, choose_precision, keep_freed_memory
 from facemae_cli.runtime.progress import SILENT, Progress
-from facemae_cli.runtime.threads import cores
+from facemae_cli.runtime.threads import thread_count
 
 WINDOW = 4  # batches made durable together, and within which faces are sorted by their number of visible patches
 PROBED = 8  # faces looked at to tell a raw dataset from a masked one
@@ -61,6 +60,7 @@ class ReconstructResult:
     batch_size: int
     halved: bool
     pasted: bool
+    license: str | None = None
 
     def as_json(self) -> dict[str, Any]:
         """The result for machines; the refused inputs are listed by whoever shows it."""
@@ -69,7 +69,7 @@ class ReconstructResult:
             "out": str(self.out),
             "faces": {"in": self.faces_in, "out": self.faces, "refused": count_reasons(self.refused)},
             "mask_ratio": self.ratio,
-            "model": {"name": self.model, "sha256": self.model_sha256},
+            "model": {"name": self.model, "sha256": self.model_sha256, "license": self.license},
             "device": self.device,
             "precision": self.precision,
             "batch_size": self.batch_size,
@@ -85,6 +85,8 @@ class ReconstructResult:
             ("model", f"{self.model} (sha256 {self.model_sha256[:12]}...)"),
             ("computed", f"on {self.device} in {self.precision}, {self.batch_size} faces at a time"),
         ]
+        if self.license:
+            rows.append(("licence of the model", self.license))
         if self.pasted:
             rows.append(("note", "the model's card pastes visible patches: real pixels are in the release"))
         return rows
@@ -117,10 +119,12 @@ def reconstruct(
     """
     color = MaskColor.parse(mask_color, mask_tolerance) if mask_color is not None else None
     writer = ReleasedWriter(format, quality)
-    if workers is not None and workers < 1:
-        raise UsageError(f"--workers {workers} reads nothing; give 1 or more")
-    if preview is not None:
-        require_outside(preview, (Path(input), Path(out)), "--preview")
+    threads = thread_count(workers)
+    sheet = None if preview is None else SideFile(Path(preview), "--preview", "picture")
+    if sheet is not None:
+        sheet.check(overwrite=overwrite, resume=resume, places=(Path(input), Path(out)))
+    placed: dict[str, Any] = {"overwrite": overwrite, "resume": resume, "inputs": (Path(input),)}
+    check_output(Path(out), **placed)
     found = resolve(model, "mae")
     source = open_source(Path(input))
     chosen = choose_device(device)
@@ -133,16 +137,12 @@ def reconstruct(
         runner.batch_size = shared_output.broadcast(choose_batch_size(batch_size, runner, network.example()))
         plan = _plan(source, found, runner, writer, color)
         job = _Job(source, found, reader, runner, writer, plan, PREVIEWED if preview is not None else 0)
-        placed: dict[str, Any] = {"overwrite": overwrite, "resume": resume, "inputs": (Path(input),)}
         with shared_output.rank_zero_context(lambda: open_output(Path(out), plan=job.plan, **placed)) as output:
-            job.run(output, workers or cores(), progress)
+            job.run(output, threads, progress)
             result = shared_output.broadcast(job.result(output, Path(out)) if output else None)
             assert result is not None
-            if preview is not None and job.shown:
-                write_whole(preview, encode_png(pictures.contact_sheet(job.shown, ["masked", "released"])))
-            if output:
-                output.finish(_manifest(result, read_manifest(source.path)))
-        shared_output.broadcast(None)  # the release is whole before any rank says so
+            # The release is whole before any rank says so.
+            shared_output.rank_zero_first(lambda: job.finish(output, result, sheet, overwrite))
     return result
 
 
@@ -173,7 +173,7 @@ class _Job:
                 rows = [[face.masked, face.image] for face in faces if face.image is not None]
                 self.shown += rows[: SHOWN - len(self.shown)]
                 if faces[0].index >= start:
-                    self._write(output, faces, halvings)
+                    output.write_unit(map(self._made, faces), {"halvings": halvings})
                     progress.advance(len(faces))
 
     def _released(self, workers: int, units: Sequence[range]) -> Generator[tuple[list[ReleasedFace], int], None, None]:
@@ -190,18 +190,19 @@ class _Job:
         encoded = self.writer.encode(face)
         return encoded if face.index < self.previewed else replace(encoded, masked=None, image=None)
 
-    def _write(self, output: Output, faces: Sequence[ReleasedFace], halvings: int) -> None:
-        refused: list[Refusal] = []
-        counts: Counter[str] = Counter(halvings=halvings)
-        for face in faces:
-            try:
-                if face.error is not None:
-                    raise face.error
-                output.write(self.source.name(face.index), face.encoded)
-                counts.update(out=1, hidden=face.hidden)
-            except FaceError as error:
-                refused.append(Refusal(self.source.where(face.index), error.reason, error.detail))
-        output.commit(refused, counts)
+    def _made(self, face: ReleasedFace) -> Made:
+        where = self.source.where(face.index)
+        if face.error is not None:
+            return Made(where, error=face.error)
+        return Made(where, self.source.name(face.index), face.encoded, {"hidden": face.hidden})
+
+    def finish(self, output: Output | None, result: ReconstructResult, sheet: SideFile | None, overwrite: bool) -> None:
+        """The preview, then the release itself: what is there when it is, was written before."""
+        assert output is not None
+        if sheet is not None and self.shown:
+            picture = encode_png(pictures.contact_sheet(self.shown, ["masked", "released"]))
+            sheet.write(picture, overwrite=overwrite)
+        output.finish(_manifest(result, read_manifest(self.source.path)), refused=result.refused)
 
     def result(self, output: Output, out: Path) -> ReconstructResult:
         faces, hidden = output.tally.get("out", 0), output.tally.get("hidden", 0)
@@ -218,6 +219,7 @@ class _Job:
             batch_size=int(self.plan["batch_size"]),
             halved=output.tally.get("halvings", 0) > 0,
             pasted=self.model.card.paste_visible,
+            license=self.model.card.license,
         )
 
 
@@ -250,16 +252,16 @@ def _plan(
         "quality": writer.quality,
         "mask_color": str(color) if color else None,
         "paste_visible": model.card.paste_visible,
-        "faces": len(source),
-        "input": fingerprint(source),
+        **input_plan(source),
     }
 
 
 def _manifest(result: ReconstructResult, masked: Manifest | None) -> Manifest:
     """The release's manifest; key id and strategy are those of the masked dataset, where it says."""
+    licence = {"license": code_of(result.license)} if result.license and code_of(result.license) else {}
     return Manifest(
         command="reconstruct",
-        model={"kind": "mae", "sha256": result.model_sha256},
+        model={"kind": "mae", "sha256": result.model_sha256, **licence},
         grid=masking.GRID,
         mask_ratio=result.ratio,
         counts={"in": result.faces_in, "out": result.faces, "refused": count_reasons(result.refused)},

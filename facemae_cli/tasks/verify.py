@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from facemae_cli.data.faces import Refusal
-from facemae_cli.data.files import check_report_and_cache, write_whole
 from facemae_cli.data.open import open_source
 from facemae_cli.data.packs.people import names_in, shared_people
 from facemae_cli.data.packs.source import PackSource, open_packs
 from facemae_cli.data.packs.writer import SIDE, WrittenPack, check_free, write_bin
+from facemae_cli.data.side_files import SideFile, check_report_and_cache, report_page
 from facemae_cli.errors import UsageError
 from facemae_cli.evaluation.metrics import FARS
 from facemae_cli.evaluation.verification.results import (
@@ -29,7 +29,7 @@ from facemae_cli.reports.text import decimal
 from facemae_cli.runtime import distributed
 from facemae_cli.runtime.device import choose_device, keep_freed_memory
 from facemae_cli.runtime.progress import SILENT, Progress
-from facemae_cli.runtime.threads import cores
+from facemae_cli.runtime.threads import thread_count
 
 NONE = "-"
 
@@ -137,11 +137,13 @@ def verify(
     """
     if write_pack is None:
         model = model or EMBEDDER
-    _check_options(model, min_accuracy, report, cache, write_pack, trained_on, workers)
+    threads = thread_count(workers)
+    _check_options(model, min_accuracy, report, cache, write_pack, trained_on)
     packs = open_packs(pairs)
     result = VerifyResult(gates=parse_gates(min_accuracy or (), list(packs)))
-    job = _Job(packs, result, workers or cores(), progress)
-    job.check_places(report, cache, write_pack, trained_on, overwrite)
+    job = _Job(packs, result, threads, progress)
+    page = report_page(report)
+    job.check_places(page, cache, write_pack, trained_on, overwrite)
     recognizer = job.recognizer(model, device, precision) if model is not None else None
     with distributed.process_group(choose_device(device)):
         if recognizer is not None:
@@ -149,8 +151,8 @@ def verify(
         if distributed.rank() == 0:
             if write_pack is not None:
                 job.write_pack(write_pack)
-            if report is not None and recognizer is not None:
-                job.write_report(report, recognizer)
+            if page is not None and recognizer is not None:
+                job.write_report(page, recognizer, overwrite)
     return result
 
 
@@ -161,10 +163,7 @@ def _check_options(
     cache: Path | None,
     write_pack: Path | None,
     trained_on: Path | None,
-    workers: int | None,
 ) -> None:
-    if workers is not None and workers < 1:
-        raise UsageError(f"--workers {workers}: must be at least 1")
     if model is None:
         of_a_model = {"min-accuracy": min_accuracy, "report": report, "cache": cache, "trained-on": trained_on}
         for option, value in of_a_model.items():
@@ -189,14 +188,18 @@ class _Job:
         self.result.notices.append(line)
 
     def check_places(
-        self, report: Path | None, cache: Path | None, write_pack: Path | None, trained_on: Path | None, overwrite: bool
+        self,
+        report: SideFile | None,
+        cache: Path | None,
+        write_pack: Path | None,
+        trained_on: Path | None,
+        overwrite: bool,
     ) -> None:
         """Raises UsageError unless what is to be written may stand where it shall."""
         datasets = [pack.path.parent if _in_folder(pack) else pack.path for pack in self.packs.values()]
-        check_report_and_cache(report, cache, [*datasets, *([trained_on] if trained_on else [])], overwrite)
+        places = [*datasets, *(path for path in (trained_on, write_pack) if path is not None)]
+        check_report_and_cache(report, cache, places, overwrite=overwrite)
         if write_pack is not None:
-            if not write_pack.parent.is_dir():
-                raise UsageError(f"--write-pack {write_pack}: there is no folder {write_pack.parent}; make it first")
             first, *more = self.packs.values()
             if more or not _in_folder(first):
                 raise UsageError("--write-pack makes a .bin of one folder with a pairs.txt: give that alone as --pairs")
@@ -237,7 +240,7 @@ class _Job:
                 self.note(line)
         result.gates = judge(result.gates, result.packs)
 
-    def write_report(self, path: Path, recognizer: Recognizer) -> None:
+    def write_report(self, file: SideFile, recognizer: Recognizer, overwrite: bool) -> None:
         """The page for a person, with the worst misjudged pairs: photos, so it is its owner's alone (0600)."""
         from facemae_cli.evaluation.verification.page import verification_page
         from facemae_cli.reports.html import Callout  # these bring matplotlib and jinja2
@@ -254,8 +257,8 @@ class _Job:
             notes=result.notices,
             verdict=verdict if result.gates else None,
         )
-        write_whole(path, page, 0o600)
-        result.report = path
+        file.write(page, overwrite=overwrite)
+        result.report = file.path
 
 
 def _in_folder(pack: PackSource) -> bool:

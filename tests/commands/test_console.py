@@ -16,7 +16,7 @@ import pytest
 from facemae_cli.commands import console as module
 from facemae_cli.commands.console import Console, write_line
 from facemae_cli.data.faces import Refusal
-from facemae_cli.errors import UsageError
+from facemae_cli.errors import AllRefused
 
 
 @dataclass(frozen=True)
@@ -132,14 +132,14 @@ def test_a_stream_that_cannot_hold_a_letter_gets_an_escape() -> None:
     assert raw.getvalue() == "café \\U0001f600\n".encode("latin-1")
 
 
-@pytest.mark.parametrize("place", ["out/refused.txt", "out/deep/refused.txt", "elsewhere/../out/refused.txt"])
-def test_refused_file_inside_an_output_is_a_usage_error(tmp_path: Path, place: str) -> None:
-    with pytest.raises(UsageError, match=r"--refused .* is inside the dataset"):
-        Console(refused=tmp_path / place, outputs=(tmp_path / "out",))
-
-
-def test_refused_file_beside_an_output_is_fine(tmp_path: Path) -> None:
-    Console(refused=tmp_path / "out.refused", outputs=(tmp_path / "out",))
+def test_inputs_that_are_all_refused_are_listed_with_the_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "refused.txt"
+    with suppress(AllRefused), Console(refused=file):
+        raise AllRefused("every input is refused", refusals(2))
+    assert len(file.read_text().splitlines()) == 2
+    assert "refused: raw/p/1.jpg: truncated: no end marker" in capsys.readouterr().err
 
 
 def test_refused_file_is_written_for_its_owner_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

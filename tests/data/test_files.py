@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import json
 import os
 import signal
 from concurrent.futures import ThreadPoolExecutor
@@ -10,14 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from facemae_cli.data.faces import Refusal
 from facemae_cli.data.files import (
     disk_errors,
     is_aside,
     is_inside,
     remove_tree,
     require_outside,
-    write_refused,
     write_whole,
 )
 from facemae_cli.errors import OutputError, UsageError
@@ -170,18 +167,18 @@ def test_an_oserror_becomes_one_line_with_the_way_out(number: int, way_out: str)
         raise OSError(number, os.strerror(number))
 
 
-def test_refused_inputs_are_json_lines_for_their_owner_alone(tmp_path: Path) -> None:
-    refused = [Refusal("raw/Ann\n🙂/1.jpg", "truncated", "ends at byte 3"), Refusal("b", "empty", "")]
-    write_refused(tmp_path / "refused", refused)
-    lines = (tmp_path / "refused").read_text().splitlines()
-    assert [Refusal(**json.loads(line)) for line in lines] == refused
-    assert (tmp_path / "refused").stat().st_mode & 0o777 == 0o600
+def test_without_replace_what_is_there_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_links(*args: object, **more: object) -> None:
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
 
-
-def test_refused_inputs_never_go_into_an_output(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"^--refused \S+/o/a/list is inside the dataset \S+/o: choose another place$"):
-        write_refused(tmp_path / "o" / "a" / "list", [], [tmp_path / "o"])
-    assert not os.listdir(tmp_path)
+    for number in range(2):  # with hard links, and on a file system without
+        path = tmp_path / str(number)
+        write_whole(path, "first", replace=False)
+        with pytest.raises(UsageError, match="appeared meanwhile"):
+            write_whole(path, "second", replace=False)
+        assert path.read_text() == "first"
+        monkeypatch.setattr(os, "link", no_links)
+    assert sorted(os.listdir(tmp_path)) == ["0", "1"]
 
 
 @pytest.mark.parametrize(
@@ -197,6 +194,11 @@ def test_refused_inputs_never_go_into_an_output(tmp_path: Path) -> None:
         ("x.facemae.json", "x.rec", True),
         ("key", "x.rec", False),
         ("d/x.lst", "x.rec", False),
+        ("o.facemae-part/list", "o", True),
+        ("x.rec.facemae-part/list", "x.rec", True),
+        ("lfw/list", "lfw/pairs.txt", True),
+        ("x.bin.facemae.json", "x.bin", True),
+        ("o.list", "o", False),
     ],
 )
 def test_what_is_inside_a_dataset(tmp_path: Path, path: str, dataset: str, inside: bool) -> None:

@@ -206,7 +206,7 @@ def test_a_name_that_no_pairs_txt_can_hold(tmp_path):
 def test_usage(tmp_path, given, options, text):
     raw(tmp_path / "raw", people=20)
     pack(tmp_path)
-    (tmp_path / "y.bin").write_bytes(b"old")
+    convert(tmp_path / "x.bin", tmp_path / "y.bin")
     options["out"] = tmp_path / options["out"]
     if text == "--pairs draws" and options["out"].name == "y.bin":
         (tmp_path / "y.bin").unlink()
@@ -215,9 +215,25 @@ def test_usage(tmp_path, given, options, text):
 
 
 def test_a_bin_is_replaced_only_when_told(tmp_path):
-    (tmp_path / "y.bin").write_bytes(b"old")
-    convert(pack(tmp_path), tmp_path / "y.bin", overwrite=True)
-    assert (tmp_path / "y.bin").read_bytes() == (tmp_path / "x.bin").read_bytes()
+    (tmp_path / "y.bin").write_bytes(b"mine")
+    with pytest.raises(UsageError, match=r"y\.bin was not made by facemae"):
+        convert(pack(tmp_path), tmp_path / "y.bin", overwrite=True)
+    assert (tmp_path / "y.bin").read_bytes() == b"mine"
+    convert(tmp_path / "x.bin", tmp_path / "z.bin")
+    (tmp_path / "z.bin").write_bytes(b"old")
+    convert(tmp_path / "x.bin", tmp_path / "z.bin", overwrite=True)
+    assert (tmp_path / "z.bin").read_bytes() == (tmp_path / "x.bin").read_bytes()
+
+
+@pytest.mark.parametrize("out", ["x.bin", "x.rec", "x", "lfw/pairs.txt"])
+def test_nothing_is_written_of_inputs_that_are_all_refused(tmp_path, out):
+    for name, data in raw(tmp_path / "raw", people=20).items():
+        (tmp_path / "raw" / name).write_bytes(data[:-2])
+    before = tree(tmp_path)
+    with pytest.raises(InputError):
+        convert(tmp_path / "raw", tmp_path / out)
+    assert tree(tmp_path) == before
+    assert not list(tmp_path.rglob("*facemae*"))
 
 
 class Stop(Exception):

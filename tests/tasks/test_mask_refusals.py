@@ -23,8 +23,9 @@ from PIL import Image
 
 from facemae_cli.app import main
 from facemae_cli.data.manifest import Manifest, write_manifest
+from facemae_cli.data.output.output import Output
 from facemae_cli.data.synthetic import people
-from facemae_cli.errors import InputError, UsageError
+from facemae_cli.errors import AllRefused, InputError, UsageError
 from facemae_cli.masking.key import Key
 from facemae_cli.tasks.mask import mask
 
@@ -228,3 +229,68 @@ def test_subsampled_sources_are_counted_and_system_folders_are_told(tmp_path: Pa
     assert (result.as_json()["subsampled"], result.as_json()["passed_over"]) == (1, {"#recycle": 1})
     assert [note for note in result.notes() if note.startswith("1 faces come from JPEGs with subsampled colour")]
     assert dict(result.summary())["passed over"].startswith("1 #recycle: ")
+
+
+@pytest.mark.parametrize("options", [{}, {"overwrite": True}, {"keep_names": True}])
+def test_nothing_is_made_where_every_face_is_refused(raw, tmp_path, options, capsys):
+    for photo in raw.rglob("*.*"):
+        photo.write_bytes(photo.read_bytes()[:-300])
+    words = [f"--{name.replace('_', '-')}" for name in options]
+    line = ["mask", "--in", raw, "--out", tmp_path / "masked", "--key", tmp_path / "new.key", *words]
+    assert main([str(word) for word in line]) == 2
+    said = capsys.readouterr().err
+    assert "refused: " in said
+    assert "every input is refused (9 truncated), so nothing is written" in said
+    assert os.listdir(tmp_path) == ["raw"]
+
+
+def test_nothing_is_made_where_no_name_can_be_kept(tmp_path):
+    put(tmp_path / "raw" / "bell\x07" / "1.png", encoded(pixels(1), ".png"))
+    with pytest.raises(AllRefused, match="1 bad-name"):
+        mask(tmp_path / "raw", tmp_path / "masked", key=tmp_path / "new.key", keep_names=True)
+    assert os.listdir(tmp_path) == ["raw"]
+
+
+def test_an_old_output_stays_where_every_face_is_refused(raw, key, tmp_path):
+    mask(raw, tmp_path / "masked", key=key)
+    before = tree(tmp_path / "masked")
+    for photo in raw.rglob("*.*"):
+        photo.write_bytes(b"")
+    with pytest.raises(AllRefused) as caught:
+        mask(raw, tmp_path / "masked", key=key, overwrite=True)
+    assert {item.reason for item in caught.value.refused} == {"empty"}
+    assert tree(tmp_path / "masked") == before
+    assert sorted(os.listdir(tmp_path)) == ["masked", "raw", "the.key"]
+
+
+def test_no_key_is_made_where_the_output_is_in_the_way(raw, tmp_path):
+    (tmp_path / "masked").mkdir()
+    (tmp_path / "masked" / "mine.txt").write_text("mine")
+    for options in ({}, {"overwrite": True}, {"resume": True}):
+        with pytest.raises(UsageError):
+            mask(raw, tmp_path / "masked", key=tmp_path / "new.key", **options)
+    assert sorted(os.listdir(tmp_path)) == ["masked", "raw"]
+
+
+@pytest.mark.parametrize("change", ["pixels", "name"])
+def test_a_stopped_run_does_not_go_on_with_other_photos(raw, key, tmp_path, monkeypatch, change):
+    def stop(*arguments, **options):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Output, "finish", stop)
+        with pytest.raises(KeyboardInterrupt):
+            mask(raw, tmp_path / "masked", key=key)
+    photo = sorted(raw.rglob("*.*"))[4]
+    data = photo.read_bytes()
+    if change == "pixels":
+        photo.write_bytes(encoded(pixels(77), photo.suffix))
+    else:
+        photo.rename(photo.with_name(f"other{photo.suffix}"))
+    with pytest.raises(UsageError, match=r"--resume: the stopped run had input.*: give that again, or --overwrite"):
+        mask(raw, tmp_path / "masked", key=key, resume=True)
+    if change == "pixels":
+        photo.write_bytes(data)
+        assert mask(raw, tmp_path / "masked", key=key, resume=True).faces == 9
+    else:
+        assert mask(raw, tmp_path / "masked", key=key, overwrite=True).faces == 9

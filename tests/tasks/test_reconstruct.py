@@ -19,7 +19,7 @@ from helpers.sources import smooth_face
 from facemae_cli.data.images.codec import decode, encode_jpeg, encode_png
 from facemae_cli.data.open import open_source
 from facemae_cli.data.output import output
-from facemae_cli.errors import InputError, UsageError
+from facemae_cli.errors import AllRefused, InputError, UsageError
 from facemae_cli.masking import patches
 from facemae_cli.tasks.mask import mask
 from facemae_cli.tasks.reconstruct import ReconstructResult, reconstruct
@@ -190,7 +190,7 @@ def test_the_preview_of_a_resumed_run_is_that_of_an_unbroken_one(
             raise KeyboardInterrupt
         real(*arguments)  # type: ignore[arg-type]
 
-    def fail_at_once(*arguments: object) -> None:
+    def fail_at_once(*arguments: object, **options: object) -> None:
         raise KeyboardInterrupt
 
     for place, name, how in ((output.Output, "write", fail), (output, "_put_in_place", fail_at_once)):
@@ -234,7 +234,7 @@ def test_a_killed_run_goes_on_to_the_same_bytes(
 def test_resuming_otherwise_than_begun_is_refused(tmp_path: Path, masked: Path, model: str, monkeypatch) -> None:  # type: ignore[no-untyped-def]
     from facemae_cli.data.output.output import Output
 
-    def fail(*arguments: object) -> None:
+    def fail(*arguments: object, **options: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
@@ -244,3 +244,36 @@ def test_resuming_otherwise_than_begun_is_refused(tmp_path: Path, masked: Path, 
     with pytest.raises(UsageError, match="batch_size"):
         release(masked, tmp_path / "out", model, batch_size="4", resume=True)
     assert release(masked, tmp_path / "out", model, resume=True).faces == 10
+
+
+def test_nothing_is_made_where_every_face_is_refused(tmp_path: Path, masked: Path, model: str) -> None:
+    release(masked, tmp_path / "old", model)
+    before = files(tmp_path / "old")
+    for photo in masked.rglob("*.png"):
+        photo.write_bytes(photo.read_bytes()[:-9])
+    for out, overwrite in (("new", False), ("new.rec", False), ("old", True)):
+        with pytest.raises(AllRefused, match="every input is refused"):
+            release(masked, tmp_path / out, model, overwrite=overwrite, preview=tmp_path / "sheet.png")
+    assert files(tmp_path / "old") == before
+    assert sorted(os.listdir(tmp_path)) == ["facemae.key", "masked", "old", "raw"]
+
+
+def test_a_preview_is_its_owners_and_replaces_nothing(tmp_path: Path, masked: Path, model: str) -> None:
+    for place in ("facemae.key", "masked/x.png", "new/x.png", "raw"):
+        with pytest.raises(UsageError, match="--preview"):
+            release(masked, tmp_path / "new", model, overwrite=True, preview=tmp_path / place)
+    release(masked, tmp_path / "new", model, preview=tmp_path / "sheet.png")
+    assert (tmp_path / "sheet.png").stat().st_mode & 0o777 == 0o600
+    with pytest.raises(UsageError, match=r"sheet\.png exists"):
+        release(masked, tmp_path / "newer", model, preview=tmp_path / "sheet.png")
+
+
+def test_the_licence_of_the_model_is_said_where_the_release_goes(tmp_path: Path, masked: Path, model: str) -> None:
+    assert release(masked, tmp_path / "a", model).license is None
+    folder = write_mae(tmp_path / "licensed", license="CC BY-NC 4.0; as the faces")
+    result = release(masked, tmp_path / "b", str(folder))
+    assert ("licence of the model", "CC BY-NC 4.0; as the faces") in result.summary()
+    assert result.as_json()["model"]["license"] == "CC BY-NC 4.0; as the faces"
+    said = json.loads((tmp_path / "b" / "facemae.json").read_text())["model"]
+    assert said["license"] == "CC-BY-NC-4.0-as-the-faces"
+    assert "license" not in json.loads((tmp_path / "a" / "facemae.json").read_text())["model"]

@@ -18,7 +18,7 @@ import numpy as np
 
 from facemae_cli.data.faces import Name
 from facemae_cli.data.files import sync_folder
-from facemae_cli.data.manifest import Manifest, write_manifest
+from facemae_cli.data.manifest import Manifest, own_manifest, write_manifest
 from facemae_cli.data.output.names import check_file_name, with_suffix_of
 from facemae_cli.data.scan import IMAGE_SUFFIXES
 from facemae_cli.errors import FaceError, OutputError, UsageError
@@ -125,8 +125,12 @@ class FolderWriter:
         return mark
 
     def recall(self, mark: dict[str, Any]) -> None:
-        """Takes in what `flush` returned for one unit of an interrupted run, in order."""
-        self._journaled.append(base64.b64decode(mark["files"]))
+        """Takes in what `flush` returned for one unit of an interrupted run, in order. Raises ValueError and KeyError
+        for what it did not return."""
+        hashes = base64.b64decode(mark["files"], validate=True)
+        if len(hashes) % _HASH_BYTES:
+            raise ValueError("files of another form")
+        self._journaled.append(hashes)
 
     def restore(self) -> None:
         """Removes what was staged after the last journaled unit. Raises OutputError where a journaled face is gone."""
@@ -185,26 +189,35 @@ class FolderWriter:
             raise UsageError(f"{self.target} is a file, not a dataset: choose another --out, or remove it yourself")
         if (self.target / "train.rec").is_file():
             raise UsageError(f"{self.target} holds a .rec: say --out {self.target / 'train.rec'} to replace that")
-        if not (self.target / "facemae.json").is_file():
+        manifest = own_manifest(self.target)
+        if manifest is None:
             raise UsageError(
-                f"{self.target} was not made by facemae (no facemae.json in it): choose another --out, or remove it"
-                " yourself"
+                f"{self.target} was not made by facemae (no facemae.json of ours in it): choose another --out, or"
+                " remove it yourself"
             )
-        for path in _foreign(self.target):
+        faces = 0
+        for path, is_face in _files(self.target):
+            faces += is_face
+            if not is_face:
+                raise UsageError(
+                    f"{path} is not a face: --overwrite would remove it with {self.target}; move it away, or choose"
+                    " another --out"
+                )
+        if faces > manifest.counts["out"]:
             raise UsageError(
-                f"{path} is not a face: --overwrite would remove it with {self.target}; move it away, or choose another"
-                " --out"
+                f"{self.target} holds {faces} faces, and its facemae.json speaks of {manifest.counts['out']}:"
+                " --overwrite would remove what facemae did not make; move that away, or choose another --out"
             )
 
 
-def _foreign(folder: Path) -> Iterator[str]:
-    """Files in an old output that are neither faces nor its `facemae.json` and `pairs.txt`."""
+def _files(folder: Path) -> Iterator[tuple[str, bool]]:
+    """Files in an old output beside its `facemae.json` and `pairs.txt`, and whether each is called like a face."""
     own = {os.path.join(folder, name) for name in ("facemae.json", "pairs.txt")}
     for at, _, files in os.walk(folder):
         for file in files:
             path = os.path.join(at, file)
-            if os.path.splitext(file)[1].lower() not in IMAGE_SUFFIXES and path not in own:
-                yield path
+            if path not in own:
+                yield path, os.path.splitext(file)[1].lower() in IMAGE_SUFFIXES
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

@@ -7,47 +7,60 @@ rest.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
 from facemae_cli import __version__
-from facemae_cli.data.faces import Name, Refusal
+from facemae_cli.data.faces import Name, Refusal, count_reasons
 from facemae_cli.data.files import disk_errors, is_inside, remove_tree, sync_folder, write_whole
 from facemae_cli.data.images.header import limits_in_use
 from facemae_cli.data.manifest import Manifest
 from facemae_cli.data.output.folder import FolderWriter
 from facemae_cli.data.output.recordio import RecWriter
-from facemae_cli.data.output.staging import SUFFIX, Staging
-from facemae_cli.errors import OutputError, UsageError
+from facemae_cli.data.output.staging import SUFFIX, DamagedJournal, Staging, check_staging
+from facemae_cli.errors import AllRefused, FaceError, InputError, OutputError, UsageError
+from facemae_cli.runtime.mounts import mount_within
 
 Writer = FolderWriter | RecWriter
-JOURNAL = 1  # what its lines hold
+JOURNAL = 2  # what its lines hold
 _AGAIN = "then run again with --resume"
+
+
+class Made(NamedTuple):
+    """What became of one input that stands at `where`: a face called `name`, with sums for it; or why there is none."""
+
+    where: str
+    name: Name | None = None
+    image: bytes = b""
+    counts: Mapping[str, int] = {}
+    error: FaceError | None = None
 
 
 class Output:
     """A dataset being written. Use it as a context manager and call `finish`.
 
-    Left without `finish`, what is journaled waits for `--resume` and the lock is free. `units_done`, `refused` and
-    `tally` say what an interrupted run had journaled: how many units, which inputs it refused, and the sums of the
-    counts given to `commit`. They keep growing: after the last commit they are those of the whole output.
+    Left without `finish`, what is journaled waits for `--resume` and the lock is free. `units_done`, `faces`, `refused`
+    and `tally` say what an interrupted run had journaled: how many units and faces, which inputs it refused, and the
+    sums of the counts given to `commit`. They keep growing: after the last commit they are those of the whole output.
     """
 
     def __init__(self, staging: Staging, writer: Writer, replaces: bool) -> None:
         self.units_done = 0
+        self.faces = 0
         self.refused: list[Refusal] = []
         self.tally: Counter[str] = Counter()
         self._staging = staging
         self._writer = writer
         self._replaces = replaces
         self._sealed = False  # nothing more is written
-        self._pending = False
+        self._pending = 0  # faces written since the last commit
         self._open = True
 
     def __enter__(self) -> Output:
@@ -75,7 +88,25 @@ class Output:
         self._check_usable()
         with self._disk():
             self._writer.write(name, image)
-        self._pending = True
+        self._pending += 1
+
+    def write_unit(self, made: Iterable[Made], counts: Mapping[str, int] | None = None) -> None:
+        """Writes what was made of a unit of inputs, notes what was refused, and commits; `out` counts the faces.
+
+        `counts` are sums for the unit as a whole. Raises OutputError.
+        """
+        refused: list[Refusal] = []
+        sums = Counter[str](counts or {})
+        for each in made:
+            try:
+                if each.error is not None or each.name is None:
+                    raise each.error or FaceError("no-name", "it has no name")
+                self.write(each.name, each.image)
+                sums.update(each.counts)
+                sums["out"] += 1
+            except FaceError as error:
+                refused.append(Refusal(each.where, error.reason, error.detail))
+        self.commit(refused, sums)
 
     def commit(self, refused: Sequence[Refusal] = (), counts: Mapping[str, int] | None = None) -> None:
         """Ends a unit: all that was written since the last commit is on disk and in the journal on return.
@@ -86,21 +117,25 @@ class Output:
         with self._disk():
             entry = {
                 "unit": self.units_done,
+                "faces": self._pending,
                 "mark": self._writer.flush(),
                 "refused": [[item.where, item.reason, item.detail] for item in refused],
                 "counts": dict(counts or {}),
             }
             self._staging.append(entry)
-        self._pending = False
+        self._pending = 0
         self._count(entry)
 
-    def finish(self, manifest: Manifest, pairs: str | None = None) -> None:
+    def finish(
+        self, manifest: Manifest, *, refused: Sequence[Refusal] = (), pairs: Callable[[], str] | None = None
+    ) -> None:
         """Completes the output with its sidecars and `facemae.json` and moves it into place, the old one aside first.
 
-        `pairs`: the text of a `pairs.txt`, which makes a folder a verification pack.
+        `pairs`: gives the text of a `pairs.txt`, which makes a folder a verification pack.
         What was written after the last commit is committed first. After a resume from within `finish` the output is
-        complete already, with the manifest it was given then. Raises OutputError, and UsageError where something came
-        to stand in the output's place meanwhile.
+        complete already, with the manifest it was given then. `refused`: all inputs that are not in the output.
+        Raises OutputError, UsageError where something came to stand in the output's place meanwhile, and AllRefused
+        where not one face is in the output and some were refused: then nothing is left behind.
         """
         if not self._open:
             raise RuntimeError("the output is closed")
@@ -108,30 +143,62 @@ class Output:
             if not self._sealed:
                 if self._pending:
                     self.commit()
+                text = self._require_filled(refused or self.refused, pairs)
                 _check_free(self._writer, self._replaces)
-                if pairs is not None:
-                    write_whole(self._writer.moves[-1][0] / "pairs.txt", pairs, 0o666)
+                if text is not None:
+                    write_whole(self._writer.moves[-1][0] / "pairs.txt", text, 0o666)
                 self._writer.seal(manifest)
                 self._staging.append({"sealed": True})
             _put_in_place(self._staging, self._writer, self._replaces)
         self.close()
+
+    def _require_filled(self, refused: Sequence[Refusal], pairs: Callable[[], str] | None) -> str | None:
+        """The text of a `pairs.txt`, where one is to be written; nothing is left staged where there is nothing to show.
+
+        Raises AllRefused, and InputError as `pairs` does.
+        """
+        try:
+            if refused and not self.faces:
+                raise all_refused(refused)
+            return pairs() if pairs is not None else None
+        except InputError:
+            self._writer.close()
+            self._staging.clear()
+            raise
 
     def go_on(self, sealed: bool) -> Output:
         """Takes in the journal of a stopped run and cuts the staged data back to it. Raises UsageError, OutputError."""
         self._sealed = sealed
         if not sealed:
             _check_free(self._writer, self._replaces)
-        for entry in self._staging.entries():
-            if "mark" in entry:
-                self._writer.recall(entry["mark"])
-                self._count(entry)
+        entries = self._staging.entries()
+        next(entries)  # the header
+        for entry in entries:
+            if "sealed" not in entry:
+                self._recall(entry)
         if not sealed:
             self._writer.restore()
         return self
 
+    def _recall(self, entry: Mapping[str, Any]) -> None:
+        try:
+            if entry["unit"] != self.units_done:
+                raise ValueError("a unit is missing")
+            self._count(entry)
+            self._writer.recall(entry["mark"])
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise DamagedJournal(self._staging.journal, f"in unit {self.units_done} ({error})") from error
+
     def _count(self, entry: Mapping[str, Any]) -> None:
-        self.units_done += 1
+        numbers = [entry["faces"], *entry["counts"].values()]
+        texts = [text for item in entry["refused"] for text in item]
+        if not all(type(number) is int and 0 <= number < 2**63 for number in numbers):
+            raise ValueError("counts of another form")
+        if not all(isinstance(text, str) for text in texts):
+            raise ValueError("refused inputs of another form")
         self.refused += [Refusal(*item) for item in entry["refused"]]
+        self.units_done += 1
+        self.faces += entry["faces"]
         self.tally.update(entry["counts"])
 
     @contextmanager
@@ -156,20 +223,16 @@ def open_output(
 
     `plan` is a JSON object of all that must be equal for `resume` to give the bytes of an unbroken run. With both
     `resume` and `overwrite`, a stopped run of the same plan goes on and one of another plan is started over.
-    Raises UsageError where `path` exists or a stopped run left its part and neither option says what to do, where an
-    option does not apply, where another process writes `path`, and where `path` and one of `inputs` contain each
-    other; OutputError where the disk refuses.
+    Raises UsageError as `check_output` does, where a stopped run left its part and neither option says what to do,
+    where an option does not apply, and where another process writes `path`; OutputError where the disk refuses.
     """
-    target = _resolve(path)
-    _check_apart(path, target, inputs)
-    folder = target.with_name(target.name + SUFFIX)
-    writer = (RecWriter if target.suffix.lower() == ".rec" else FolderWriter)(folder, target)
+    check_output(path, overwrite=overwrite, resume=resume, inputs=inputs)
+    folder, writer = _place(path)
+    target = writer.target
     ours = {"journal": JOURNAL, "facemae": __version__, "max_pixels": limits_in_use().max_pixels}
     fixed: dict[str, Any] = json.loads(json.dumps({**ours, **plan}))
     with disk_errors(path):
-        if not folder.exists():
-            _check_fresh(writer, overwrite, resume)
-            target.parent.mkdir(parents=True, exist_ok=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
         staging = Staging(folder)
         try:
             return _enter(staging, writer, fixed, overwrite, resume)
@@ -179,11 +242,62 @@ def open_output(
             raise
 
 
+def check_output(path: Path, *, overwrite: bool = False, resume: bool = False, inputs: Sequence[Path] = ()) -> None:
+    """All that can be known before any work of whether `open_output` will take `path`; nothing is made or changed.
+
+    Raises UsageError where `path` exists and may not be replaced, where its staging folder was not made by us, where
+    a mount is in the way, and where `path` and one of `inputs` contain each other; OutputError where the disk refuses.
+    """
+    folder, writer = _place(path)
+    try:
+        _check_apart(path, writer.target, (*inputs,))
+        _check_mounts(path, writer)
+        with disk_errors(path):
+            check_staging(folder)
+            if not os.path.lexists(folder):
+                _check_fresh(writer, overwrite, resume)
+            _check_writable(writer.target.parent)
+    finally:
+        writer.close()
+
+
+def all_refused(refused: Sequence[Refusal]) -> AllRefused:
+    """What a command raises when no input is left."""
+    reasons = ", ".join(f"{count} {reason}" for reason, count in count_reasons(refused).items())
+    return AllRefused(f"every input is refused ({reasons}), so nothing is written: see why above", refused)
+
+
+def _place(path: Path) -> tuple[Path, Writer]:
+    """The staging folder of `path` and what writes into it."""
+    target = _resolve(path)
+    folder = target.with_name(target.name + SUFFIX)
+    return folder, (RecWriter if target.suffix.lower() == ".rec" else FolderWriter)(folder, target)
+
+
+def _check_mounts(path: Path, writer: Writer) -> None:
+    """Raises UsageError where something of the output is a mount point, which can neither be moved nor removed."""
+    for _, final in writer.moves:
+        if os.path.lexists(final) and (mount := mount_within(final)):
+            raise UsageError(f"--out {path}: {mount} is a mount point, which cannot be replaced: name a place in it")
+
+
+def _check_writable(folder: Path) -> None:
+    """Raises OSError where nothing can be made in `folder`, or in what is there of it."""
+    while not os.path.lexists(folder):
+        folder = folder.parent
+    if not folder.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
+    if not os.access(folder, os.W_OK | os.X_OK):
+        read_only = os.statvfs(folder).f_flag & os.ST_RDONLY
+        number = errno.EROFS if read_only else errno.EACCES
+        raise OSError(number, os.strerror(number), str(folder))
+
+
 def _enter(staging: Staging, writer: Writer, plan: dict[str, Any], overwrite: bool, resume: bool) -> Output:
     """The output in its locked staging folder: gone on with, or started."""
     try:
-        header, sealed = staging.look()
-    except OutputError:  # a damaged journal
+        header, sealed = _header(staging)
+    except DamagedJournal:
         if not overwrite:
             raise
         header, sealed = None, False
@@ -206,6 +320,14 @@ def _enter(staging: Staging, writer: Writer, plan: dict[str, Any], overwrite: bo
     staging.begin({"tool": "facemae", "plan": plan, "replaces": overwrite})
     writer.begin()
     return Output(staging, writer, overwrite)
+
+
+def _header(staging: Staging) -> tuple[dict[str, Any] | None, bool]:
+    """The journal's header, which holds a plan, and whether it is sealed. Raises DamagedJournal."""
+    header, sealed = staging.look()
+    if header is not None and not (isinstance(header.get("plan"), dict) and isinstance(header.get("replaces"), bool)):
+        raise DamagedJournal(staging.journal, "at byte 0")
+    return header, sealed
 
 
 def _put_in_place(staging: Staging, writer: Writer, replaces: bool) -> None:
@@ -256,10 +378,7 @@ def _resolve(path: Path) -> Path:
         raise UsageError(f"{path} names a verification pack: faces go into a folder or a .rec")
     if path.suffix.lower() == ".rec":
         return path.parent.resolve() / path.name
-    target = path.resolve()
-    if os.path.ismount(target):
-        raise UsageError(f"{path} is a mount point, which cannot be put in place as a whole: name a folder in it")
-    return target
+    return path.resolve()
 
 
 def _check_apart(path: Path, target: Path, inputs: Sequence[Path]) -> None:

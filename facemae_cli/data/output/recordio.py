@@ -11,10 +11,10 @@ from typing import Any, BinaryIO
 from facemae_cli.data.faces import Name
 from facemae_cli.data.files import write_whole
 from facemae_cli.data.images.codec import probe
-from facemae_cli.data.manifest import Manifest, manifest_path, write_manifest
+from facemae_cli.data.manifest import Manifest, manifest_path, own_manifest, write_manifest
 from facemae_cli.data.output.names import check_face_name, with_suffix_of
 from facemae_cli.data.recordio import lst
-from facemae_cli.data.recordio.records import frame, pack_header
+from facemae_cli.data.recordio.records import HEADER_BYTES, frame, pack_header
 from facemae_cli.errors import FaceError, OutputError, UsageError
 
 NO_IDENTITY = -1
@@ -94,11 +94,23 @@ class RecWriter:
         return mark
 
     def recall(self, mark: dict[str, Any]) -> None:
-        """Takes in what `flush` returned for one unit of an interrupted run, in order."""
-        self._sizes = {kind: int(mark["sizes"][kind]) for kind in _GROWING}
-        self._images = int(mark["images"])
-        self._shape = None if mark["shape"] is None else (int(mark["shape"][0]), int(mark["shape"][1]))
-        for identity in mark["identities"]:
+        """Takes in what `flush` returned for one unit of an interrupted run, in order. Raises ValueError, TypeError and
+        KeyError for what it did not return."""
+        before = (*self._sizes.values(), self._images, 0, 0)
+        shape = mark["shape"] or (0, 0)
+        numbers = (*(mark["sizes"][kind] for kind in _GROWING), mark["images"], *shape)
+        if len(numbers) != len(before) or not all(
+            type(number) is int and least <= number < 2**63 for number, least in zip(numbers, before, strict=True)
+        ):
+            raise ValueError("sizes of another form")
+        new = mark["identities"]
+        if not all(isinstance(identity, str) for identity in new) or len({*new, *self._labels}) != len(new) + len(
+            self._labels
+        ):
+            raise ValueError("identities of another form")
+        self._sizes, self._images = dict(zip(_GROWING, numbers, strict=False)), numbers[len(_GROWING)]
+        self._shape = (shape[0], shape[1]) if mark["shape"] else None
+        for identity in new:
             self._labels[identity] = len(self._labels)
 
     def restore(self) -> None:
@@ -156,10 +168,29 @@ class RecWriter:
         return next((final for _, final in reversed(self.moves) if os.path.lexists(final)), None)
 
     def check_replaceable(self) -> None:
-        """Raises UsageError where a folder stands in the place of one of the files."""
+        """Raises UsageError unless all that stands in the output's place is an output of ours."""
         for _, final in self.moves:
             if final.is_dir():
                 raise UsageError(f"{final} is a folder, and a file has to go there: choose another --out")
+            if final.is_symlink():
+                raise UsageError(f"{final} is a link: say --out with the place it leads to, or remove it yourself")
+        manifest = own_manifest(self.target)
+        if manifest is None or not _is_written_by_us(self.target, manifest.counts["out"]):
+            beside = manifest_path(self.target).name
+            raise UsageError(
+                f"{self.occupied()} was not made by facemae (no {beside} of ours that tells of {self.target.name}):"
+                " choose another --out, or remove it yourself"
+            )
+
+
+def _is_written_by_us(path: Path, images: int) -> bool:
+    """Whether the `.rec` at `path` begins with the header record we write for so many images."""
+    told = 8 + HEADER_BYTES + 4  # up to where the range records start
+    try:
+        with path.open("rb") as file:
+            return file.read(told) == _header_record(images + 1, 0)[:told]
+    except OSError:
+        return False
 
 
 def _header_record(first: int, last: int) -> bytes:

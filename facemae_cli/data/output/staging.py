@@ -1,38 +1,59 @@
 """The folder beside an output in which it grows: a lock, a journal of what is finished, and the data.
 
 `released/` grows in `released.facemae-part/`, `X.rec` in `X.rec.facemae-part/`, on the same file system, readable by
-its owner alone. `lock` is held by flock while a process works, so a killed one holds nothing. `journal` has one JSON
-object a line: the header, one for each finished unit, and at last `{"sealed": true}`, written when the data is complete
-and only waits to be moved into place. A last line without its end was being written when the run was killed, and does
-not count.
+its owner alone. `lock` is held by flock while a process works, so a killed one holds nothing; what it says marks the
+folder as ours, and nothing else of that name is ever entered, cleared or resumed. `journal` has one JSON object a line:
+the header, one for each finished unit, and at last `{"sealed": true}`, written when the data is complete and only waits
+to be moved into place. Behind each object stands a checksum of it and of all lines before, so that a changed, lost or
+moved line is found. A last line without its end was being written when the run was killed, and does not count.
 """
 
 from __future__ import annotations
 
 import errno
 import fcntl
+import hashlib
 import json
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from facemae_cli.data.files import remove_tree, sync_folder
+from facemae_cli.data.files import STAGING_SUFFIX, is_aside, remove_tree, sync_folder
 from facemae_cli.errors import OutputError, UsageError
 
-SUFFIX = ".facemae-part"
+__all__ = ["SUFFIX", "DamagedJournal", "Staging", "check_staging"]
+
+SUFFIX = STAGING_SUFFIX
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
+_START_OVER = "start over with --overwrite"
+# All that a run may leave in its staging folder, besides files half written.
+_OWN = {"lock", "journal", "old", "faces", "faces.rec", "faces.idx", "faces.lst", "property", "facemae.json"}
+_SUM_BYTES = 16
+
+
+class DamagedJournal(OutputError):
+    """A journal that is not as it was written, so that nothing can be gone on with."""
+
+    def __init__(self, path: Path, what: str) -> None:
+        super().__init__(f"{path} is damaged {what}: {_START_OVER}")
 
 
 class Staging:
     """The staging folder of one output, locked. Every method raises OSError where the disk fails."""
 
     def __init__(self, folder: Path) -> None:
-        """Makes the folder if it is missing and locks it. Raises UsageError at once where another process has it."""
+        """Makes the folder if it is missing and locks it.
+
+        Raises UsageError at once where another process has it, or where what stands there was not made by us.
+        """
         self.folder = folder
+        self.journal = folder / "journal"
         self._journal: int | None = None
         self._end = 0  # bytes of the journal that count
+        self._sum = b""  # checksum of the last line that counts
         self._lock: int | None = _lock(folder)
 
     @property
@@ -48,21 +69,22 @@ class Staging:
         return header, "sealed" in last
 
     def entries(self) -> Iterator[dict[str, Any]]:
-        """The journal's whole lines, the header first. Raises OutputError where one in the middle is damaged."""
+        """The journal's whole lines, the header first. Raises DamagedJournal where one is not as it was written."""
+        self._end, self._sum = 0, b""
         try:
-            file = (self.folder / "journal").open("rb")
+            journal = os.open(self.journal, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
         except FileNotFoundError:
             return
-        with file:
-            end = 0
+        with open(journal, "rb") as file:
+            end, before = 0, b""
             for line in file:
-                entry = _parse(line)
-                if entry is None:
-                    if file.read(1):
-                        raise OutputError(f"{file.name} is damaged at byte {end}: start over with --overwrite")
+                if not line.endswith(b"\n"):
                     break
+                entry, before = _parse(line, before)
+                if entry is None:
+                    raise DamagedJournal(self.journal, f"at byte {end}")
                 end += len(line)
-                self._end = end
+                self._end, self._sum = end, before
                 yield entry
 
     def begin(self, header: dict[str, Any]) -> None:
@@ -75,20 +97,21 @@ class Staging:
     def append(self, entry: dict[str, Any]) -> None:
         """Adds a line behind those that count; durable on return."""
         if self._journal is None:
-            self._journal = os.open(self.folder / "journal", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+            self._journal = os.open(self.journal, flags, 0o600)
             os.ftruncate(self._journal, self._end)
             os.lseek(self._journal, self._end, os.SEEK_SET)
-        line = json.dumps(entry, separators=(",", ":")).encode("ascii") + b"\n"
+        line, after = _line(entry, self._sum)
         view = memoryview(line)
         while view:
             view = view[os.write(self._journal, view) :]
         os.fsync(self._journal)
-        self._end += len(line)
+        self._end, self._sum = self._end + len(line), after
 
     def clear(self) -> None:
         """Removes all but the lock; the journal first, so that a half-cleared folder is never taken for a run."""
         self._close_journal()
-        self._end = 0
+        self._end, self._sum = 0, b""
         names = sorted(os.listdir(self.folder), key=lambda name: name != "journal")
         for name in names:
             if name != "lock":
@@ -112,37 +135,112 @@ class Staging:
             self._journal = None
 
 
+def check_staging(folder: Path) -> None:
+    """Raises UsageError unless `folder` is not there or was made by us, for an output to grow in; changes nothing."""
+    with suppress(FileNotFoundError):
+        mode = _own_mode(folder)
+        try:
+            lock = os.open(folder / "lock", os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except FileNotFoundError:
+            _require(folder, not os.listdir(folder))
+            return
+        except OSError:
+            raise _not_ours(folder) from None
+        try:
+            _check_marker(folder, lock, mode)
+        finally:
+            os.close(lock)
+
+
+def _own_mode(folder: Path) -> int:
+    """The mode of a folder that may be ours by its kind, its owner and what is in it."""
+    state = folder.lstat()
+    _require(folder, stat.S_ISDIR(state.st_mode) and state.st_uid == os.geteuid())
+    strange = [name for name in os.listdir(folder) if not (name in _OWN or is_aside(name) or name.startswith(".nfs"))]
+    _require(folder, not strange)
+    return stat.S_IMODE(state.st_mode)
+
+
+def _check_marker(folder: Path, lock: int, mode: int) -> bool:
+    """Whether the open lock marks the folder as ours; False where it stands alone and does so in part, after a kill.
+
+    Raises UsageError where it is neither.
+    """
+    _require(folder, stat.S_ISREG(os.fstat(lock).st_mode))
+    said = os.pread(lock, 100, 0)
+    whole = said == _marker(mode)
+    _require(folder, whole or (_marker(mode).startswith(said) and os.listdir(folder) == ["lock"]))
+    return whole
+
+
+def _marker(mode: int) -> bytes:
+    """What the lock says. The mode is 0700 where file systems have modes; a folder that was opened up since differs."""
+    return b"facemae staging folder, mode %04o\n" % mode
+
+
+def _require(folder: Path, ours: bool) -> None:
+    if not ours:
+        raise _not_ours(folder)
+
+
+def _not_ours(folder: Path) -> UsageError:
+    return UsageError(f"{folder} was not made by this facemae: move it away, or choose another --out")
+
+
 def _lock(folder: Path) -> int:
     while True:
         with suppress(FileExistsError):
             folder.mkdir(mode=0o700)
         path = folder / "lock"
         try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            check_staging(folder)
+            mode = stat.S_IMODE(folder.lstat().st_mode)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
         except FileNotFoundError:
             if folder.parent.is_dir():
                 continue  # the process before us removed the folder as it ended
             raise
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            _hold(descriptor, folder)
+            with suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(descriptor), path.stat()):
+                    if not _check_marker(folder, descriptor, mode):
+                        os.pwrite(descriptor, _marker(mode), 0)
+                    return descriptor
+        except BaseException:
             os.close(descriptor)
-            raise UsageError(f"{folder} is in use by another process: wait for it, or choose another --out") from None
-        except OSError as error:
-            if error.errno not in _NO_LOCKS:  # a network file system without locks: nobody to ask
-                os.close(descriptor)
-                raise
-        with suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(descriptor), path.stat()):
-                return descriptor
+            raise
         os.close(descriptor)  # the lock of a folder that was removed as we took it
 
 
-def _parse(line: bytes) -> dict[str, Any] | None:
-    if not line.endswith(b"\n"):
-        return None
+def _hold(descriptor: int, folder: Path) -> None:
     try:
-        entry = json.loads(line)
-    except ValueError:
-        return None
-    return entry if isinstance(entry, dict) else None
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise UsageError(f"{folder} is in use by another process: wait for it, or choose another --out") from None
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:  # a network file system without locks: nobody to ask
+            raise
+
+
+def _line(entry: dict[str, Any], before: bytes) -> tuple[bytes, bytes]:
+    """The journal's line of an entry that follows one of checksum `before`, and its own checksum."""
+    text = json.dumps(entry, separators=(",", ":")).encode("ascii")
+    after = _sum(text, before)
+    return text + b"\t" + after + b"\n", after
+
+
+def _parse(line: bytes, before: bytes) -> tuple[dict[str, Any] | None, bytes]:
+    """The entry of a whole line and its checksum; None where they do not belong together."""
+    text, _, said = line[:-1].rpartition(b"\t")
+    if said != _sum(text, before):
+        return None, said
+    try:
+        entry = json.loads(text)
+    except (ValueError, RecursionError):
+        return None, said
+    return (entry if isinstance(entry, dict) else None), said
+
+
+def _sum(text: bytes, before: bytes) -> bytes:
+    return hashlib.blake2b(before + b"\t" + text, digest_size=_SUM_BYTES).hexdigest().encode("ascii")

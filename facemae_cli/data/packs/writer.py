@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterable
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -15,9 +16,10 @@ from facemae_cli import __version__
 from facemae_cli.data.faces import FaceSource, Refusal, count_reasons
 from facemae_cli.data.files import is_inside, write_whole
 from facemae_cli.data.images.codec import probe
-from facemae_cli.data.manifest import Manifest, manifest_path, read_manifest, write_manifest
+from facemae_cli.data.manifest import Manifest, manifest_path, own_manifest, read_manifest, write_manifest
 from facemae_cli.data.packs.source import pack_bytes
 from facemae_cli.errors import FaceError, InputError, UsageError
+from facemae_cli.runtime.mounts import mount_within
 from facemae_cli.runtime.progress import Progress
 from facemae_cli.runtime.threads import ordered_map
 
@@ -57,11 +59,25 @@ def whole_pairs(path: Path, pairs: NDArray[np.int64], lost: Collection[int]) -> 
 
 
 def check_free(out: Path, path: Path, overwrite: bool, option: str = "--out") -> None:
-    """Raises UsageError where the `.bin` `out` may not be written: it exists, or lies in the dataset at `path`."""
+    """Raises UsageError where the `.bin` `out` may not be written: it lies in the dataset at `path`, something stands
+    there, and is not to be replaced or not a pack that facemae wrote, or there is no folder for it."""
     if is_inside(out, path) or (path.name == "pairs.txt" and is_inside(out, path.parent)):
         raise UsageError(f"{option} {out} is inside the input {path}: choose a place outside it")
-    if out.exists() and not overwrite:
+    if not out.parent.is_dir():
+        raise UsageError(f"{option} {out}: there is no folder {out.parent}; make it first")
+    if not os.access(out.parent, os.W_OK | os.X_OK):
+        raise UsageError(f"{option} {out}: the folder {out.parent} cannot be written; choose another place")
+    if os.path.lexists(out) and not overwrite:
         raise UsageError(f"{out} exists: choose another {option}, or --overwrite to replace it once all is done")
+    places = [place for place in (out, manifest_path(out)) if os.path.lexists(place)]
+    for place in places:
+        if place.is_symlink() or not place.is_file() or mount_within(place):
+            raise UsageError(f"{place} is a link, a folder or a mount, which is not replaced: choose another {option}")
+    if places and own_manifest(out, ("convert", "verify")) is None:
+        raise UsageError(
+            f"{places[0]} was not made by facemae (no {manifest_path(out).name} of ours): choose another {option}, or"
+            " remove it yourself"
+        )
 
 
 def write_bin(

@@ -199,15 +199,15 @@ def unmeasured(names: Names, key: Key | None) -> list[str]:
 def find_key(
     path: Path | None, manifest: Manifest | None, datasets: Sequence[Path], join_without: Callable[[], bool]
 ) -> Key | None:
-    """The key in `path`, or in `facemae.key` where that is there; None without one.
+    """The key in `path`, or in `facemae.key` or FACEMAE_KEY where one is there; None without one.
 
     `join_without`: whether the datasets' people join as they are, so that a `facemae.key` of other datasets is passed
     over. Raises UsageError for a key whose id is not the release's, and as `Key.load` does.
     """
-    if path is None and not DEFAULT_KEY_FILE.is_file():
-        return None
     file = path or DEFAULT_KEY_FILE
-    key = Key.load(file, outside=datasets)
+    key = Key.find(file, outside=datasets) if path is None else Key.load(file, outside=datasets)
+    if key is None:
+        return None
     if manifest is None or manifest.key_id in (None, key.key_id):
         return key
     if path is None and join_without():

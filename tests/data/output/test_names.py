@@ -120,7 +120,7 @@ def test_what_is_written_is_read_back_under_its_name(
             assert error.reason == "bad-name"  # noqa: PT017
         else:
             wanted = [Name(identity, with_suffix_of(photo, PNG))]
-        output.finish(Manifest("mask"))
+        output.finish(Manifest("mask", counts={"in": 1, "out": len(wanted), "refused": {}}))
     if wanted:
         source = open_source(tmp_path / kind)
         assert [source.name(i) for i in range(len(source))] == wanted

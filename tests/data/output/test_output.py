@@ -13,8 +13,10 @@ from facemae_cli.data.faces import Name, Refusal
 from facemae_cli.data.images.codec import encode_jpeg, encode_png
 from facemae_cli.data.manifest import Manifest, read_manifest
 from facemae_cli.data.open import open_source
-from facemae_cli.data.output.output import Output, open_output
-from facemae_cli.errors import FaceError, OutputError, UsageError
+from facemae_cli.data.output.output import Made, Output, check_output, open_output
+from facemae_cli.data.recordio.records import frame, pack_header
+from facemae_cli.errors import AllRefused, FaceError, OutputError, UsageError
+from facemae_cli.runtime import mounts
 
 KINDS = ["released", "released.rec", "d/train.rec"]
 PNG = encode_png(np.arange(28 * 14 * 3, dtype=np.uint8).reshape(28, 14, 3))
@@ -27,8 +29,12 @@ def write(out: Path, faces: Sequence[Face], plan: dict[str, Any] | None = None, 
         for name, image in faces:
             output.write(name, image)
         output.commit(counts={"out": len(faces)})
-        output.finish(DONE)
+        output.finish(done(len(faces)))
     return output
+
+
+def done(count: int) -> Manifest:
+    return Manifest("mask", counts={"in": count, "out": count, "refused": {}})
 
 
 def write_in_part(out: Path, faces: Sequence[Face], plan: dict[str, Any] | None = None, **options: Any) -> None:
@@ -54,7 +60,7 @@ def test_what_is_written_is_read_back_and_nothing_else_is_left(tmp_path: Path, k
     given = faces(5)
     write(tmp_path / kind, given)
     assert read(tmp_path / kind) == dict(given)
-    assert read_manifest(tmp_path / kind) == DONE
+    assert read_manifest(tmp_path / kind) == done(5)
     assert not list(tmp_path.rglob("*.facemae-part"))
 
 
@@ -182,9 +188,16 @@ def test_overwrite_removes_no_folder_that_is_not_an_output(tmp_path: Path) -> No
     (tmp_path / "home" / "letters" / "a.png").write_bytes(PNG)
     with pytest.raises(UsageError, match=r"no facemae\.json"):
         open_output(tmp_path / "home", plan={}, overwrite=True)
+    (tmp_path / "home" / "facemae.json").write_text("{}")
+    with pytest.raises(UsageError, match=r"no facemae\.json of ours"):
+        open_output(tmp_path / "home", plan={}, overwrite=True)
     write(tmp_path / "o", faces(1))
     (tmp_path / "o" / "id0" / "notes.txt").write_text("mine")
     with pytest.raises(UsageError, match=r"notes\.txt is not a face"):
+        open_output(tmp_path / "o", plan={}, overwrite=True)
+    (tmp_path / "o" / "id0" / "notes.txt").unlink()
+    (tmp_path / "o" / "id0" / "holiday.png").write_bytes(PNG)
+    with pytest.raises(UsageError, match=r"o holds 2 faces, and its facemae\.json speaks of 1"):
         open_output(tmp_path / "o", plan={}, overwrite=True)
     (tmp_path / "file").write_text("mine")
     with pytest.raises(UsageError, match="is a file"):
@@ -192,6 +205,66 @@ def test_overwrite_removes_no_folder_that_is_not_an_output(tmp_path: Path) -> No
     write(tmp_path / "d" / "train.rec", faces(1))
     with pytest.raises(UsageError, match=r"--out \S+/d/train\.rec"):
         open_output(tmp_path / "d", plan={}, overwrite=True)
+
+
+@pytest.mark.parametrize("left", ["notes.rec", "notes.lst", "notes.property", "notes.facemae.json"])
+def test_overwrite_replaces_no_rec_that_facemae_did_not_make(tmp_path: Path, left: str) -> None:
+    (tmp_path / left).write_text("mine")
+    with pytest.raises(UsageError, match=r"notes\.\S+ was not made by facemae \(no notes\.facemae\.json"):
+        open_output(tmp_path / "notes.rec", plan={}, overwrite=True)
+    (tmp_path / "notes.facemae.json").write_text(done(1).as_json())  # of another dataset
+    with pytest.raises(UsageError, match="was not made by facemae"):
+        open_output(tmp_path / "notes.rec", plan={}, overwrite=True)
+    assert sorted(os.listdir(tmp_path)) == sorted({left, "notes.facemae.json"})
+
+
+def test_a_foreign_rec_in_a_folder_of_ours_is_not_replaced(tmp_path: Path) -> None:
+    """InsightFace's own train.rec, put where a dataset of ours has its facemae.json."""
+    write(tmp_path / "d", faces(2))
+    (tmp_path / "foreign.rec").write_bytes(frame(pack_header(0, 1.0, 1) + PNG))
+    (tmp_path / "foreign.rec").rename(tmp_path / "d" / "train.rec")
+    with pytest.raises(UsageError, match=r"train\.rec was not made by facemae"):
+        open_output(tmp_path / "d" / "train.rec", plan={}, overwrite=True)
+
+
+def test_a_link_in_the_place_of_a_rec_is_not_replaced(tmp_path: Path) -> None:
+    write(tmp_path / "x.rec", faces(1))
+    (tmp_path / "x.rec").rename(tmp_path / "elsewhere.rec")
+    (tmp_path / "x.rec").symlink_to("elsewhere.rec")
+    with pytest.raises(UsageError, match=r"x\.rec is a link"):
+        open_output(tmp_path / "x.rec", plan={}, overwrite=True)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_output_of_which_every_input_is_refused_is_not_written(tmp_path: Path, kind: str) -> None:
+    write(tmp_path / "old" / kind, faces(2))
+    before = files(tmp_path)
+    for out, overwrite in ((tmp_path / "new" / kind, False), (tmp_path / "old" / kind, True)):
+        with open_output(out, plan={}, overwrite=overwrite) as output:
+            output.write_unit([Made("raw/x", error=FaceError("truncated", "ends at byte 3"))])
+            with pytest.raises(AllRefused, match=r"every input is refused \(1 truncated\)") as caught:
+                output.finish(Manifest("mask"))
+        assert caught.value.refused == [Refusal("raw/x", "truncated", "ends at byte 3")]
+    assert files(tmp_path) == before
+
+
+def test_a_unit_is_written_and_what_cannot_be_is_refused(tmp_path: Path) -> None:
+    with open_output(tmp_path / "o", plan={}) as output:
+        made = [
+            Made("raw/a", Name("a", "1"), PNG, {"hidden": 147}),
+            Made("raw/b", Name("a", "1"), PNG, {"hidden": 147}),
+            Made("raw/c", error=FaceError("truncated", "ends at byte 3")),
+        ]
+        output.write_unit(made, {"halvings": 2})
+        assert [(item.where, item.reason) for item in output.refused] == [
+            ("raw/b", "same-name"),
+            ("raw/c", "truncated"),
+        ]
+        assert (output.faces, output.tally) == (1, {"out": 1, "hidden": 147, "halvings": 2})
+
+
+def files(root: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
 
 
 def test_overwriting_a_rec_leaves_other_files_alone(tmp_path: Path) -> None:
@@ -277,3 +350,24 @@ def test_a_place_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match=r"^[^\n]+: something else stands there, move it away, then run again$"):
         open_output(tmp_path / "file" / "o", plan={})
+
+
+@pytest.mark.parametrize("kind", ["o", "d/train.rec"])
+def test_a_mount_in_the_place_of_an_output_is_found_before_anything_is_made(
+    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also a bind mount of the same file system, which device numbers do not show."""
+    write(tmp_path / kind, faces(1))
+    mountinfo = f"9 1 0:9 / {tmp_path / kind} rw - ext4 /dev/x rw\n".replace(" rw - ", " rw,relatime shared:1 - ")
+    (tmp_path / "mountinfo").write_text(mountinfo)
+    monkeypatch.setattr(mounts, "MOUNTS", tmp_path / "mountinfo")
+    before = files(tmp_path)
+    with pytest.raises(UsageError, match=r"is a mount point, which cannot be replaced: name a place in it"):
+        open_output(tmp_path / kind, plan={}, overwrite=True)
+    assert files(tmp_path) == before
+
+
+def test_a_look_at_an_output_makes_nothing(tmp_path: Path) -> None:
+    check_output(tmp_path / "new" / "deep", overwrite=True)
+    check_output(tmp_path / "new.rec", resume=True)
+    assert os.listdir(tmp_path) == []

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from facemae_cli.data.faces import Name
 from facemae_cli.data.images.codec import encode_png
 from facemae_cli.data.manifest import Manifest
 from facemae_cli.data.output.output import open_output
-from facemae_cli.data.output.staging import Staging
+from facemae_cli.data.output.staging import DamagedJournal, Staging
 from facemae_cli.errors import OutputError, UsageError
 
 PNG = encode_png(np.zeros((14, 14, 3), np.uint8))
@@ -102,7 +103,7 @@ def test_a_line_without_its_end_does_not_count_and_the_next_takes_its_place(tmp_
     staging = Staging(tmp_path / "x")
     assert staging.look() == ({"first": 1}, False)
     staging.append({"sealed": True})
-    assert journal.read_bytes() == b'{"first":1}\n{"sealed":true}\n'
+    assert [line.split(b"\t")[0] for line in journal.read_bytes().splitlines()] == [b'{"first":1}', b'{"sealed":true}']
     assert staging.look() == ({"first": 1}, True)
     staging.leave()
 
@@ -187,3 +188,122 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+def journaled(folder: Path, units: int = 3) -> Path:
+    staging = Staging(folder)
+    staging.append({"plan": {}, "replaces": False})
+    for number in range(units):
+        staging.append({"unit": number})
+    staging.leave()
+    return folder / "journal"
+
+
+def test_any_bit_that_flips_in_a_journal_is_found_or_undoes_the_last_line(tmp_path: Path) -> None:
+    journal = journaled(tmp_path / "x")
+    whole = journal.read_bytes()
+    entries = [{"plan": {}, "replaces": False}, *({"unit": number} for number in range(3))]
+    for bit in range(8 * len(whole)):
+        data = bytearray(whole)
+        data[bit // 8] ^= 1 << bit % 8
+        journal.write_bytes(data)
+        staging = Staging(tmp_path / "x")
+        if data.endswith(b"\n"):
+            with pytest.raises(DamagedJournal, match="start over with --overwrite"):
+                list(staging.entries())
+        else:
+            assert list(staging.entries()) == entries[:-1]
+        staging.leave()
+
+
+def test_a_line_that_is_lost_moved_or_doubled_is_found(tmp_path: Path) -> None:
+    journal = journaled(tmp_path / "x")
+    lines = journal.read_bytes().splitlines(keepends=True)
+    for order in ([0, 2, 3], [0, 1, 3], [1, 2, 3], [0, 2, 1, 3], [0, 1, 1, 2, 3], [0, 1, 2, 3, 3]):
+        journal.write_bytes(b"".join(lines[number] for number in order))
+        staging = Staging(tmp_path / "x")
+        with pytest.raises(DamagedJournal):
+            list(staging.entries())
+        staging.leave()
+
+
+def foreign(folder: Path, kind: str) -> None:
+    """Something called as a staging folder that we did not make."""
+    if kind == "link":
+        folder.with_name("target").mkdir()
+        Staging(folder.with_name("real")).append({})
+        folder.symlink_to("real", target_is_directory=True)
+    elif kind == "file":
+        folder.write_text("mine")
+    else:
+        folder.mkdir(mode=0o700)
+        (folder / {"folder": "letters.txt", "looks alike": "journal", "faces": "faces"}.get(kind, "lock")).touch()
+    if kind == "other lock":
+        (folder / "lock").write_text("pid 7")
+    if kind == "linked lock":
+        (folder / "lock").unlink()
+        (folder / "lock").symlink_to(folder.with_name("mine"))
+    if kind == "opened up":
+        (folder / "lock").unlink()
+        Staging(folder).append({})
+        folder.chmod(0o777)
+    if kind == "strange file":
+        (folder / "lock").unlink()
+        Staging(folder).append({})
+        (folder / "letters.txt").touch()
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["link", "file", "folder", "looks alike", "faces", "other lock", "linked lock", "opened up", "strange file"],
+)
+@pytest.mark.parametrize("out", ["o", "o.rec"])
+def test_a_staging_folder_that_we_did_not_make_is_never_entered(tmp_path: Path, kind: str, out: str) -> None:
+    foreign(tmp_path / f"{out}.facemae-part", kind)
+    before = sorted((str(path), path.lstat().st_mode, path.lstat().st_mtime_ns) for path in tmp_path.rglob("*"))
+    for options in ({}, {"resume": True}, {"overwrite": True}, {"resume": True, "overwrite": True}):
+        with pytest.raises(UsageError, match=r"facemae-part was not made by this facemae: move it away"):
+            open_output(tmp_path / out, plan={}, **options)
+        with pytest.raises((UsageError, OSError)):
+            Staging(tmp_path / f"{out}.facemae-part")
+    after = sorted((str(path), path.lstat().st_mode, path.lstat().st_mtime_ns) for path in tmp_path.rglob("*"))
+    assert after == before
+
+
+def test_a_folder_of_another_owner_is_not_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_in_part(tmp_path / "o")
+    monkeypatch.setattr(os, "geteuid", lambda: 12345)
+    with pytest.raises(UsageError, match="was not made by this facemae"):
+        open_output(tmp_path / "o", plan={}, resume=True)
+
+
+@pytest.mark.parametrize("said", [b"", b"facemae stag"])
+def test_a_lock_that_was_just_made_when_the_run_was_killed_is_ours(tmp_path: Path, said: bytes) -> None:
+    (tmp_path / "o.facemae-part").mkdir(mode=0o700)
+    (tmp_path / "o.facemae-part" / "lock").write_bytes(said)
+    open_output(tmp_path / "o", plan={}).finish(DONE)
+    assert os.listdir(tmp_path) == ["o"]
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"unit": 0},
+        {"unit": 1, "faces": 1, "mark": {}, "refused": [], "counts": {}},
+        {"unit": 0, "faces": "1", "mark": {}, "refused": [], "counts": {}},
+        {"unit": 0, "faces": 1, "mark": {}, "refused": [["a"]], "counts": {}},
+        {"unit": 0, "faces": 1, "mark": {"files": "?"}, "refused": [], "counts": {}},
+        {"unit": 0, "faces": 1, "mark": [], "refused": [], "counts": {"out": -1}},
+        [],
+    ],
+)
+@pytest.mark.parametrize("kind", ["o", "o.rec"])
+def test_a_line_that_says_what_no_run_wrote_is_damage(tmp_path: Path, kind: str, entry: Any) -> None:
+    with open_output(tmp_path / kind, plan={}):
+        pass
+    staging = Staging(tmp_path / f"{kind}.facemae-part")
+    staging.look()
+    staging.append(entry)
+    staging.leave()
+    with pytest.raises(DamagedJournal, match="start over with --overwrite"):
+        open_output(tmp_path / kind, plan={}, resume=True)

@@ -11,6 +11,7 @@ import pytest
 from helpers.sources import MemorySource, smooth_face
 
 from facemae_cli.data.images.codec import encode_jpeg, encode_png
+from facemae_cli.data.manifest import Manifest
 from facemae_cli.data.packs.writer import WrittenPack, check_free, write_bin
 from facemae_cli.errors import InputError, OutputError, UsageError
 from facemae_cli.runtime.progress import SILENT
@@ -54,7 +55,15 @@ def test_where_a_pack_may_stand(tmp_path: Path) -> None:
     (tmp_path / "old.bin").touch()
     pairs = tmp_path / "lfw" / "pairs.txt"
     check_free(tmp_path / "new.bin", pairs, overwrite=False)
+    with pytest.raises(UsageError, match=r"old\.bin was not made by facemae"):
+        check_free(tmp_path / "old.bin", pairs, overwrite=True)
+    (tmp_path / "old.bin.facemae.json").write_text(Manifest("convert").as_json())
     check_free(tmp_path / "old.bin", pairs, overwrite=True)
+    (tmp_path / "link.bin").symlink_to("old.bin")
+    with pytest.raises(UsageError, match=r"link\.bin is a link"):
+        check_free(tmp_path / "link.bin", pairs, overwrite=True)
+    with pytest.raises(UsageError, match="there is no folder"):
+        check_free(tmp_path / "none" / "x.bin", pairs, overwrite=True)
     with pytest.raises(UsageError, match=r"old\.bin exists: choose another --write-pack, or --overwrite"):
         check_free(tmp_path / "old.bin", pairs, overwrite=False, option="--write-pack")
     for given in (pairs, tmp_path / "lfw"):
