@@ -248,8 +248,3 @@ def card_text(card: Card) -> str:
         if field.name == "weights":
             said["input"] = spec
     return yaml.safe_dump(said, sort_keys=False, default_flow_style=None, allow_unicode=True, width=110)
-
-
-def save_card(card: Card, path: Path) -> None:
-    """Writes a card; equal cards give equal bytes. The caller sees to atomicity. Raises OSError."""
-    path.write_text(card_text(card), encoding="utf-8")

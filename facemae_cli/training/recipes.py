@@ -6,43 +6,46 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin, get_type_hints
 
 from facemae_cli.errors import UsageError
 from facemae_cli.masking.patches import count_to_hide
 
-_TYPES: dict[str, tuple[type, ...]] = {
-    "int": (int,),
-    "float": (int, float),
-    "float | None": (int, float, type(None)),
-    "str": (str,),
-}
+
+@dataclass(frozen=True)
+class Within:
+    """The numbers a field may hold: from `low` to `high`, either of which belongs to them unless it is `open`."""
+
+    low: float = -math.inf
+    high: float = math.inf
+    open: Literal["", "low", "high"] = ""
+
+    def __contains__(self, value: float) -> bool:
+        above = value > self.low if self.open == "low" else value >= self.low
+        return above and (value < self.high if self.open == "high" else value <= self.high)
+
+    def __str__(self) -> str:
+        if self.high == math.inf:
+            return f"above {self.low:g}" if self.open == "low" else f"{self.low:g} or more"
+        left, right = "(" if self.open == "low" else "[", ")" if self.open == "high" else "]"
+        return f"in {left}{self.low:g}, {self.high:g}{right}"
+
+
+Weight = Annotated[float, Within(0)]
+Share = Annotated[float, Within(0, 1)]
+Positive = Annotated[float, Within(0, open="low")]
+Count = Annotated[int, Within(1)]
+Momentum = Annotated[float, Within(0, 1, open="high")]
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What all recipes have in common: layers of fields, checks of types and of the ranges that are stated here."""
-
-    _choices: ClassVar[Mapping[str, tuple[str, ...]]] = {}
-    _at_least_zero: ClassVar[tuple[str, ...]] = ()
-    _above_zero: ClassVar[tuple[str, ...]] = ()
-    _below_one: ClassVar[tuple[str, ...]] = ()
+    """What all recipes have in common: layers of fields, each held to its declared type and bounds."""
 
     def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            _check_type(field.name, getattr(self, field.name), str(field.type))
-        for name, known in self._choices.items():
-            if getattr(self, name) not in known:
-                raise UsageError(f"recipe {name}: {getattr(self, name)!r} is not known; say {' or '.join(known)}")
-        for name in self._at_least_zero:
-            if getattr(self, name) < 0:
-                raise UsageError(f"recipe {name}: {getattr(self, name)} must be 0 or more")
-        for name in self._above_zero:
-            if getattr(self, name) <= 0:
-                raise UsageError(f"recipe {name}: {getattr(self, name)} must be above 0")
-        for name in self._below_one:
-            if not 0 <= getattr(self, name) < 1:
-                raise UsageError(f"recipe {name}: {getattr(self, name)} must be in [0, 1)")
+        for name, declared in get_type_hints(type(self), include_extras=True).items():
+            _check(name, getattr(self, name), declared)
 
     @classmethod
     def of(cls, *layers: Mapping[str, Any] | None) -> Self:
@@ -73,26 +76,26 @@ class FitRecipe(Recipe):
     alone, `mse` the pixel error alone (the plain MAE), `mixed` Eq. 2 and `pixel_weight` times the pixel error.
     """
 
-    loss: str = "irm"
-    beta: float = 1.0
+    loss: Literal["irm", "mse", "mixed"] = "irm"
+    beta: Weight = 1.0
     """Weight of relation matching, as in Eq. 2 (scaled with the batch: see `relation_scale`)."""
-    instance_weight: float = 1.0
+    instance_weight: Weight = 1.0
     """Weight of instance matching."""
-    pixel_weight: float = 10.0
+    pixel_weight: Weight = 10.0
     """Weight of the mean squared pixel error, pixels in [0, 1]; only `mixed` uses it."""
-    privacy_margin: float | None = None
+    privacy_margin: Annotated[float, Within(-1, 1, open="high")] | None = None
     """Each face's cosine to its own original, as phi sees it, is pushed below this; None: no push."""
-    privacy_weight: float = 1.0
+    privacy_weight: Weight = 1.0
     """Weight of that push."""
     normalize: bool = True
     """Whether phi's features are L2-normalised before they are compared."""
-    relation_scale: str = "balanced"
+    relation_scale: Literal["balanced", "paper"] = "balanced"
     """`balanced`: beta stands for a batch of 256 faces; `paper`: beta as it is at any batch size."""
-    view_shift: int = 0
+    view_shift: Annotated[int, Within(0)] = 0
     """Phi sees both faces shifted by up to so many pixels of 112, the same way."""
-    view_blur: float = 0.0
+    view_blur: Weight = 0.0
     """Phi sees both faces blurred by a Gaussian of up to this sigma in pixels, the same way."""
-    view_augment: float = 0.0
+    view_augment: Share = 0.0
     """How far phi sees both faces moved, turned, zoomed, lit and hidden by squares, the same way, in [0, 1]."""
     second_view: bool = False
     """Each photo twice in a batch under two masks: same-person edges where people have one photo."""
@@ -101,47 +104,30 @@ class FitRecipe(Recipe):
     """Share of the patches hidden; None is the strategy's own (0.75)."""
     flip: bool = True
     """Half of the faces mirrored."""
-    epochs: int = 200
-    warmup: float = 40.0
+    epochs: Count = 200
+    warmup: Weight = 40.0
     """Epochs of linear warm-up, before a cosine to zero."""
-    batch_size: int = 256
+    batch_size: Count = 256
     """Faces a step, over all ranks."""
-    lr: float = 1.5e-4
+    lr: Positive = 1.5e-4
     """Base learning rate for 256 faces a step; what is used is lr * batch_size / 256."""
-    weight_decay: float = 0.05
-    beta1: float = 0.9
-    beta2: float = 0.95
-    clip: float = 1.0
+    weight_decay: Weight = 0.05
+    beta1: Momentum = 0.9
+    beta2: Momentum = 0.95
+    clip: Positive = 1.0
     """Largest norm of the gradient."""
     seed: int = 0
-    validation: int = 512
+    validation: Count = 512
     """About how many faces of held-out identities are measured after each epoch."""
-    weights_dtype: str = "float32"
+    weights_dtype: Literal["float32", "float16"] = "float32"
     """What `weights.safetensors` is written in."""
-
-    _choices = {  # noqa: RUF012
-        "loss": ("irm", "mse", "mixed"),
-        "relation_scale": ("balanced", "paper"),
-        "weights_dtype": ("float32", "float16"),
-    }
-    _at_least_zero = (
-        "beta", "instance_weight", "pixel_weight", "privacy_weight", "view_shift", "view_blur", "view_augment",
-        "warmup", "weight_decay",
-    )  # fmt: skip
-    _above_zero = ("epochs", "batch_size", "lr", "clip", "validation")
-    _below_one = ("beta1", "beta2")
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.loss != "mse" and not (self.instance_weight or self.beta):
             raise UsageError("recipe: instance_weight and beta are both 0, so phi teaches nothing; say loss: mse")
-        if self.view_augment > 1:
-            raise UsageError(f"recipe view_augment: {self.view_augment} must be in [0, 1]")
-        if self.privacy_margin is not None:
-            if self.loss == "mse":
-                raise UsageError("recipe: privacy_margin is judged by phi, which loss: mse does not use")
-            if not -1 <= self.privacy_margin < 1:
-                raise UsageError(f"recipe privacy_margin: {self.privacy_margin} is a cosine, in [-1, 1)")
+        if self.privacy_margin is not None and self.loss == "mse":
+            raise UsageError("recipe: privacy_margin is judged by phi, which loss: mse does not use")
         count_to_hide(self.strategy, self.ratio)
 
     @property
@@ -167,62 +153,45 @@ class RecognizerRecipe(Recipe):
     The defaults are the paper's (arXiv 2205.11090, section 4.1) where the paper gives one.
     """
 
-    margin: str = "arcface"
+    margin: Literal["arcface", "cosface", "none"] = "arcface"
     """`arcface` adds m to the angle to the own centre, `cosface` takes m off its cosine, `none` uses no labels."""
-    scale: float = 64.0
-    m: float | None = None
+    scale: Positive = 64.0
+    m: Annotated[float, Within(0, 1.5, open="high")] | None = None
     """The margin, an angle in radians (arcface) or a cosine; None is 0.5 for arcface and 0.4 for cosface."""
-    margin_warmup: float = 0.0
+    margin_warmup: Weight = 0.0
     """Epochs in which m grows from 0, for small networks and small data."""
-    sample_rate: float = 1.0
+    sample_rate: Annotated[float, Within(0, 1, open="low")] = 1.0
     """Share of the classes compared with in a step (PartialFC, arXiv 2010.05222); those of the batch always are."""
-    teacher_weight: float = 1.0
+    teacher_weight: Weight = 1.0
     """Weight of the cosine distance to a teacher's features."""
-    schedule: str = "steps"
+    schedule: Literal["steps", "poly", "cosine"] = "steps"
     """After warm-up: `steps` divides lr by 10 at each milestone, `poly` is (1 - t)^power, or `cosine`."""
     milestones: tuple[float, ...] = (20, 28, 32)
     """Epochs, for `steps`. Where a later layer changes `epochs` alone they move in proportion."""
-    power: float = 2.0
-    epochs: int = 34
-    warmup: float = 1.0
+    power: Positive = 2.0
+    epochs: Count = 34
+    warmup: Weight = 1.0
     """Epochs of linear warm-up."""
-    batch_size: int = 512
-    """Faces a step, over all ranks."""
-    lr: float = 0.1
+    batch_size: Annotated[int, Within(2)] = 512
+    """Faces a step, over all ranks; 2 at least, since batch norm compares them."""
+    lr: Positive = 0.1
     """Learning rate for 512 faces a step; what is used is lr * batch_size / 512."""
-    momentum: float = 0.9
-    weight_decay: float = 5e-4
-    clip: float = 5.0
+    momentum: Momentum = 0.9
+    weight_decay: Weight = 5e-4
+    clip: Positive = 5.0
     """Largest norm of the network's gradient."""
     flip: bool = True
     """Half of the faces mirrored."""
-    augment: float = 0.0
+    augment: Share = 0.0
     """How far faces are moved, turned, zoomed, lit and hidden by squares, in [0, 1]; 0 leaves them as they are."""
     seed: int = 0
-    validation: int = 0
+    validation: Annotated[int, Within(0)] = 0
     """About how many faces of held-out identities are verified after each epoch; 0 trains on everybody."""
-    weights_dtype: str = "float32"
+    weights_dtype: Literal["float32", "float16"] = "float32"
     """What `weights.safetensors` is written in."""
-
-    _choices = {  # noqa: RUF012
-        "margin": ("arcface", "cosface", "none"),
-        "schedule": ("steps", "poly", "cosine"),
-        "weights_dtype": ("float32", "float16"),
-    }
-    _at_least_zero = ("augment", "margin_warmup", "teacher_weight", "warmup", "weight_decay", "validation")
-    _above_zero = ("scale", "sample_rate", "power", "epochs", "batch_size", "lr", "clip")
-    _below_one = ("momentum",)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.sample_rate > 1:
-            raise UsageError(f"recipe sample_rate: {self.sample_rate} must be at most 1, all classes")
-        if self.augment > 1:
-            raise UsageError(f"recipe augment: {self.augment} must be in [0, 1]")
-        if self.batch_size < 2:
-            raise UsageError(f"recipe batch_size: {self.batch_size} must be 2 or more, batch norm needs company")
-        if self.m is not None and not 0 <= self.m < 1.5:
-            raise UsageError(f"recipe m: {self.m} must be in [0, 1.5)")
         if list(self.milestones) != sorted(self.milestones) or min(self.milestones, default=1) <= 0:
             raise UsageError(f"recipe milestones: {list(self.milestones)} must be epochs above 0 that rise")
 
@@ -245,18 +214,33 @@ class RecognizerRecipe(Recipe):
         return self.m if self.m is not None else {"arcface": 0.5, "cosface": 0.4, "none": 0.0}[self.margin]
 
 
-def _check_type(name: str, value: object, declared: str) -> None:
-    """Raise UsageError unless `value` is of the declared type; an int does for a float, a bool never for a number."""
-    if declared.startswith("tuple"):
+def _check(name: str, value: Any, declared: Any, within: Within | None = None) -> None:
+    """Raises UsageError unless `value` is of the declared type, and `within` the bounds that are declared with it.
+
+    An int does for a float, a bool never for a number.
+    """
+    origin, parts = get_origin(declared), get_args(declared)
+    if origin is Annotated:
+        _check(name, value, parts[0], parts[1])
+    elif origin is UnionType or origin is Union:
+        if value is not None:
+            _check(name, value, next(part for part in parts if part is not NoneType))
+    elif origin is Literal:
+        if value not in parts:
+            raise UsageError(f"recipe {name}: {value!r} is not known; say {' or '.join(parts)}")
+    elif origin is tuple:
         if not isinstance(value, tuple):
             raise UsageError(f"recipe {name}: {value!r} is not a list of numbers")
         for item in value:
-            _check_type(name, item, "float")
-        return
-    wrong = (
-        not isinstance(value, bool)
-        if declared == "bool"
-        else (isinstance(value, bool) or not isinstance(value, _TYPES[declared]))
-    )
+            _check(name, item, parts[0])
+    else:
+        _check_plain(name, value, declared)
+        if within is not None and value not in within:
+            raise UsageError(f"recipe {name}: {value} must be {within}")
+
+
+def _check_plain(name: str, value: Any, declared: type) -> None:
+    wanted = (int, float) if declared is float else (declared,)
+    wrong = not isinstance(value, wanted) or (isinstance(value, bool) and declared is not bool)
     if wrong or (isinstance(value, float) and not math.isfinite(value)):
-        raise UsageError(f"recipe {name}: {value!r} is not a {declared.replace(' | None', '')}")
+        raise UsageError(f"recipe {name}: {value!r} is not {'an' if declared is int else 'a'} {declared.__name__}")

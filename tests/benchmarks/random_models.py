@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from facemae_cli.networks.card import Card, Model, save_card
+from facemae_cli.networks.card import Card, Model, card_text
 from facemae_cli.networks.export import save_onnx
 from facemae_cli.networks.loading import build_embedder
 from facemae_cli.networks.zoo import resolve
@@ -36,14 +36,14 @@ def write_folder(card: Card, folder: Path) -> Model:
     """As `facemae train-recognizer` leaves it."""
     folder.mkdir()
     save_file(random_network(card).state_dict(), folder / "weights.safetensors")
-    save_card(card, folder / "model.yaml")
+    (folder / "model.yaml").write_text(card_text(card))
     return resolve(str(folder), "embedder")
 
 
 def write_onnx(card: Card, path: Path) -> Model:
     """The same network as an `.onnx` with its card beside it."""
     save_onnx(random_network(card), card.input.size, path)
-    save_card(replace(card, architecture=None, recipe=None, weights=path.name), path.with_suffix(".yaml"))
+    path.with_suffix(".yaml").write_text(card_text(replace(card, architecture=None, recipe=None, weights=path.name)))
     return resolve(str(path), "embedder")
 
 

@@ -36,7 +36,7 @@ from facemae_cli.data.output.output import open_output
 from facemae_cli.masking import patches as masking
 from facemae_cli.masking.mask_color import MaskColor
 from facemae_cli.networks.architectures.mae import MaskedAutoencoder, patchify
-from facemae_cli.networks.card import save_card
+from facemae_cli.networks.card import card_text
 from facemae_cli.networks.loading import build_mae
 from facemae_cli.networks.zoo import resolve
 from facemae_cli.runtime.device import has_fast_bf16
@@ -165,7 +165,7 @@ def main(argv: list[str] | None = None) -> None:
         (root / "model").mkdir()
         network = build_mae(card).eval()
         save_file(network.state_dict(), root / "model" / "weights.safetensors")
-        save_card(card, root / "model" / "model.yaml")
+        (root / "model" / "model.yaml").write_text(card_text(card))
         network.to(bench.device)
         plain(network, masked, root / "warm", 32)
         ways = plain_ways(network, masked, root, bench.device) | our_ways(root / "model", masked, root, bench.device)

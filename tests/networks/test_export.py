@@ -20,7 +20,7 @@ from facemae_cli.networks import export, zoo
 from facemae_cli.networks.architectures.iresnet import DEPTHS, IResNet
 from facemae_cli.networks.architectures.mobilefacenet import MobileFaceNet
 from facemae_cli.networks.architectures.vit import VisionTransformer
-from facemae_cli.networks.card import Card, InputSpec, save_card
+from facemae_cli.networks.card import Card, InputSpec, card_text
 from facemae_cli.networks.export import save_onnx, save_pth
 from facemae_cli.networks.loading import load_embedder
 from facemae_cli.networks.onnx.graph import load_onnx
@@ -78,7 +78,7 @@ def test_r50_goes_from_insightface_through_onnx_to_an_embedder(tmp_path: Path) -
     ours = IResNet(DEPTHS["r50"], width=8).eval()
     ours.load_state_dict(insightfaces.state_dict())
     save_onnx(ours, 112, tmp_path / "r50.onnx")
-    save_card(Card(kind="embedder", input=InputSpec(112), dim=512), tmp_path / "r50.yaml")
+    (tmp_path / "r50.yaml").write_text(card_text(Card(kind="embedder", input=InputSpec(112), dim=512)))
     wanted = insightfaces(faces())
     assert_same_embeddings(onnxruntimes(tmp_path / "r50.onnx", faces()), wanted)
     loaded = load_embedder(zoo.resolve(str(tmp_path / "r50.onnx"), "embedder"))

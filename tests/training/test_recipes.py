@@ -31,8 +31,8 @@ def test_later_layers_win_and_none_says_nothing() -> None:
         ("beta", True, "recipe beta: True is not a float"),
         ("beta", float("nan"), "recipe beta: nan is not a float"),
         ("beta", -1, "recipe beta: -1 must be 0 or more"),
-        ("epochs", 1.5, "recipe epochs: 1.5 is not a int"),
-        ("epochs", 0, "recipe epochs: 0 must be above 0"),
+        ("epochs", 1.5, "recipe epochs: 1.5 is not an int"),
+        ("epochs", 0, "recipe epochs: 0 must be 1 or more"),
         ("flip", 1, "recipe flip: 1 is not a bool"),
         ("loss", "l1", "recipe loss: 'l1' is not known; say irm or mse or mixed"),
         ("beta2", 1.0, r"recipe beta2: 1.0 must be in \[0, 1\)"),
@@ -52,7 +52,7 @@ def test_a_loss_of_nothing_is_refused() -> None:
 
 @pytest.mark.parametrize(
     ("fields", "message"),
-    [({"loss": "mse", "privacy_margin": 0.1}, "judged by phi"), ({"privacy_margin": 1.0}, "1.0 is a cosine")],
+    [({"loss": "mse", "privacy_margin": 0.1}, "judged by phi"), ({"privacy_margin": 1.0}, r"1.0 must be in \[-1, 1\)")],
 )
 def test_a_privacy_margin_that_means_nothing_is_refused(fields: dict[str, object], message: str) -> None:
     with pytest.raises(UsageError, match=message):
@@ -120,8 +120,9 @@ def test_the_margin_has_its_loss_s_own_size_unless_said() -> None:
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("sample_rate", 1.5, "sample_rate: 1.5 must be at most 1"),
-        ("sample_rate", 0, "sample_rate: 0 must be above 0"),
+        ("sample_rate", 1.5, r"sample_rate: 1.5 must be in \(0, 1\]"),
+        ("sample_rate", 0, r"sample_rate: 0 must be in \(0, 1\]"),
+        ("lr", 0, "lr: 0 must be above 0"),
         ("m", 1.6, r"m: 1.6 must be in \[0, 1.5\)"),
         ("batch_size", 1, "batch_size: 1 must be 2 or more"),
         ("milestones", [3, 2], r"milestones: \[3, 2\] must be epochs above 0 that rise"),

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 
 from facemae_cli.errors import InputError
 from facemae_cli.networks import zoo
-from facemae_cli.networks.card import CARD_NAME, WEIGHTS_NAME, Card, InputSpec, load_card, save_card
+from facemae_cli.networks.card import CARD_NAME, WEIGHTS_NAME, Card, InputSpec, card_text, load_card
 from facemae_cli.networks.loading import FAMILIES, build_embedder, load_embedder
 from facemae_cli.training.recipes import RecognizerRecipe
 
@@ -39,7 +39,7 @@ def saved(folder: Path, name: str, dtype: torch.dtype = torch.float32, **more: A
         key: value.to(dtype) if value.is_floating_point() else value for key, value in network.state_dict().items()
     }
     save_file(state, folder / WEIGHTS_NAME)
-    save_card(card(SMALL[name] | more, **({"dim": None} if "dim" in more else {})), folder / CARD_NAME)
+    (folder / CARD_NAME).write_text(card_text(card(SMALL[name] | more, **({"dim": None} if "dim" in more else {}))))
     return network
 
 
@@ -185,7 +185,7 @@ def test_the_recipe_that_is_documented_is_the_default_one() -> None:
 
 def test_insightfaces_r50_loads_from_its_backbone_pth(tmp_path: Path) -> None:
     torch.save(references.r50().state_dict(), tmp_path / "backbone.pth")
-    save_card(card({"network": "r50"}, 512, 112), tmp_path / "backbone.yaml")
+    (tmp_path / "backbone.yaml").write_text(card_text(card({"network": "r50"}, 512, 112)))
     loaded = load_embedder(zoo.resolve(str(tmp_path / "backbone.pth"), "embedder"))
     with torch.no_grad():
         assert_same_embeddings(loaded((faces() + 1) / 2), references.r50()(faces()))
