@@ -1,0 +1,168 @@
+"""What a release tells by itself: whether a person's released faces find each other, and what a face says of its
+person, such as an age group, beyond what is most common anyway."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facemae_cli.data.attributes import Column
+from facemae_cli.errors import InputError
+from facemae_cli.evaluation.leakage.ranks import rank_queries
+from facemae_cli.evaluation.leakage.risk import Risk, risk
+from facemae_cli.evaluation.leakage.statistics import Clusters, People
+from facemae_cli.evaluation.metrics import Floats, Interval
+from facemae_cli.evaluation.retrieval import Features
+
+FOLDS = 5  # of people
+RIDGE = 0.1  # of the mean variance of a direction, added to each one's
+INFERRING = 3  # tells its folds from the other samples of one seed
+FEWEST = 20  # people whose attribute is known; of fewer nothing is learnt that could be measured
+
+
+@dataclass(frozen=True)
+class Linkability:
+    """How often a released face has another of its person among its K nearest released faces, itself left out."""
+
+    attacker: str
+    found: Risk
+
+    def as_json(self) -> dict[str, Any]:
+        """The figures as JSON types."""
+        return {"attacker": self.attacker, **self.found.as_json()}
+
+
+def link_released(released: Features, people: People, k: int, *, attacker: str, device: str = "cpu") -> Linkability:
+    """Each of the (m, D) `released` faces, float32 rows of length 1, asks for the others of its person; `people`: (m,).
+
+    Raises InputError where nobody has two faces.
+    """
+    ranks = rank_queries(released, released, people, people, k, exclude=np.arange(len(people)), device=device)
+    return Linkability(attacker, risk(ranks, people, k))
+
+
+@dataclass(frozen=True)
+class Inference:
+    """How well an attribute is inferred of faces whose people the attacker knows nothing of.
+
+    `accuracy`: of photos, with its 95 % `interval` over people; `base_rate`: what always saying the value most common
+    among the people learnt from gets right, on the same photos. `real`: the accuracy on the real photos of the same
+    people, None where these are not known. `values`: how many there are.
+    """
+
+    attacker: str
+    column: str
+    values: int
+    photos: int
+    people: int
+    accuracy: float
+    interval: Interval
+    base_rate: float
+    real: float | None = None
+
+    @property
+    def gain(self) -> float | None:
+        """(accuracy - base rate) / (1 - base rate): 0 is knowing nothing, 1 everything; None for one value."""
+        return self._gain(self.accuracy)
+
+    @property
+    def gain_interval(self) -> Interval | None:
+        """The ends of `interval`, each as a gain."""
+        low, high = (self._gain(end) for end in self.interval)
+        return None if low is None or high is None else (low, high)
+
+    def _gain(self, accuracy: float) -> float | None:
+        return None if self.base_rate >= 1 else (accuracy - self.base_rate) / (1 - self.base_rate)
+
+    def as_json(self) -> dict[str, Any]:
+        """The figures as JSON types."""
+        return {
+            "attacker": self.attacker,
+            "attribute": self.column,
+            "values": self.values,
+            "accuracy": self.accuracy,
+            "interval": list(self.interval),
+            "base_rate": self.base_rate,
+            "gain": self.gain,
+            "gain_interval": None if self.gain_interval is None else list(self.gain_interval),
+            "accuracy_on_real": self.real,
+            "photos": self.photos,
+            "identities": self.people,
+        }
+
+
+def infer(
+    released: Features,
+    people: People,
+    column: Column,
+    *,
+    attacker: str,
+    seed: int = 0,
+    real: tuple[Features, People, NDArray[np.int64]] | None = None,
+) -> Inference:
+    """Infer `column`, (m,) codes, from the (m, D) `released` faces of (m,) `people`.
+
+    The attacker learns from the released faces of four fifths of the people, whose values he knows, and says those of
+    the rest; so for each fifth. He learns by regularised least squares on the values. `real`: features, people and
+    codes of real photos, to be told by what the same people's real photos teach. Raises InputError where fewer than
+    FEWEST people, or fewer than two values, are known.
+    """
+    right, usual, whose = _tested(released, people, column.codes, len(column.values), seed)
+    counted = Clusters.of(right, whose)
+    on_real = None
+    if real is not None:
+        right_on_real, _, _ = _tested(*real, len(column.values), seed)
+        on_real = float(right_on_real.mean())
+    return Inference(
+        attacker,
+        column.name,
+        len(np.unique(column.codes[column.codes >= 0])),
+        len(right),
+        len(counted.people),
+        counted.rate,
+        counted.interval()[0],
+        float(usual.mean()),
+        on_real,
+    )
+
+
+def _tested(
+    features: Features, people: People, codes: NDArray[np.int64], values: int, seed: int
+) -> tuple[Floats, Floats, People]:
+    """(n,) of the faces with a value: whether it is inferred rightly, whether the most common value is right, whose."""
+    known = codes >= 0
+    faces, people, codes = features[known].astype(np.float64), people[known], codes[known]
+    everybody = np.unique(people)
+    if len(everybody) < FEWEST or len(np.unique(codes)) < 2:
+        raise InputError(
+            f"{len(everybody)} people with {len(np.unique(codes))} values are known; {FEWEST} people and 2 values are "
+            "the least to infer from"
+        )
+    right, usual = np.zeros(len(codes)), np.zeros(len(codes))
+    order = np.random.default_rng([seed, INFERRING]).permutation(everybody)
+    for fold in range(FOLDS):
+        asked = np.isin(people, order[fold::FOLDS])
+        said = _classify(faces[~asked], codes[~asked], faces[asked], values)
+        right[asked] = said == codes[asked]
+        usual[asked] = codes[asked] == np.bincount(codes[~asked], minlength=values).argmax()
+    return right, usual, people
+
+
+def _classify(taught: Floats, codes: NDArray[np.int64], asked: Floats, values: int) -> NDArray[np.int64]:
+    """The value of each of the `asked` faces by least squares on those `taught`, each value being one of `values`."""
+    mean = taught.mean(axis=0)
+    x, wanted = taught - mean, np.eye(values)[codes]
+    shares = wanted.mean(axis=0)
+    penalty = RIDGE * max(float(np.square(x).sum()) / x.shape[1], np.finfo(float).tiny)
+    weights = np.linalg.solve(x.T @ x + penalty * np.eye(x.shape[1]), x.T @ (wanted - shares))
+    scores: Floats = (asked - mean) @ weights + shares
+    return np.asarray(scores.argmax(axis=1), np.int64)
+
+
+def gains(found: Sequence[Inference]) -> list[Inference]:
+    """The attributes by what is gained, most first."""
+    return sorted(found, key=lambda each: -(each.gain or 0.0))
