@@ -14,6 +14,7 @@ from typing import Any
 
 from facemae_cli import __version__
 from facemae_cli.data.files import write_whole
+from facemae_cli.data.names import utf8
 from facemae_cli.errors import InputError
 
 SCHEMA = 1
@@ -169,7 +170,7 @@ def _parse(path: Path, text: bytes) -> Manifest:
     if len(text) > MAX_BYTES:
         raise InputError(f"{path}: over {MAX_BYTES} bytes, so not ours; remove it to read the dataset without it")
     try:
-        found = json.loads(text.decode("utf-8"))
+        found = json.loads(utf8(text).decode("utf-8"))
     except (ValueError, RecursionError):
         raise InputError(f"{path}: not valid JSON; remove it to read the dataset without it") from None
     if not isinstance(found, dict):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import codecs
 import unicodedata
 from collections.abc import Iterable
 
 from facemae_cli.errors import FaceError
 
+UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)  # with which Windows' editors begin a text
 _JOINER = "\u200d"  # holds emoji together
 
 
@@ -29,6 +31,13 @@ def check_name(name: str) -> None:
         raise FaceError(
             "bad-name", "its name is not valid UTF-8, so no pseudonym can be made of it: rename it"
         ) from None
+
+
+def utf8(text: bytes) -> bytes:
+    """The bytes of a text file as UTF-8 without a byte order mark, which Windows' editors write in UTF-8 and UTF-16."""
+    if text.startswith(UTF16_MARKS):
+        return text.decode("utf-16", "replace").encode()
+    return text.removeprefix(codecs.BOM_UTF8)
 
 
 def one_line(text: str) -> str:

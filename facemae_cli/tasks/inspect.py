@@ -243,6 +243,10 @@ def _describe_rec(result: InspectResult, source: RecSource) -> None:
     result.about = {"layout": source.layout, "sidecars": there}
     if "idx" not in there:
         result.notes.append("it has no .idx: keys and offsets come from the records themselves")
+    if "lst" in there:
+        unnamed = sum(not source.is_named(index) for index in range(len(source)))
+        rest = f"its .lst does not name {unnamed} of {len(source)} faces, which are called by label and key"
+        result.notes += [rest] if unnamed else []
     if "property" not in there:
         result.notes.append("it has no property file: its numbers are those found here")
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pickle
 from abc import abstractmethod
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from facemae_cli.data.faces import FaceSource, Name, Refusal
 from facemae_cli.data.images.header import Limits, limits_in_use
-from facemae_cli.data.names import one_line
+from facemae_cli.data.names import one_line, utf8
 from facemae_cli.data.packs import unpickle
 from facemae_cli.data.packs.pairs import Pair, Photo, parse_pairs
 from facemae_cli.data.reading import read_file, unreadable
@@ -97,11 +98,12 @@ class PairsPack(PackSource):
         self.limits = limits or limits_in_use()
         shown = one_line(str(self.path))
         try:
-            pairs = parse_pairs(_read_whole(self.path).decode("utf-8", "surrogateescape"))
+            pairs = parse_pairs(utf8(_read_whole(self.path)).decode("utf-8", "surrogateescape"))
         except InputError as error:
             raise InputError(f"{shown}: {error}") from error
         self._faces: list[tuple[Photo, str]] = []
         self._known: dict[Photo, int] = {}
+        self._folders: dict[str, dict[str, str]] = {}  # of each person's folder: file names by their stem
         rows = [(pair, [self._find(photo) for photo in (pair.first, pair.second)]) for pair in pairs]
         whole = [(pair, faces) for pair, faces in rows if min(faces) >= 0]
         if not whole:
@@ -118,11 +120,13 @@ class PairsPack(PackSource):
         """The index of a photo, -1 where no image stands under its name."""
         if photo in self._known:
             return self._known[photo]
-        stem = os.path.join(self.path.parent, photo.stem)
-        suffix = next((suffix for suffix in sorted(IMAGE_SUFFIXES) if os.path.isfile(stem + suffix)), None)
-        self._known[photo] = -1 if suffix is None else len(self._faces)
-        if suffix is not None:
-            self._faces.append((photo, stem + suffix))
+        folder, stem = os.path.split(os.path.join(self.path.parent, photo.stem))
+        if folder not in self._folders:
+            self._folders[folder] = _images_by_stem(folder)
+        name = self._folders[folder].get(stem)
+        self._known[photo] = -1 if name is None else len(self._faces)
+        if name is not None:
+            self._faces.append((photo, os.path.join(folder, name)))
         return self._known[photo]
 
     def __len__(self) -> int:
@@ -240,6 +244,19 @@ def _truth_of(value: Any) -> bool:
     # Other values may be larger to write than to read.
     shown = repr(value[:40]) if isinstance(value, str | bytes) else f"a {type(value).__name__} other than 0 and 1"
     raise unpickle.Refused(f"a truth value in it is {shown}")
+
+
+def _images_by_stem(folder: str) -> dict[str, str]:
+    """The images in a folder by their names less the suffix, which may be in capitals; of two, the first."""
+    try:
+        with os.scandir(folder) as entries:
+            names = sorted((entry.name for entry in entries if entry.is_file()), reverse=True)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR):
+            return {}
+        raise unreadable(folder, error, "make it readable") from error
+    split = (os.path.splitext(name) for name in names)
+    return {stem: stem + suffix for stem, suffix in split if suffix.lower() in IMAGE_SUFFIXES}
 
 
 def _missing(shown: str, pair: Pair, faces: Sequence[int]) -> Refusal:

@@ -6,6 +6,7 @@ images numbered from 1 in the order of the lines (unaligned ones without landmar
 
 from __future__ import annotations
 
+import codecs
 import mmap
 import os
 import re
@@ -15,17 +16,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facemae_cli.data.faces import Name
+from facemae_cli.data.names import UTF16_MARKS, utf8
 from facemae_cli.data.reading import unreadable
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]|%(?=25|[01][0-9A-F]|7F)")
-_ESCAPED = re.compile(r"%(25|[01][0-9A-F]|7F)")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f\\]|%(?=25|5C|[01][0-9A-F]|7F)")
+_ESCAPED = re.compile(r"%(25|5C|[01][0-9A-F]|7F)")
+_DRIVE = re.compile(r"[A-Za-z]:(?=\\)")
+_MARK = codecs.BOM_UTF8
 _BOX_COLUMNS = 7  # aligned, path, label and box of an InsightFace line; landmarks follow
 
 
 def line(key: int, label: float, name: Name) -> bytes:
     """One line in im2rec's form, `key\\tlabel\\tidentity/photo\\n`.
 
-    Control characters of a name (a newline, a tab) are written as `%0A`; a `%` that would read as such, as `%25`.
+    Control characters of a name (a newline, a tab) are written as `%0A`, and so is a back-slash, which elsewhere
+    separates folders; a `%` that would read as such, as `%25`.
     """
     path = name.photo if name.identity is None else f"{name.identity}/{name.photo}"
     safe = _CONTROL.sub(lambda found: f"%{ord(found[0]):02X}", path)
@@ -63,7 +68,8 @@ class Lst:
     def name(self, key: int, label: float) -> Name | None:
         """The identity and photo of `key`; None where no line names it, or the line is of another label.
 
-        Paths with `..` or empty components are taken for no name: they come from a file nobody vouches for.
+        Back-slashes separate folders as slashes do. Of absolute paths, and of those that begin with `..`, what all have
+        in common is left out; `.`, `..` and empty components lead nowhere else. A path without a file names nobody.
         """
         at = int(np.searchsorted(self._keys, key))
         if at >= len(self._keys) or self._keys[at] != key:
@@ -75,7 +81,7 @@ class Lst:
         with np.errstate(over="ignore"):  # numbers too large for a label are infinite, and no label is
             if not _is_number(stated) or np.float32(float(stated)) != np.float32(label):
                 return None
-        return _split(self._path(fields).removeprefix(self._root))
+        return _split(_with_slashes(self._path(fields)).removeprefix(self._root))
 
     def _fields(self, row: int) -> list[str]:
         start = int(self._starts[row])
@@ -87,13 +93,15 @@ class Lst:
         return fields[-1] if self.dialect == "im2rec" else fields[1]
 
     def _common_root(self) -> str:
-        """The folder above all identities where the paths are absolute, with its `/`; else nothing."""
+        """The folder above all identities where no path begins in the images' folder, with its `/`; else nothing."""
         root: str | None = None
         for row in range(len(self._starts)):
-            path = self._path(self._fields(row))
-            if not path.startswith("/"):
+            path = _with_slashes(self._path(self._fields(row)))
+            if not path.startswith(("/", "../")):
                 return ""
             above = os.path.dirname(os.path.dirname(path))
+            if root is not None and root.startswith("/") != above.startswith("/"):
+                return ""
             root = above if root is None else os.path.commonpath([root, above])
         return "" if root is None else root.rstrip("/") + "/"
 
@@ -103,7 +111,8 @@ def _open(path: Path) -> bytes | mmap.mmap:
         with path.open("rb") as file:
             if not os.fstat(file.fileno()).st_size:
                 return b""
-            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            text = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            return utf8(text[:]) if text[:2] in UTF16_MARKS else text
     except OSError as error:
         raise unreadable(path, error, "mend it, or move it away") from error
 
@@ -111,7 +120,8 @@ def _open(path: Path) -> bytes | mmap.mmap:
 def _line_starts(text: bytes | mmap.mmap) -> NDArray[np.int64]:
     """Byte offset of every line that is not empty."""
     data = np.frombuffer(text, np.uint8)
-    starts = np.append(0, np.flatnonzero(data == ord("\n")) + 1).astype(np.int64)
+    first = len(_MARK) if text[: len(_MARK)] == _MARK else 0
+    starts = np.append(first, np.flatnonzero(data == ord("\n")) + 1).astype(np.int64)
     starts = starts[starts < len(data)]
     return starts[data[starts] != ord("\n")]
 
@@ -145,9 +155,23 @@ def _is_number(text: str) -> bool:
     return True
 
 
+def _with_slashes(path: str) -> str:
+    """A path as Windows writes it, `C:\\ann\\1.jpg` or `\\\\server\\ann\\1.jpg`, with the slashes of all others."""
+    if "\\" not in path:
+        return path
+    path = _DRIVE.sub("", path, count=1).replace("\\", "/")
+    return path[1:] if path.startswith("//") else path
+
+
 def _split(path: str) -> Name | None:
-    path = _ESCAPED.sub(lambda found: chr(int(found[1], 16)), path)
-    parts = path.split("/")
-    if any(part in ("", ".", "..") or "\x00" in part for part in parts):
+    if path.rpartition("/")[2] in ("", ".", ".."):
+        return None
+    parts: list[str] = []
+    for part in path.split("/"):
+        if part == "..":
+            del parts[-1:]
+        elif part not in ("", "."):
+            parts.append(_ESCAPED.sub(lambda found: chr(int(found[1], 16)), part))
+    if not parts or any("\x00" in part or part in (".", "..") or "/" in part for part in parts):
         return None
     return Name("/".join(parts[:-1]) or None, parts[-1])

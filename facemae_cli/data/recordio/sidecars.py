@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from facemae_cli.data.names import utf8
 from facemae_cli.data.reading import unreadable
 
 _LINE = re.compile(rb"(\d{1,18})\s*\t\s*(\d{1,18})\s*")
@@ -49,12 +50,13 @@ def sidecar(rec: Path, kind: str) -> Path:
 
 
 def read_sidecar(rec: Path, kind: str) -> bytes | None:
-    """The bytes of a sidecar; None where it is not there. Raises InputError where it cannot be read."""
+    """The bytes of a sidecar, as UTF-8 without a byte order mark; None where there is none. Raises InputError where it
+    cannot be read."""
     path = sidecar(rec, kind)
     if not path.is_file():
         return None
     try:
-        return path.read_bytes()
+        return utf8(path.read_bytes())
     except OSError as error:
         raise unreadable(path, error, "mend it, or move it away") from error
 

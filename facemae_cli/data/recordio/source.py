@@ -103,6 +103,11 @@ class RecSource(FaceSource):
             return Name(identity, str(key))
         return Name(None if identity is None else named.identity or identity, named.photo)
 
+    def is_named(self, index: int) -> bool:
+        """Whether the `.lst` names face `index`, rather than its label and key."""
+        label, key = float(self._table.label[index]), int(self._keys[index])
+        return self._names is not None and self._names.name(key, label) is not None
+
     def where(self, index: int) -> str:
         return f"{self._shown} key {self._keys[index]} at byte {self._table.offset[index]}"
 

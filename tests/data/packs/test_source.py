@@ -129,6 +129,18 @@ def test_pairs_over_a_folder(tmp_path):
     assert (pack.refused, pack.missing) == ([], 0)
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_suffixes_in_capitals_and_a_byte_order_mark(tmp_path, encoding):
+    path = lfw(tmp_path, "1\t1\nAnn\t1\t2\nAnn\t2\tBob\t1\n")
+    path.write_text(path.read_text(), encoding=encoding)
+    for stem, suffix in (("Ann/Ann_0001.jpg", ".JPG"), ("Ann/Ann_0002.png", ".Png"), ("Bob/Bob_0001.jpeg", ".JPEG")):
+        (tmp_path / stem).rename((tmp_path / stem).with_suffix(suffix))
+    pack = open_pack(path)
+    assert (pack.pairs.tolist(), pack.same.tolist(), pack.missing) == ([[0, 1], [1, 2]], [True, False], 0)
+    assert [pack.read(index) for index in range(3)] == [A, B, C]
+    assert pack.name(1) == Name("Ann", "Ann_0002.Png")
+
+
 def test_pairs_with_missing_photos_are_refused(tmp_path):
     path = lfw(tmp_path, "Ann\t1\t2\nAnn\t1\tCy\t3\nBob\t1\t9\n")
     pack = open_pack(path)

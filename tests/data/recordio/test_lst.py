@@ -65,9 +65,45 @@ def test_absolute_paths_lose_what_all_share(tmp_path):
     assert one.name(2, 1.0) == Name("bob", "1.jpg")
 
 
-@pytest.mark.parametrize("path", ["../up.jpg", "a//b.jpg", "a/../b.jpg", "./a.jpg", "a/", "a/%00b.jpg", ""])
-def test_paths_that_lead_elsewhere_name_nobody(tmp_path, path):
+@pytest.mark.parametrize("path", ["ann/", "a/b/..", "..", "/", "", "a/%00b.jpg", "ann\\"])
+def test_paths_without_a_file_name_nobody(tmp_path, path):
     assert opened(tmp_path, b"1\t2\t" + path.encode() + b"\n").name(1, 2.0) is None
+
+
+@pytest.mark.parametrize("path", ["./ann/1.jpg", "ann//1.jpg", "bob/../ann/1.jpg", "ann/./1.jpg", "ann\\1.jpg"])
+def test_paths_by_another_way_are_those_people(tmp_path, path):
+    names = opened(tmp_path, b"1\t2\t" + path.encode() + b"\n3\t2\tann/2.jpg\n")
+    assert names.name(1, 2.0) == Name("ann", "1.jpg")
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        (r"C:\faces\raw\ann\1.jpg", r"C:\faces\raw\bob\1.jpg"),
+        (r"..\raw\ann\1.jpg", r"..\raw\bob\1.jpg"),
+        ("../raw/ann/1.jpg", "../raw/bob/1.jpg"),
+        ("../../ann/1.jpg", "../../bob/1.jpg"),
+        (r"\\server\share\ann\1.jpg", r"\\server\share\bob\1.jpg"),
+    ],
+)
+def test_paths_of_windows_and_from_beside_lose_what_all_share(tmp_path, lines):
+    names = opened(tmp_path, "".join(f"{key}\t0\t{path}\n" for key, path in enumerate(lines, 1)).encode())
+    assert [names.name(key, 0.0) for key in (1, 2)] == [Name("ann", "1.jpg"), Name("bob", "1.jpg")]
+
+
+def test_paths_of_several_kinds_keep_people_apart(tmp_path):
+    """Nothing leads out of an output, whatever stands there."""
+    paths = ["ann/1.jpg", "/data/ann/1.jpg", "../../ann/2.jpg", "../../../etc/passwd"]
+    names = opened(tmp_path, "".join(f"{key}\t0\t{path}\n" for key, path in enumerate(paths)).encode())
+    found = [names.name(key, 0.0) for key in range(4)]
+    assert found == [Name("ann", "1.jpg"), Name("data/ann", "1.jpg"), Name("ann", "2.jpg"), Name("etc", "passwd")]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_byte_order_mark_is_no_part_of_the_first_key(tmp_path, encoding):
+    names = opened(tmp_path, "1\t0\tZoë/1.jpg\n2\t1\tbob/1.jpg\n".encode(encoding))
+    assert (names.dialect, len(names)) == ("im2rec", 2)
+    assert (names.name(1, 0.0), names.name(2, 1.0)) == (Name("Zoë", "1.jpg"), Name("bob", "1.jpg"))
 
 
 def test_lines_without_sense_name_nobody(tmp_path):
@@ -82,6 +118,7 @@ def test_a_written_line():
     assert line(7, 3, Name("ann", "1.jpg")) == b"7\t3\tann/1.jpg\n"
     assert line(7, -1, Name(None, "1.jpg")) == b"7\t-1\t1.jpg\n"
     assert line(7, 12345678, Name("a", "b")) == b"7\t12345678\ta/b\n"
+    assert line(7, 0, Name("a\\b", "%5C.jpg")) == b"7\t0\ta%5Cb/%255C.jpg\n"
     assert line(7, 0.5, Name("a", "new\nline\t%0A 50%")) == b"7\t0.5\ta/new%0Aline%09%250A 50%\n"
 
 

@@ -67,3 +67,13 @@ def test_property():
     assert parse_property(b"") is None
     assert parse_property(b"5,112\n") is None
     assert parse_property(b"five,112,112\n") is None
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_byte_order_mark_is_no_part_of_a_sidecar(tmp_path, encoding):
+    (tmp_path / "a.idx").write_text("5\t16\n2\t0\n", encoding=encoding)
+    (tmp_path / "a.property").write_text("9,112,112\n", encoding=encoding)
+    index = parse_index(read_sidecar(tmp_path / "a.rec", "idx"))
+    assert (index.keys.tolist(), index.offsets.tolist(), index.bad_lines) == ([5, 2], [16, 0], [])
+    stated = parse_property(read_sidecar(tmp_path / "a.rec", "property"))
+    assert stated == Property(9, 112, 112)
