@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import shutil
 import sys
 import time
 import traceback
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self, TextIO
 from facemae_cli.data.faces import Refusal, count_reasons
 from facemae_cli.data.side_files import refused_list, refused_text
 from facemae_cli.errors import AllRefused, GateFailed
-from facemae_cli.reports.text import Stage, clean, finite, table
+from facemae_cli.reports.text import NARROWEST, Stage, clean, finite, table, wrapped
 from facemae_cli.runtime import launcher
 
 if TYPE_CHECKING:
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
 
 LISTED_REFUSALS = 20
 LOG_SECONDS = 5.0
+COLORS = {"red": "\x1b[1;31m", "yellow": "\x1b[1;33m", "green": "\x1b[1;32m"}
+# Rows of a summary that judge: shown first, in the colour of the word they begin or end with.
+JUDGING = ("verdict", "because", "gate")
+JUDGEMENTS = {"passed": "green", "failed": "red", "undecided": "yellow", "refused": "yellow"}
 
 # What facemae.yaml set for the running command; the app writes it, the result's JSON repeats it.
 settings_in_use: ContextVar[Mapping[str, Any]] = ContextVar("settings_in_use", default=MappingProxyType({}))
@@ -60,14 +65,33 @@ def show(text: str) -> None:
         write_line(line, sys.stdout)
 
 
-def notice(line: str) -> None:
-    """One line for a person, on stderr."""
-    write_line(f"facemae: {clean(line)}", sys.stderr)
+def notice(line: str, color: str = "") -> None:
+    """One line for a person, on stderr; on a terminal broken at spaces where it is longer than that is wide."""
+    for part in _notice_lines(line):
+        write_line(colored(part, color, sys.stderr), sys.stderr)
+
+
+def _notice_lines(line: str) -> list[str]:
+    head, text = "facemae: ", clean(line)
+    if not is_terminal(sys.stderr):
+        return [head + text]
+    first, *more = wrapped(text, max(_columns() - len(head), NARROWEST))
+    return [head + first, *(" " * len(head) + part for part in more)]
+
+
+def _columns() -> int:
+    return max(shutil.get_terminal_size().columns, NARROWEST + 10)
+
+
+def colored(text: str, color: str, stream: TextIO) -> str:
+    """`text` in a colour of `COLORS` where `stream` is a terminal and NO_COLOR is not set; "" is no colour."""
+    wanted = color and is_terminal(stream) and not os.environ.get("NO_COLOR")
+    return f"{COLORS[color]}{text}\x1b[0m" if wanted else text
 
 
 def show_error(line: str) -> None:
     """The one line an error is worth, on stderr."""
-    notice(f"error: {' '.join(line.split())}")
+    notice(f"error: {' '.join(line.split())}", "red")
 
 
 def show_traceback(error: BaseException) -> None:
@@ -134,44 +158,57 @@ class Log:
 
 
 class Bar:
-    """Progress on a terminal: one live line a stage, which stays behind as a plain line when the stage ends."""
+    """Progress on a terminal: one live line a stage, which stays behind as a plain line when the stage ends.
+
+    Until the first stage begins the line says that something is loading: importing torch alone takes seconds.
+    """
 
     def __init__(self) -> None:
         self._stage: Stage | None = None
         self._live: rich.progress.Progress | None = None
 
-    def start(self, stage: Stage) -> None:
-        from rich.console import Console as RichConsole
-        from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
+    def wait(self) -> None:
+        """Shows at once that the command has begun."""
+        self._show("loading")
 
-        columns = (
-            SpinnerColumn(),
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            TextColumn("{task.percentage:>3.0f} %"),
-            TextColumn("{task.fields[figures]}", markup=False),
-        )
+    def start(self, stage: Stage) -> None:
+        self._stop()
         self._stage = stage
-        self._live = Progress(*columns, console=RichConsole(stderr=True), transient=True)
-        self._live.add_task(stage.label, total=stage.total, completed=stage.done, figures=stage.figures())
+        self._show(stage.bar(_columns() - 2))
+
+    def _show(self, line: str) -> None:
+        from rich.console import Console as RichConsole
+        from rich.progress import Progress, SpinnerColumn, TextColumn
+        from rich.table import Column
+
+        one_line = Column(no_wrap=True, overflow="crop")
+        text = TextColumn("{task.fields[line]}", markup=False, table_column=one_line)
+        self._live = Progress(SpinnerColumn(), text, console=RichConsole(stderr=True, highlight=False), transient=True)
+        self._live.add_task("", total=None, line=line)
         self._live.start()
 
     def update(self) -> None:
         if self._live is not None and self._stage is not None:
-            task = self._live.task_ids[0]
-            self._live.update(task, completed=self._stage.done, figures=self._stage.figures())
+            self._live.update(self._live.task_ids[0], line=self._stage.bar(_columns() - 2))
 
     def notice(self, line: str) -> None:
         if self._live is None:
             notice(line)
         else:
-            self._live.console.print(f"facemae: {clean(line)}", markup=False, highlight=False, soft_wrap=True)
+            for part in _notice_lines(line):
+                self._live.console.print(part, markup=False, highlight=False, soft_wrap=True)
 
     def end(self) -> None:
-        if self._live is not None and self._stage is not None:
+        self._stop()
+        if self._stage is not None:
+            label = f"{self._stage.label}: "
+            notice(label + self._stage.figures(_columns() - len("facemae: ") - len(label)))
+        self._stage = None
+
+    def _stop(self) -> None:
+        if self._live is not None:
             self._live.stop()
-            notice(f"{self._stage.label}: {self._stage.figures()}")
-        self._live = self._stage = None
+        self._live = None
 
 
 class Console:
@@ -199,6 +236,8 @@ class Console:
         self._lock = RLock()
 
     def __enter__(self) -> Self:
+        if isinstance(self._view, Bar) and not self._silent:
+            self._view.wait()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
@@ -242,7 +281,7 @@ class Console:
             show(self._as_text(result, refused))
             self._tell_refused(refused)
             for line in failed:
-                notice(f"gate failed: {line}")
+                notice(f"gate failed: {line}", "red")
         if failed:
             return GateFailed.exit_code
         return 3 if refused else 0
@@ -256,8 +295,7 @@ class Console:
 
     def _as_text(self, result: Result, refused: Sequence[Refusal]) -> str:
         if not self._json:
-            measured: Sequence[Sequence[str]] = getattr(result, "measured", list)()
-            return "\n\n".join(table(rows) for rows in (measured, result.summary()) if rows)
+            return _for_a_person(result)
         value = result.as_json()
         if hasattr(result, "refused"):
             value["refused"] = [{"where": r.where, "reason": r.reason, "detail": r.detail} for r in refused]
@@ -266,9 +304,31 @@ class Console:
 
     def _end_stage(self) -> None:
         with self._lock:
-            if self._stage is not None and not self._silent:
+            if not self._silent:
                 self._view.end()
             self._stage = None
+
+
+def _for_a_person(result: Result) -> str:
+    """The verdict, what was measured, and the rest of the summary."""
+    measured: Sequence[Sequence[str]] = getattr(result, "measured", list)()
+    rows = result.summary()
+    verdict = [row for row in rows if row[0] in JUDGING]
+    rest = [row for row in rows if row[0] not in JUDGING]
+    width = _columns() if is_terminal(sys.stdout) else None
+    parts = [_in_color(verdict, width), table(measured) if measured else "", table(rest, width) if rest else ""]
+    return "\n\n".join(filter(None, parts))
+
+
+def _in_color(rows: Sequence[tuple[str, str]], width: int | None) -> str:
+    """Rows that judge; one without a judgement, a reason, has the colour of the one above it."""
+    label = max((len(name) for name, _ in rows), default=0)
+    color, lines = "", []
+    for name, value in rows:
+        words = value.replace(",", " ").split() or [""]
+        color = next((JUDGEMENTS[word] for word in (words[0], words[-1]) if word in JUDGEMENTS), color)
+        lines += [colored(line, color, sys.stdout) for line in table([(name.ljust(label), value)], width).splitlines()]
+    return "\n".join(lines)
 
 
 def _list_refused(refused: Sequence[Refusal], file: Path | None) -> None:

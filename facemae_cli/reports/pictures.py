@@ -28,7 +28,7 @@ PAPER, INK = 250, 60
 CHECKS, CHECK_SIZE = (252, 226), 8
 SHAPE = 1.5  # width to height that a sheet of many rows is broken up for
 NOT_CURVES = ("epoch", "step", "lr")
-RISING = ("psnr", "cosine", "accuracy")  # larger is better, and never on a log scale
+FALLING = ("loss", "pixel", "im", "rm", "privacy", "margin", "teacher")  # the rest, accuracies by pack, should rise
 
 
 def contact_sheet(rows: Sequence[Sequence[Face | None]], headings: Sequence[str], cell: int = CELL) -> Face:
@@ -100,61 +100,71 @@ def _write_headings(sheet: Face, headings: Sequence[str], starts: Sequence[int],
     return np.array(image)
 
 
-def curves(history: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Plot the figures of a training run against its epochs, as a PNG at `path`.
+def curves(history: Sequence[Mapping[str, Any]], path: Path, steps: Sequence[Mapping[str, float]] = ()) -> None:
+    """Plot the figures of a training run against its steps, as a PNG at `path`; each title says which way is good.
 
-    `history` holds a mapping an epoch, with `epoch` and figures by name; `x` and `val_x` share a panel. What is
-    missing or not finite is left out. Raises OutputError where the disk refuses.
+    `history` holds a mapping an epoch, with `step` and figures by name; `x` and `val_x` share a panel. `steps` holds
+    finer ones, means over a few steps. What is missing or not finite is left out. Raises OutputError.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # never pyplot, which may look for a screen
     from matplotlib.figure import Figure
 
-    panels = _panels(history)
+    panels = _panels(history, steps)
     wide = min(max(len(panels), 1), 3)
     tall = math.ceil(max(len(panels), 1) / wide)
     figure = Figure(figsize=(4.2 * wide, 3.1 * tall), dpi=100, layout="constrained")
     canvas = FigureCanvasAgg(figure)
     for number, (name, lines) in enumerate(panels.items()):
-        _plot_panel(figure.add_subplot(tall, wide, number + 1), name, lines)
+        _draw_panel(figure.add_subplot(tall, wide, number + 1), name, lines)
     picture = io.BytesIO()
     canvas.print_png(picture, metadata={"Software": None})
     write_whole(path, picture.getvalue())
 
 
 Points = tuple[list[float], list[float]]
+# What a line of a panel is: its colour, width and opacity.
+LINES = {
+    "each step": ("tab:blue", 0.8, 0.45),
+    "mean of the epoch": ("tab:blue", 1.5, 1.0),
+    "held-out faces": ("tab:orange", 1.5, 1.0),
+}
 
 
-def _panels(history: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Points]]:
-    """Panel -> line -> (epochs, values), in the order in which names first come up."""
+def _panels(history: Sequence[Mapping[str, Any]], steps: Sequence[Mapping[str, float]]) -> dict[str, dict[str, Points]]:
+    """Panel -> line -> (steps, values), in the order in which names first come up."""
     panels: dict[str, dict[str, Points]] = {}
-    for number, entry in enumerate(history, 1):
-        epoch = entry.get("epoch", number)
-        for key, value in entry.items():
-            if key in NOT_CURVES or not isinstance(value, int | float) or not math.isfinite(value):
-                continue
-            line = "validation" if key.startswith("val_") else "training"
-            epochs, values = panels.setdefault(key.removeprefix("val_"), {}).setdefault(line, ([], []))
-            epochs.append(float(epoch))
-            values.append(float(value))
-    return panels
+    for entry in history:
+        for key in entry:
+            panels.setdefault(key.removeprefix("val_"), {})
+    for line, entries in (("each step", steps), ("mean of the epoch", history)):
+        for number, entry in enumerate(entries, 1):
+            for key, value in entry.items():
+                if key in NOT_CURVES or not isinstance(value, int | float) or not math.isfinite(value):
+                    continue
+                name = "held-out faces" if key.startswith("val_") else line
+                at, values = panels.setdefault(key.removeprefix("val_"), {}).setdefault(name, ([], []))
+                at.append(float(entry.get("step", number)))
+                values.append(float(value))
+    return {name: lines for name, lines in panels.items() if lines}
 
 
-def _plot_panel(axes: Axes, name: str, lines: Mapping[str, Points]) -> None:
+def _draw_panel(axes: Axes, name: str, lines: Mapping[str, Points]) -> None:
     from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
-    for line, (epochs, values) in lines.items():
-        color = "tab:orange" if line == "validation" else "tab:blue"
-        marker = "o" if len(epochs) < 25 else None
-        axes.plot(epochs, values, color=color, label=line, linewidth=1.5, marker=marker, markersize=3)
+    for line, (at, values) in lines.items():
+        color, width, opacity = LINES[line]
+        marker = "o" if len(at) < 25 and line != "each step" else None
+        axes.plot(at, values, color=color, label=line, linewidth=width, alpha=opacity, marker=marker, markersize=3)
     everything = [value for _, values in lines.values() for value in values]
-    if name not in RISING and min(everything) > 0 and max(everything) > 8 * min(everything):
+    if name in FALLING and min(everything) > 0 and max(everything) > 8 * min(everything):
         axes.set_yscale("log")
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.yaxis.set_major_formatter("{x:g}")
         axes.yaxis.set_minor_formatter(NullFormatter())
-    axes.set_title(f"{name} (dB)" if name == "psnr" else name, fontsize=10)
-    axes.set_xlabel("epoch", fontsize=9)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+    unit, better = " (dB)" if name == "psnr" else "", "lower" if name in FALLING else "higher"
+    axes.set_title(f"{name}{unit}: {better} is better", fontsize=10)
+    axes.set_xlabel("step", fontsize=9)
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True, steps=[1, 2, 5, 10]))
     axes.tick_params(which="both", labelsize=8)
     axes.grid(alpha=0.3, which="both")
     axes.legend(fontsize=8, frameon=False)

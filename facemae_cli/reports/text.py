@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 import time
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
@@ -10,6 +11,8 @@ from typing import Any
 
 NONE = "–"  # stands for a figure that there is not
 DIGITS = 6  # of a percentage, at most
+SHORTEST_BAR, LONGEST_BAR = 6, 24
+NARROWEST = 30  # letters in which a cell is still broken into lines
 
 
 def clean(text: str) -> str:
@@ -17,11 +20,22 @@ def clean(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
-def table(rows: Sequence[Sequence[str]]) -> str:
-    """Rows of as many cells each as aligned columns."""
+def table(rows: Sequence[Sequence[str]], width: int | None = None) -> str:
+    """Rows of as many cells each as aligned columns; the last cell is broken at spaces where it passes `width`."""
     cells = [[clean(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in cells)
+    before = sum(widths[:-1]) + 2 * len(widths[:-1])
+    lines = []
+    for *first, last in cells:
+        head = "".join(f"{cell.ljust(room)}  " for cell, room in zip(first, widths, strict=False))
+        parts = wrapped(last, width - before) if width is not None and width - before >= NARROWEST else [last]
+        lines += [f"{head if not number else ' ' * before}{part}".rstrip() for number, part in enumerate(parts)]
+    return "\n".join(lines)
+
+
+def wrapped(text: str, width: int) -> list[str]:
+    """`text` broken at spaces into lines of at most `width`; a path or a digest is never broken."""
+    return textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False) or [""]
 
 
 def finite(value: Any) -> Any:
@@ -52,18 +66,29 @@ class Stage:
         self.note = ""
         self._started = time.monotonic()
 
-    def figures(self) -> str:
-        """Count, rate and time left, or time taken once all is done; the rate leaves out a resumed run's share."""
+    def figures(self, width: int | None = None) -> str:
+        """Count, rate and time left, or time taken once all is done; the rate leaves out a resumed run's share.
+
+        In so many letters as a terminal has room for: the rate goes first, then the count.
+        """
         elapsed = time.monotonic() - self._started
         rate = (self.done - self._before) / elapsed if elapsed > 0 else 0.0
-        words = [f"{self.done}/{self.total} {self.unit}"]
-        if rate > 0:
-            words.append(f"{rate:.1f} {self.unit}/s")
-        if self.done >= self.total:
-            words.append(f"in {duration(elapsed)}")
-        elif rate > 0:
-            words.append(f"{duration((self.total - self.done) / rate)} left")
-        return ", ".join([*words, self.note] if self.note else words)
+        count, speed = f"{self.done}/{self.total} {self.unit}", f"{rate:.1f} {self.unit}/s" if rate > 0 else ""
+        left = f"{duration((self.total - self.done) / rate)} left" if rate > 0 else ""
+        when = f"in {duration(elapsed)}" if self.done >= self.total and rate > 0 else left
+        ways = ((count, speed, when, self.note), (count, when, self.note), (when, self.note), (when,))
+        shown = [", ".join(filter(None, words)) for words in ways]
+        return next((line for line in shown if width is None or len(line) <= width), shown[-1][:width])
+
+    def bar(self, width: int) -> str:
+        """Label, bar, share and figures in at most `width` letters, as a terminal shows them while it lasts."""
+        share = min(self.done / self.total, 1.0) if self.total else 1.0
+        label = self.label if len(self.label) <= width // 2 else f"{self.label[: width // 2 - 1]}…"
+        figures = self.figures(max(width - len(label) - 9, 0))
+        room = min(width - len(label) - len(figures) - 10, LONGEST_BAR)
+        done = round(share * room)
+        bar = f"{'━' * done}{'─' * (room - done)} " if room >= SHORTEST_BAR else ""
+        return f"{label}  {bar}{100 * share:3.0f} %  {figures}".rstrip()[:width]
 
 
 def decimal(share: float) -> str:

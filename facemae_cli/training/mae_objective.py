@@ -138,7 +138,7 @@ class MaeObjective(Objective):
         return real, index, self._reconstruct(self.network, real, torch.from_numpy(index).to(self.device))
 
     @torch.inference_mode()
-    def picture(self, folder: Path, history: list[dict[str, Any]]) -> None:
+    def picture(self, folder: Path, history: list[dict[str, Any]], steps: list[dict[str, float]]) -> None:
         """Write `samples.png` (original, masked, reconstructed held-out faces) and `curves.png`."""
         real, index, made = self._held(range(min(SHOWN, len(self.validation.members))))
         rows = []
@@ -148,7 +148,7 @@ class MaeObjective(Objective):
             rows.append([face, patches.apply(face, mask), face_made])
         sheet = pictures.contact_sheet(rows, ["original", "masked", "reconstructed"])
         pictures.save_png(folder / "samples.png", sheet)
-        pictures.curves(history, folder / "curves.png")
+        pictures.curves(history, folder / "curves.png", steps)
 
 
 def sample_masks(

@@ -186,6 +186,6 @@ class RecognizerObjective(Objective):
             return None
         return verify_pairs(found.features, pack.pairs[whole], pack.same[whole]).accuracy
 
-    def picture(self, folder: Path, history: list[dict[str, Any]]) -> None:
+    def picture(self, folder: Path, history: list[dict[str, Any]], steps: list[dict[str, float]]) -> None:
         """Write `curves.png`."""
-        pictures.curves(history, folder / "curves.png")
+        pictures.curves(history, folder / "curves.png", steps)

@@ -25,6 +25,7 @@ from facemae_cli.training.checkpoint import FILE as CHECKPOINT
 from facemae_cli.training.checkpoint import Checkpoint, shown
 from facemae_cli.training.loader import Batch, FaceLoader
 from facemae_cli.training.lr_schedule import LrSchedule
+from facemae_cli.training.step_trace import StepTrace
 
 CHECK_EVERY = 8  # steps between two looks at the loss; looking makes a GPU wait
 CHECKPOINT_SECONDS = 120.0
@@ -48,8 +49,8 @@ class Objective(ABC):
         """Figures on held-out faces."""
 
     @abstractmethod
-    def picture(self, folder: Path, history: list[dict[str, Any]]) -> None:
-        """Write what a person would look at into the run's folder."""
+    def picture(self, folder: Path, history: list[dict[str, Any]], steps: list[dict[str, float]]) -> None:
+        """Write what a person would look at into the folder: `history` has a dict an epoch, `steps` means over few."""
 
     def stepped(self, rate: float) -> None:
         """The optimizer has taken its step at learning rate `rate`; what the objective learns itself follows."""
@@ -90,6 +91,7 @@ class Trainer:
     checkpoint_seconds: float = CHECKPOINT_SECONDS
     step: int = 0
     history: list[dict[str, Any]] = field(default_factory=list)
+    trace: StepTrace = field(default_factory=StepTrace)
     _sums: dict[str, float] = field(default_factory=dict)
     _counted: int = 0
     _pictured: float = -math.inf
@@ -156,10 +158,12 @@ class Trainer:
 
     def _count(self, pending: list[dict[str, Tensor]]) -> None:
         """Add the figures of the steps since the last look; a loss that is not a number ends the run here."""
-        for terms in pending:
-            for name, value in terms.items():
-                self._sums[name] = self._sums.get(name, 0.0) + float(value)
+        for number, terms in enumerate(pending, self.step - len(pending) + 1):
+            figures = {name: float(value) for name, value in terms.items()}
+            for name, value in figures.items():
+                self._sums[name] = self._sums.get(name, 0.0) + value
             self._counted += 1
+            self.trace.add(number, figures)
         loss = self._sums.get("loss", 0.0)
         if not math.isfinite(loss):
             raise UsageError(
@@ -167,8 +171,14 @@ class Trainer:
                 "lower --lr, or look at the data; --resume would go on from the last good checkpoint"
             )
         if distributed.rank() == 0 and pending:
-            note = f"loss {loss / self._counted:.4f}"
-            self.progress.advance(len(pending) * self.loader.batch_size, note)
+            self.progress.advance(
+                len(pending) * self.loader.batch_size, f"{self._epoch_words()}, loss {loss / self._counted:.4f}"
+            )
+
+    def _epoch_words(self) -> str:
+        """Which epoch the last step was of."""
+        steps = self.schedule.steps_per_epoch
+        return f"epoch {-(-self.step // steps)}/{self.schedule.steps // steps}"
 
     def _finish_epoch(self, epoch: int) -> None:
         figures = {name: value / self._counted for name, value in self._sums.items()}
@@ -176,6 +186,8 @@ class Trainer:
         for name, value in figures.items():
             line[name] = distributed.mean_over_ranks(value, self.device)
         self.objective.network.eval()
+        if distributed.rank() == 0:
+            self.progress.advance(0, f"{self._epoch_words()}, validating")
         line |= {f"val_{name}": value for name, value in self.objective.validate().items()}
         self.history.append(line)
         self._sums, self._counted = {}, 0
@@ -186,7 +198,7 @@ class Trainer:
     def _picture(self) -> None:
         if distributed.rank() == 0:
             self.objective.network.eval()
-            self.objective.picture(self.folder, self.history)
+            self.objective.picture(self.folder, self.history, self.trace.points)
         self._pictured = time.monotonic()
 
     def save(self) -> None:
@@ -195,6 +207,7 @@ class Trainer:
         if distributed.rank():
             return
         state = {"step": self.step, "sums": self._sums, "counted": self._counted, "history": self.history}
+        state["trace"] = self.trace.state()
         Checkpoint(self.settings, state, learnt).save(self.folder, self.objective.network, self.optimizer)
 
     def _restore(self) -> None:
@@ -205,16 +218,24 @@ class Trainer:
         try:
             self.objective.restore(checkpoint.learnt)
             self._count_on(**checkpoint.state)
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
             path = self.folder / CHECKPOINT
             raise InputError(f"{path}: not of this run ({shown(error)}); start again with --overwrite") from None
 
-    def _count_on(self, step: int, sums: dict[str, float], counted: int, history: list[dict[str, Any]]) -> None:
+    def _count_on(
+        self,
+        step: int,
+        sums: dict[str, float],
+        counted: int,
+        history: list[dict[str, Any]],
+        trace: dict[str, Any] | None = None,
+    ) -> None:
         """Go on from a checkpoint's counters. Raises TypeError and ValueError where they are not."""
         if not (isinstance(step, int) and isinstance(counted, int) and 0 <= counted <= step <= self.schedule.steps):
             raise ValueError(f"step {step!r} of {self.schedule.steps}, {counted!r} of them since the last epoch")
         self.step, self._counted, self.history = step, counted, list(history)
         self._sums = {str(name): float(value) for name, value in dict(sums).items()}
+        self.trace = StepTrace() if trace is None else StepTrace.of(trace)  # none: an older version's checkpoint
 
     def _agree(self, mine: bool) -> bool:
         """Whether any rank says so: ranks must stop and save at the same step."""

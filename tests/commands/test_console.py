@@ -213,6 +213,78 @@ def test_on_a_terminal_the_bar_is_live_and_a_plain_line_stays(monkeypatch: pytes
     assert re.search(r"facemae: masking \[bold\]: 4/4 faces, .*in \d\.\d s, \[red\]\n$", drawn)
 
 
+class Screen(io.StringIO):
+    """A terminal of 80 columns that keeps what is written."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def terminal(monkeypatch: pytest.MonkeyPatch) -> tuple[Screen, Screen]:
+    """stdout and stderr become terminals; not a fixture, since pytest puts its own in their place once more."""
+    out, err = Screen(), Screen()
+    monkeypatch.setattr(sys, "stdout", out)
+    monkeypatch.setattr(sys, "stderr", err)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    return out, err
+
+
+def test_a_terminal_is_told_at_once_that_something_is_loading(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, err = terminal(monkeypatch)
+    with Console():
+        assert "loading" in err.getvalue()
+    assert "\x1b[?25h" in err.getvalue(), "the cursor is shown again"
+
+
+def test_no_line_of_progress_or_notice_is_wider_than_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, err = terminal(monkeypatch)
+    with Console() as console:
+        console.start("12/14 embed released by a-network-of-long-name 1234567890", 200_000)
+        console.advance(100_000, note="epoch 100/200, loss 0.1234")
+        console.notice(f"{'many words ' * 12}and a/path/that/is/not/broken")
+        console.advance(100_000)
+    lines = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", err.getvalue()).replace("\r", "\n").splitlines()
+    assert max(map(len, lines)) <= 80
+    assert any("a/path/that/is/not/broken" in line for line in lines)
+    assert any("embed released by a-network" in line and "100 %" in line for line in lines)
+
+
+@dataclass(frozen=True)
+class Judged(Gated):
+    def summary(self) -> list[tuple[str, str]]:
+        return [("model", "mine"), ("verdict", "failed"), ("because", "0.7 is over 0.5"), ("gate", "lfw: passed")]
+
+
+def test_the_verdict_comes_first_and_on_a_terminal_in_colour(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown, err = terminal(monkeypatch)
+    Console().finish(Judged(failed_gates=["lfw"]))
+    red, green, end = "\x1b[1;31m", "\x1b[1;32m", "\x1b[0m"
+    assert shown.getvalue().splitlines()[:5] == [
+        f"{red}verdict  failed{end}",
+        f"{red}because  0.7 is over 0.5{end}",
+        f"{green}gate     lfw: passed{end}",
+        "",
+        "pack  pairs",
+    ]
+    assert err.getvalue() == f"{red}facemae: gate failed: lfw{end}\n"
+    monkeypatch.setenv("NO_COLOR", "1")
+    shown.truncate(0)
+    Console().finish(Judged())
+    assert "\x1b" not in shown.getvalue()
+
+
+def test_without_a_terminal_there_is_no_colour_and_no_line_is_broken(capsys: pytest.CaptureFixture[str]) -> None:
+    with Console() as console:
+        console.notice("many words " * 20 + "end")
+        console.finish(Judged())
+    out, err = capsys.readouterr()
+    assert out.startswith("verdict  failed\nbecause  0.7 is over 0.5\ngate     lfw: passed\n\npack  pairs\n")
+    assert len(err.splitlines()) == 1
+    assert "\x1b" not in out + err
+
+
 def test_ranks_above_the_first_are_silent(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("RANK", "1")

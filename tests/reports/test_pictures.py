@@ -113,29 +113,37 @@ HISTORY = [
 ]
 
 
-def test_train_and_validation_share_a_panel_and_what_is_no_number_is_left_out() -> None:
-    assert pictures._panels(HISTORY) == {
-        "loss": {"training": ([1, 2, 3], [5.0, 0.5, 0.25])},
-        "psnr": {"validation": ([1, 3], [14.0, 15.0])},
-        "im": {"training": ([1, 2], [2.0, 1.0]), "validation": ([1, 2, 3], [2.5, 1.5, 1.25])},
+def test_train_and_validation_share_a_panel_and_what_is_not_a_number_is_left_out() -> None:
+    steps = [{"step": 5, "loss": 7.0}, {"step": 10, "loss": math.inf}]
+    assert pictures._panels(HISTORY, steps) == {
+        "loss": {"each step": ([5], [7.0]), "mean of the epoch": ([10, 20, 30], [5.0, 0.5, 0.25])},
+        "psnr": {"held-out faces": ([10, 30], [14.0, 15.0])},
+        "im": {
+            "mean of the epoch": ([10, 20], [2.0, 1.0]),
+            "held-out faces": ([10, 20, 30], [2.5, 1.5, 1.25]),
+        },
     }
 
 
 @pytest.mark.parametrize(
-    ("name", "values", "scale"),
+    ("name", "values", "scale", "title"),
     [
-        ("loss", [5.0, 0.25], "log"),
-        ("loss", [5.0, 4.0], "linear"),
-        ("loss", [5.0, 0.0], "linear"),
-        ("psnr", [1.0, 30.0], "linear"),
+        ("loss", [5.0, 0.25], "log", "loss: lower is better"),
+        ("loss", [5.0, 4.0], "linear", "loss: lower is better"),
+        ("loss", [5.0, 0.0], "linear", "loss: lower is better"),
+        ("psnr", [1.0, 30.0], "linear", "psnr (dB): higher is better"),
+        ("lfw", [0.1, 0.9], "linear", "lfw: higher is better"),
     ],
 )
-def test_a_log_scale_is_for_losses_that_fall_far(name: str, values: list[float], scale: str) -> None:
+def test_each_panel_says_which_way_is_good_and_a_log_scale_is_for_losses_that_fall_far(
+    name: str, values: list[float], scale: str, title: str
+) -> None:
     from matplotlib.figure import Figure
 
     axes = Figure().add_subplot()
-    pictures._plot_panel(axes, name, {"training": ([1.0, 2.0], values)})
+    pictures._draw_panel(axes, name, {"mean of the epoch": ([1.0, 2.0], values)})
     assert axes.get_yscale() == scale
+    assert axes.get_title() == title
     assert list(axes.lines[0].get_ydata()) == values
 
 

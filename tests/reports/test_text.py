@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from facemae_cli.reports import text
 from facemae_cli.reports import text as wording
 from facemae_cli.reports.text import Stage, clean, duration, finite, percent, percent_interval, table
 
@@ -53,3 +54,24 @@ def test_percentages_of_as_many_digits_as_are_asked_for() -> None:
     assert [percent(0.99446, 2), percent(1.0, 0), percent(-0.0001, 2)] == ["99.45 %", "100 %", "−0.01 %"]
     assert percent_interval((0.1, 0.25), 2) == "10.00 to 25.00 %"
     assert percent(None) == percent_interval(None) == percent_interval(None, 2) == "–"
+
+
+def test_a_stage_says_as_much_as_there_is_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr(text.time, "monotonic", lambda: now)
+    stage = text.Stage("5/8 training", 2000, "faces", 0)
+    stage.done, stage.note, now = 500, "epoch 3/10, loss 0.5", 110.0
+    whole = "500/2000 faces, 50.0 faces/s, 30 s left, epoch 3/10, loss 0.5"
+    assert stage.figures() == stage.figures(len(whole)) == whole
+    assert stage.figures(len(whole) - 1) == "500/2000 faces, 30 s left, epoch 3/10, loss 0.5"
+    assert stage.figures(40) == "30 s left, epoch 3/10, loss 0.5"
+    assert stage.figures(10) == "30 s left"
+    assert stage.bar(120) == f"5/8 training  {'━' * 6}{'─' * 18}  25 %  {whole}"
+    for width in range(20, 130):
+        assert len(stage.bar(width)) <= width
+
+
+def test_the_last_cell_of_a_table_is_broken_where_there_is_no_room() -> None:
+    rows = [("a", "some words and a/long/path/that/stays/whole"), ("label", "b")]
+    assert table(rows, 40) == "a      some words and\n       a/long/path/that/stays/whole\nlabel  b"
+    assert table(rows, 20) == table(rows), "too narrow to be of use"

@@ -167,6 +167,8 @@ def test_validation_is_the_same_each_time_and_by_hand() -> None:
 
 
 def test_pictures_are_written(tmp_path: Path) -> None:
-    objective().picture(tmp_path, [{"epoch": 1, "step": 1, "lr": 0.1, "loss": 1.0, "val_psnr": 10.0}])
+    objective().picture(
+        tmp_path, [{"epoch": 1, "step": 1, "lr": 0.1, "loss": 1.0, "val_psnr": 10.0}], [{"step": 1, "loss": 1.0}]
+    )
     assert (tmp_path / "samples.png").stat().st_size > 1000
     assert (tmp_path / "curves.png").stat().st_size > 1000

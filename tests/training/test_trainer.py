@@ -42,7 +42,7 @@ class Mean(Objective):
     def validate(self) -> dict[str, float]:
         return {"weight": self.network.weight.sum().item()}
 
-    def picture(self, folder: Path, history: list[dict[str, Any]]) -> None:
+    def picture(self, folder: Path, history: list[dict[str, Any]], steps: list[dict[str, float]]) -> None:
         (folder / "pictured").write_text(str(len(history)))
 
 
