@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 
 from facemae_cli import __version__
 from facemae_cli.commands import console
+from facemae_cli.commands.align import align
 from facemae_cli.commands.command import Command
 from facemae_cli.commands.config_file import load_settings
 from facemae_cli.commands.convert import convert
@@ -79,7 +80,7 @@ def build_app(commands: Iterable[Callable[..., int | None]]) -> typer.Typer:
     return built
 
 
-app = build_app((demo, mask, fit, reconstruct, train_recognizer, verify, leakage, inspect, convert))
+app = build_app((demo, align, mask, fit, reconstruct, train_recognizer, verify, leakage, inspect, convert))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,0 +1,316 @@
+"""From photos to aligned crops: the faces of each photo found, turned upright, and cut out on the ArcFace template."""
+
+from __future__ import annotations
+
+import heapq
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cv2
+
+from facemae_cli import __version__
+from facemae_cli.data.alignment.crop import Choice, Crop, Rules, find_crops
+from facemae_cli.data.alignment.detector import Detector, load_detector
+from facemae_cli.data.alignment.template import SIZE
+from facemae_cli.data.faces import FaceSource, Name, Refusal, count_reasons, fingerprint
+from facemae_cli.data.files import require_outside, write_whole
+from facemae_cli.data.images.codec import decode, encode_jpeg, encode_png, probe
+from facemae_cli.data.manifest import Manifest, read_manifest
+from facemae_cli.data.open import open_source
+from facemae_cli.data.output.output import Output, open_output
+from facemae_cli.errors import FaceError, InputError, UsageError
+from facemae_cli.reports import pictures
+from facemae_cli.runtime.progress import SILENT, Progress
+from facemae_cli.runtime.threads import cores, ordered_map
+
+UNIT = 64  # photos made durable together
+PROBED = 8  # photos looked at to tell whether they are aligned crops already
+QUALITY = 95  # of JPEG, chroma at full size
+SHOWN = 60  # crops on the sheet of doubtful ones
+
+
+@dataclass(frozen=True)
+class AlignResult:
+    """What `align` did: `faces` crops of `photos` photos are in `out`.
+
+    `several`: photos in which more than one face was seen. `doubts`: crops by what speaks against them (`unsure`: the
+    detector is; `near-border`; `soft`; `from-the-side`), of which `doubtful` have at least one.
+    """
+
+    out: Path
+    photos: int
+    faces: int
+    several: int
+    doubtful: int
+    doubts: dict[str, int]
+    choice: str
+    detector_sha256: str
+    ignored: int
+    sheet: Path | None
+    refused: list[Refusal]
+
+    def as_json(self) -> dict[str, Any]:
+        """The result for machines; the refused inputs are listed by whoever shows it."""
+        return {
+            "command": "align",
+            "out": str(self.out),
+            "photos": {"in": self.photos, "several_faces": self.several, "refused": count_reasons(self.refused)},
+            "faces": {"out": self.faces, "doubtful": self.doubtful, "doubts": self.doubts},
+            "chosen": self.choice,
+            "size": SIZE,
+            "detector": {"name": "yunet", "sha256": self.detector_sha256},
+            "ignored_files": self.ignored,
+            "sheet": None if self.sheet is None else str(self.sheet),
+        }
+
+    def summary(self) -> list[tuple[str, str]]:
+        """The result for a person."""
+        rows = [("aligned", f"{self.faces} faces of {self.photos} photos -> {self.out}, {SIZE}x{SIZE} pixels each")]
+        if self.several:
+            taken = {"all": "all were taken", "refuse": "these were refused"}.get(self.choice, f"the {self.choice} one")
+            rows.append(("several faces", f"in {self.several} photos: {taken}"))
+        if self.doubtful:
+            listed = ", ".join(f"{count} {code}" for code, count in self.doubts.items())
+            where = f", see {self.sheet}" if self.sheet else "; --doubtful FILE shows them"
+            rows.append(("doubtful", f"{self.doubtful} ({listed}){where}"))
+        return rows + ([("files ignored", f"{self.ignored}, which are not images")] if self.ignored else [])
+
+
+def align(
+    input: str | Path = Path("photos"),
+    out: str | Path = Path("raw"),
+    *,
+    faces: Choice = "largest",
+    detector: str | Path | None = None,
+    min_side: int = 48,
+    min_sharpness: float = 0.07,
+    format: str = "jpg",
+    doubtful: str | Path | None = None,
+    overwrite: bool = False,
+    resume: bool = False,
+    workers: int | None = None,
+    progress: Progress = SILENT,
+) -> AlignResult:
+    """Finds the faces in the photos of `input` and writes each as a crop of 112x112 pixels on the ArcFace template.
+
+    input: a folder of photos, one folder a person, nested or not; or anything else that holds images.
+    out: a folder, or a `.rec`. Names and nesting are kept; further faces of a photo are called `photo.face-2`, ...
+    faces: which of several in a photo: "largest", "centre", "all", or "refuse" the photo.
+    detector: YuNet's ONNX file; None: `hf-hub:opencv/face_detection_yunet`, checked against its sha256.
+    min_side: pixels a side that a crop must have in the photo.
+    min_sharpness: 0 to 1, see `data.alignment.crop.sharpness`; 0 takes any face.
+    format: "jpg" (quality 95, 4:4:4) or "png". No metadata of a photo is kept.
+    doubtful: a PNG that gets the most doubtful crops. It shows faces, so only its owner may read it (0600).
+    workers: threads; None: one a CPU core.
+
+    Raises UsageError, InputError and OutputError. Photos and faces that cannot be used are refused and listed:
+    `no-face`, `several-faces`, `too-small`, `cut-off`, `blurred`, and what decoding refuses.
+    """
+    input, out = Path(input), Path(out)
+    sheet = None if doubtful is None else Path(doubtful)
+    if workers is not None and workers < 1:
+        raise UsageError(f"--workers {workers}: must be at least 1")
+    if format not in ("jpg", "png"):
+        raise UsageError(f"--format {format!r} is not known: give jpg or png")
+    rules = Rules(faces, min_side, min_sharpness)
+    _check_sheet(sheet, (input, out), overwrite)
+    source = open_source(input)
+    _check_input(source, progress)
+    job = _Job(source, load_detector(None if detector is None else Path(detector)), rules, format, sheet)
+    with (
+        _single_threaded_opencv(),
+        open_output(out, plan=job.plan(), overwrite=overwrite, resume=resume, inputs=(input,)) as output,
+    ):
+        job.run(output, workers or cores(), progress)
+        result = job.result(output, out)
+        if not result.faces:
+            reasons = ", ".join(f"{count} {reason}" for reason, count in count_reasons(result.refused).items())
+            raise InputError(f"{input}: not one face could be aligned ({reasons}); nothing is written")
+        if sheet is not None and job.shown:
+            write_whole(sheet, encode_png(job.contact_sheet()), 0o600)
+        output.finish(_manifest(result))
+    return result
+
+
+def _check_sheet(sheet: Path | None, datasets: Sequence[Path], overwrite: bool) -> None:
+    if sheet is None:
+        return
+    require_outside(sheet, datasets, "--doubtful")
+    if not sheet.parent.is_dir():
+        raise UsageError(f"--doubtful {sheet}: there is no folder {sheet.parent}; make it first")
+    if sheet.exists() and not overwrite:
+        raise UsageError(f"{sheet} exists: choose another --doubtful, or --overwrite to replace it")
+
+
+def _check_input(source: FaceSource, progress: Progress) -> None:
+    """Nothing to do for no photos; what is masked has no faces to find; crops are aligned again, with a notice."""
+    if not len(source) and not source.refused:
+        raise InputError(f"{source.path} holds no photos; --in takes a folder of photos")
+    manifest = read_manifest(source.path)
+    if manifest is not None and manifest.command == "mask":
+        raise UsageError(f"{source.path} is a masked dataset, in which no face is left to find; --in takes photos")
+    sizes = {_size(source, index) for index in range(min(PROBED, len(source)))}
+    if sizes == {(SIZE, SIZE)}:
+        progress.notice(f"{source.path} holds crops of {SIZE}x{SIZE} pixels, which look aligned: mask takes them as is")
+
+
+def _size(source: FaceSource, index: int) -> tuple[int, int] | None:
+    try:
+        info = probe(source.read(index))
+    except FaceError:
+        return None
+    return info.width, info.height
+
+
+@contextmanager
+def _single_threaded_opencv() -> Iterator[None]:
+    """Photos are spread over threads already."""
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before)
+
+
+class _Face(NamedTuple):
+    """An encoded crop, and the crop itself where it may come onto the sheet."""
+
+    image: bytes
+    crop: Crop
+
+
+class _Photo(NamedTuple):
+    """The faces that are wanted of a photo, of how many `seen`."""
+
+    faces: list[_Face | FaceError]
+    seen: int
+
+
+@dataclass
+class _Job:
+    """One run: what is read, how it is judged and written, and the most doubtful crops so far."""
+
+    source: FaceSource
+    detector: Detector
+    rules: Rules
+    format: str
+    sheet: Path | None
+    shown: list[tuple[float, int, int, Crop]] = field(default_factory=list)  # a heap, the least doubtful first
+
+    def plan(self) -> dict[str, Any]:
+        """All that decides on the output's bytes: what a resumed run must have in common with the stopped one."""
+        return {
+            "command": "align",
+            "version": __version__,
+            "opencv": cv2.__version__,
+            "detector": self.detector.sha256,
+            "faces": self.rules.choice,
+            "min_side": self.rules.min_side,
+            "min_sharpness": self.rules.min_sharpness,
+            "format": self.format,
+            "unit": UNIT,
+            "photos": len(self.source),
+            "input": fingerprint(self.source),
+        }
+
+    def photo(self, index: int) -> _Photo | FaceError:
+        """The faces of one photo, or why there are none. Called from many threads."""
+        try:
+            found = find_crops(decode(self.source.read(index)), self.detector, self.rules)
+        except FaceError as error:
+            return error
+        faces = [each if isinstance(each, FaceError) else _Face(self._encode(each), each) for each in found.wanted]
+        return _Photo(faces, found.seen)
+
+    def _encode(self, crop: Crop) -> bytes:
+        return encode_png(crop.image) if self.format == "png" else encode_jpeg(crop.image, QUALITY)
+
+    def run(self, output: Output, workers: int, progress: Progress) -> None:
+        """Aligns, unit by unit, what an interrupted run has not."""
+        total = len(self.source)
+        start = min(output.units_done * UNIT, total)
+        progress.start("align", total, "photos", start)
+        refused: list[Refusal] = []
+        counts = Counter[str]()
+        with closing(ordered_map(self.photo, range(start, total), workers)) as photos:
+            for index, found in enumerate(photos, start):
+                refused += self._write(output, index, found, counts)
+                if (index + 1) % UNIT == 0 or index + 1 == total:
+                    output.commit(refused, counts)
+                    refused, counts = [], Counter()
+                progress.advance()
+
+    def _write(self, output: Output, index: int, found: _Photo | FaceError, counts: Counter[str]) -> Iterator[Refusal]:
+        name, where = self.source.name(index), self.source.where(index)
+        if isinstance(found, FaceError):
+            counts["several"] += found.reason == "several-faces"
+            yield Refusal(where, found.reason, found.detail)
+            return
+        counts["several"] += found.seen > 1
+        for number, face in enumerate(found.faces, 1):
+            try:
+                if isinstance(face, FaceError):
+                    raise face
+                output.write(_face_name(name, number), face.image)
+            except FaceError as error:
+                yield Refusal(where if number == 1 else f"{where}, face {number}", error.reason, error.detail)
+            else:
+                counts.update({"faces": 1, "doubtful": bool(face.crop.doubts)})
+                counts.update({f"doubt:{code}": 1 for code in face.crop.doubts})
+                self._keep(index, number, face.crop)
+
+    def _keep(self, index: int, number: int, crop: Crop) -> None:
+        if self.sheet is not None and crop.doubts:
+            heapq.heappush(self.shown, (crop.doubt, -index, -number, crop))
+            if len(self.shown) > SHOWN:
+                heapq.heappop(self.shown)
+
+    def contact_sheet(self) -> pictures.Face:
+        """The most doubtful crops, the worst first, under what speaks most against each."""
+        columns: dict[str, list[pictures.Face]] = {}
+        for *_, crop in sorted(self.shown, reverse=True):
+            columns.setdefault(crop.doubts[0], []).append(crop.image)
+        return pictures.contact_sheet([*zip_longest(*columns.values())], list(columns))
+
+    def result(self, output: Output, out: Path) -> AlignResult:
+        """What was done, by this run and by those it went on from."""
+        tally = output.tally
+        doubts = {key.partition(":")[2]: count for key, count in sorted(tally.items()) if key.startswith("doubt:")}
+        return AlignResult(
+            out=out,
+            photos=len(self.source) + len(self.source.refused),
+            faces=tally["faces"],
+            several=tally["several"],
+            doubtful=tally["doubtful"],
+            doubts=doubts,
+            choice=self.rules.choice,
+            detector_sha256=self.detector.sha256,
+            ignored=self.source.ignored,
+            sheet=self.sheet if self.shown else None,
+            refused=[*self.source.refused, *output.refused],
+        )
+
+
+def _face_name(name: Name, number: int) -> Name:
+    """The name of the `number`th face of a photo: the photo's own for the first."""
+    if number == 1:
+        return name
+    stem, suffix = os.path.splitext(name.photo)
+    return Name(name.identity, f"{stem}.face-{number}{suffix}")
+
+
+def _manifest(result: AlignResult) -> Manifest:
+    return Manifest(
+        command="align",
+        model={"kind": "detector", "sha256": result.detector_sha256},
+        counts={"in": result.photos, "out": result.faces, "refused": count_reasons(result.refused)},
+        names="copied",
+        extra={"faces": result.choice, "size": SIZE, "several_faces": result.several, "doubtful": result.doubtful},
+    )
