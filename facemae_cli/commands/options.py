@@ -113,5 +113,9 @@ RunSeed = Annotated[
     training("--seed", metavar="N", help="Where all random choices come from.", show_default=THE_CARDS),
 ]
 # Of the commands that embed faces.
+Groups = Annotated[
+    Path | None,
+    files("--groups", metavar="FILE", help="A CSV with a column name or photo, and columns of groups to report by."),
+]
 Cache = Annotated[Path | None, machine("--cache", metavar="DIR", help="Keep features here, for the next run to use.")]
 BatchSize = Annotated[str, machine("--batch-size", metavar="auto|N", help="Faces the device computes at a time.")]

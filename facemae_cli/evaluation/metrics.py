@@ -153,17 +153,30 @@ def verify_distances(
     )
 
 
+def called_same(verification: Verification, distances: ArrayLike) -> NDArray[np.bool_]:
+    """(p,) which of the pairs of `distances`, (p,), that were verified are called of one person by their fold's
+    threshold. Raises ValueError where these are not those pairs, or there were no folds."""
+    return _beyond(verification, np.asarray(distances, np.float64)) < 0
+
+
+def _beyond(verification: Verification, distances: Floats) -> Floats:
+    """(p,) how far each distance lies over its fold's threshold."""
+    if len(distances) != verification.pairs:
+        raise ValueError(f"{verification.pairs} pairs were verified, not {len(distances)}")
+    if not verification.folds:
+        raise ValueError("no thresholds were chosen: there were no folds")
+    return distances - np.repeat(verification.thresholds, _fold_sizes(len(distances), len(verification.folds)))
+
+
 def worst_pairs(verification: Verification, distances: ArrayLike, same: ArrayLike, each: int = 8) -> NDArray[np.int64]:
     """The misjudged pairs, farthest from their fold's threshold first: at most `each` of either kind.
 
     `distances` and `same` are the (p,) that were verified. None where there were no folds. Raises ValueError.
     """
     found, together = _checked(distances, same)
-    if len(found) != verification.pairs:
-        raise ValueError(f"{verification.pairs} pairs were verified, not {len(found)}")
-    if not verification.folds:
+    if not verification.folds and len(found) == verification.pairs:
         return np.empty(0, np.int64)
-    beyond = found - np.repeat(verification.thresholds, _fold_sizes(len(found), len(verification.folds)))
+    beyond = _beyond(verification, found)
     off = np.where(together, beyond, -beyond)
     order = np.argsort(-off, kind="stable")
     wrong = order[(beyond < 0)[order] != together[order]]

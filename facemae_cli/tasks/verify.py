@@ -7,14 +7,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from facemae_cli.data.attributes import Attributes, read_attributes
 from facemae_cli.data.faces import Refusal
 from facemae_cli.data.open import open_source
 from facemae_cli.data.packs.people import names_in, shared_people
 from facemae_cli.data.packs.source import PackSource, open_packs
 from facemae_cli.data.packs.writer import SIDE, WrittenPack, check_free, write_bin
 from facemae_cli.data.side_files import SideFile, check_report_and_cache, report_page
-from facemae_cli.errors import UsageError
+from facemae_cli.errors import InputError, UsageError
 from facemae_cli.evaluation.metrics import FARS
+from facemae_cli.evaluation.verification.groups import group_lines
 from facemae_cli.evaluation.verification.results import (
     AccuracyGate,
     VerifiedPack,
@@ -96,6 +98,7 @@ class VerifyResult:
             if pack.left_out:
                 rows.append(("left out", f"{name}: {pack.left_out} pairs of which a face is missing or was refused"))
             rows += [("note", f"{name}: {note}") for note in pack.verification.notes]
+            rows += [("groups", f"{name}: {line}") for line in group_lines(pack.groups)]
         rows += [("gate", f"{gate}: {'passed' if gate.passed else 'failed'}") for gate in self.gates]
         return rows + ([("report", str(self.report))] if self.report else [])
 
@@ -120,6 +123,7 @@ def verify(
     cache: Path | None = None,
     write_pack: Path | None = None,
     trained_on: Path | None = None,
+    groups: Path | None = None,
     batch_size: str = "auto",
     precision: str = "auto",
     device: str = "auto",
@@ -132,18 +136,21 @@ def verify(
     `min_accuracy`: gates, `0.99` for all packs or `lfw=0.99`. `report`: an HTML file to write. `cache`: a folder that
     keeps features between runs. `write_pack`: a `.bin` to make of the one folder in `pairs`. `model` None: the bundled
     embedder, or with `write_pack` none.
-    `trained_on`: the faces the embedder was trained on, to count people in both. Pairs with a refused face are left
+    `trained_on`: the faces the embedder was trained on, to count people in both. `groups`: a CSV file of people or
+    photos and their groups (`data.attributes`), for the accuracy of each. Pairs with a refused face are left
     out and counted. Raises UsageError, InputError and OutputError; a failed gate is in the result.
     """
     if write_pack is None:
         model = model or EMBEDDER
     threads = thread_count(workers)
-    _check_options(model, min_accuracy, report, cache, write_pack, trained_on)
+    _check_options(model, min_accuracy, report, cache, write_pack, trained_on, groups)
     packs = open_packs(pairs)
     result = VerifyResult(gates=parse_gates(min_accuracy or (), list(packs)))
     job = _Job(packs, result, threads, progress)
     page = report_page(report)
     job.check_places(page, cache, write_pack, trained_on, overwrite)
+    if groups is not None:
+        job.read_groups(groups)
     recognizer = job.recognizer(model, device, precision) if model is not None else None
     with distributed.process_group(choose_device(device)):
         if recognizer is not None:
@@ -163,9 +170,16 @@ def _check_options(
     cache: Path | None,
     write_pack: Path | None,
     trained_on: Path | None,
+    groups: Path | None,
 ) -> None:
     if model is None:
-        of_a_model = {"min-accuracy": min_accuracy, "report": report, "cache": cache, "trained-on": trained_on}
+        of_a_model = {
+            "min-accuracy": min_accuracy,
+            "report": report,
+            "cache": cache,
+            "trained-on": trained_on,
+            "groups": groups,
+        }
         for option, value in of_a_model.items():
             if value:
                 raise UsageError(f"--{option} needs an embedder: give --model too, or leave it out")
@@ -181,6 +195,7 @@ class _Job:
     result: VerifyResult
     threads: int
     progress: Progress
+    attributes: dict[str, Attributes] = field(default_factory=dict)
 
     def note(self, line: str) -> None:
         """A line for the person who waits and for the result's JSON."""
@@ -204,6 +219,20 @@ class _Job:
             if more or not _in_folder(first):
                 raise UsageError("--write-pack makes a .bin of one folder with a pairs.txt: give that alone as --pairs")
             check_free(write_pack, first.path, overwrite, "--write-pack")
+
+    def read_groups(self, path: Path) -> None:
+        """Matches the file with every pack. Raises InputError where it names nobody of any."""
+        table = read_attributes(path, "--groups")
+        for name, pack in self.packs.items():
+            try:
+                self.attributes[name] = table.of([pack.name(index) for index in range(len(pack))])
+            except InputError as error:
+                if name == list(self.packs)[-1] and not self.attributes:
+                    raise
+                self.note(f"{name}: {error}")
+            else:
+                for line in self.attributes[name].lines():
+                    self.note(f"{name}: {line}")
 
     def recognizer(self, model: str, device: str, precision: str) -> Recognizer:
         """The embedder, ready to compute features; the result gets what it is and how it computes."""
@@ -233,7 +262,7 @@ class _Job:
             made = recognizer.embed(pack, workers=self.threads, label=label, progress=self.progress, **options)
             result.refuse([*pack.refused, *made.refused])
             shared = None if names is None else shared_people(pack, names)
-            result.packs[name] = VerifiedPack.of(pack, made, shared)
+            result.packs[name] = VerifiedPack.of(pack, made, shared, self.attributes.get(name))
             if names is not None and shared is None:
                 self.note(f"{name}: names are not known on both sides, so neither is who is among the training faces")
             for line in warnings(name, result.packs[name], recognizer.model.card):
@@ -248,7 +277,8 @@ class _Job:
         result, model = self.result, recognizer.model
         failed = len(result.failed_gates)
         words = f"{failed} of {len(result.gates)} gates failed" if failed else "Every gate passed"
-        verdict = Callout("failed" if failed else "passed", words, [str(gate) for gate in result.gates])
+        worst = [f"{name}: {line}" for name, pack in result.packs.items() for line in group_lines(pack.groups)]
+        verdict = Callout("failed" if failed else "passed", words, [*map(str, result.gates), *worst])
         page = verification_page(
             title="Verification",
             model={"name": model.name, "sha256": model.digest or "", "card": recognizer.card},

@@ -158,6 +158,31 @@ def test_people_in_both_are_counted(tmp_path: Path, phi: str) -> None:
     assert result.notices == ["x: names are not known on both sides, so neither is who is among the training faces"]
 
 
+def test_accuracy_by_group(tmp_path: Path, phi: str) -> None:
+    folder = write_lfw(tmp_path / "lfw", people=6)
+    csv = tmp_path / "groups.csv"
+    csv.write_text("name,sex\n" + "".join(f"Person_{n:02d},{'fm'[n % 2]}\n" for n in range(5)) + "Nobody,f\n")
+    bin_pack = write_bin(tmp_path / "x.bin", *images_of(4))
+    report = tmp_path / "report.html"
+    result = cpu([folder, bin_pack], model=phi, groups=csv, report=report, min_accuracy=["0"])
+    women, men = result.packs["lfw"].groups
+    assert [(each.value, each.pairs, each.positives, each.accuracy) for each in (women, men)] == [
+        ("f", 3, 3, 1.0),
+        ("m", 2, 2, 1.0),
+    ]
+    assert result.notices[:2] == [
+        f"lfw: {csv}: 1 of 6 rows name nobody in the dataset",
+        f"lfw: {csv}: 2 of 12 faces have no row, and are in no group",
+    ]
+    assert result.notices[2].startswith(f"x: {csv}: none of its 6 rows, such as 'Person_00', names a person")
+    said = "too small to tell, under 100 pairs: sex f (3), sex m (2)"
+    assert ("groups", f"lfw: {said}") in result.summary()
+    assert said in report.read_text()
+    assert [group["group"] for group in result.as_json()["packs"]["lfw"]["groups"]] == ["f", "m"]
+    with pytest.raises(InputError, match="none of its 6 rows"):
+        cpu([bin_pack], model=phi, groups=csv)
+
+
 def test_faces_of_another_size_are_told(tmp_path: Path, phi: str) -> None:
     result = cpu([write_lfw(tmp_path / "lfw", size=64)], model=phi)
     assert result.notices[0].startswith("lfw: 8 of 8 faces are not 112 x 112 pixels")
@@ -199,6 +224,7 @@ def test_the_bundled_embedder_is_verified_unless_another_is_said(tmp_path: Path)
     [
         ({"model": None, "write_pack": "y.bin", "min_accuracy": ["0.9"]}, "--min-accuracy needs an embedder"),
         ({"model": None, "write_pack": "y.bin", "report": "r.html"}, "--report needs an embedder"),
+        ({"model": None, "write_pack": "y.bin", "groups": "g.csv"}, "--groups needs an embedder"),
         ({"write_pack": "y.pack"}, "must end in .bin"),
         ({"write_pack": "y.bin"}, "--write-pack makes a .bin of one folder"),
         ({"pairs": ["lfw", "x.bin"], "write_pack": "y.bin"}, "--write-pack makes a .bin of one folder"),

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from facemae_cli import __version__
 from facemae_cli.evaluation.metrics import Floats, Verification, roc, wilson
+from facemae_cli.evaluation.verification.groups import GroupAccuracy, group_lines
 from facemae_cli.reports.html import (
     Block,
     Callout,
@@ -60,7 +61,7 @@ class WorstPair:
 class PackReport:
     """A pack as it was verified: squared `distances` (p,), whether each pair is of the `same` person (p,) bool,
 
-    and the pairs to show, worst first (see `facemae_cli.evaluation.metrics.worst_pairs`).
+    the pairs to show, worst first (see `facemae_cli.evaluation.metrics.worst_pairs`), and the accuracy by group.
     """
 
     name: str
@@ -68,6 +69,7 @@ class PackReport:
     distances: Floats
     same: NDArray[np.bool_]
     worst: Sequence[WorstPair] = ()
+    groups: Sequence[GroupAccuracy] = ()
 
 
 def verification_page(
@@ -134,11 +136,32 @@ def _blocks(pack: PackReport, ident: str) -> list[Block]:
     if found.pairs:
         blocks.append(Row([*_roc_figure(pack, ident), _histogram_figure(pack, ident)]))
     blocks.append(Facts(_details(found)))
+    if pack.groups:
+        blocks += [
+            Paragraphs([f"{line[0].upper()}{line[1:]}." for line in group_lines(pack.groups)]),
+            _groups(pack.groups),
+        ]
     for same, heading in ((True, "One person, taken for two"), (False, "Two people, taken for one")):
         shown = [_shown(pair) for pair in pack.worst if pair.same is same]
         if shown:
             blocks.append(Gallery(f"{heading}: the worst", shown))
     return blocks
+
+
+def _groups(groups: Sequence[GroupAccuracy]) -> Table:
+    columns = ["group", "pairs", "accuracy, 95 % interval", "two people accepted", "one person rejected"]
+    rows = []
+    for each in groups:
+        rates = [
+            NONE if rate is None else f"{percent(rate, DIGITS)} ({percent_interval(ends, DIGITS).removesuffix(' %')})"
+            for rate, ends in (
+                (each.accuracy, each.interval),
+                (each.false_accepts, each.false_accepts_interval),
+                (each.false_rejects, each.false_rejects_interval),
+            )
+        ]
+        rows.append([f"{each.column} {each.value}", str(each.pairs), *rates])
+    return Table(columns, rows, "Pairs of which both faces are in the group")
 
 
 def _details(found: Verification) -> list[tuple[str, str]]:

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from facemae_cli.data.attributes import Attributes
 from facemae_cli.data.packs.source import BinPack, PackSource
 from facemae_cli.errors import UsageError
 from facemae_cli.evaluation.metrics import Floats, Verification, distances, verify_distances, worst_pairs
+from facemae_cli.evaluation.verification.groups import GroupAccuracy, by_group
 from facemae_cli.inference.embed import Embeddings
 from facemae_cli.networks.card import Card
 
@@ -31,7 +33,8 @@ class VerifiedPack:
 
     `kept`: (p,) numbers, in the pack, of the pairs whose faces both have a feature; `distances`: (p,) squared L2;
     `same`: (p,) bool. `left_out`: the pack's other pairs. `faces`: how many have a feature; `resized`: how many were
-    not stored at the embedder's size; `shared_people`: see `data.people`, None where names are not known.
+    not stored at the embedder's size; `shared_people`: see `data.people`, None where names are not known; `groups`:
+    the accuracy by group, where groups were given.
     """
 
     verification: Verification
@@ -42,16 +45,25 @@ class VerifiedPack:
     faces: int
     resized: int
     shared_people: int | None = None
+    groups: tuple[GroupAccuracy, ...] = ()
 
     @classmethod
-    def of(cls, pack: PackSource, made: Embeddings, shared_people: int | None = None) -> VerifiedPack:
+    def of(
+        cls,
+        pack: PackSource,
+        made: Embeddings,
+        shared_people: int | None = None,
+        attributes: Attributes | None = None,
+    ) -> VerifiedPack:
         """InsightFace's protocol over the pairs of `pack` both of whose faces `made` has features of."""
         kept = np.flatnonzero(made.valid[pack.pairs].all(axis=1))
         found, same = distances(made.features, pack.pairs[kept]), pack.same[kept]
         left_out = len(pack.pairs) - len(kept) + pack.missing
         faces = int(made.valid.sum())
         figures = verify_distances(found, same)
-        return cls(figures, kept, found, same, left_out, faces, made.resized, shared_people)
+        columns = () if attributes is None else attributes.columns
+        groups = tuple(by_group(figures, found, same, pack.pairs[kept], columns))
+        return cls(figures, kept, found, same, left_out, faces, made.resized, shared_people, groups)
 
     def as_json(self) -> dict[str, Any]:
         """The figures as JSON types."""
@@ -61,6 +73,7 @@ class VerifiedPack:
             "faces": self.faces,
             "faces_resized": self.resized,
             "people_in_training": self.shared_people,
+            "groups": [group.as_json() for group in self.groups],
         }
 
 
@@ -139,7 +152,7 @@ def pack_report(name: str, pack: PackSource, verified: VerifiedPack) -> PackRepo
         caption = f"pair {number + 1}{photos}"
         faces = pack.read(first), pack.read(second)
         shown.append(WorstPair(*faces, bool(verified.same[at]), float(verified.distances[at]), caption))
-    return PackReport(name, verified.verification, verified.distances, verified.same, shown)
+    return PackReport(name, verified.verification, verified.distances, verified.same, shown, verified.groups)
 
 
 def warnings(name: str, pack: VerifiedPack, card: Card) -> list[str]:

@@ -1,0 +1,114 @@
+"""Accuracy by group: whether an embedder tells some people apart less well than others.
+
+A pair belongs to a group where both of its faces do, and is judged by the threshold of its fold, which is chosen on
+everybody's pairs, as it would be in use (Wang et al., RFW, ICCV 2019, compare groups in this way).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facemae_cli.data.attributes import Column
+from facemae_cli.evaluation.metrics import Floats, Interval, Verification, called_same, wilson
+from facemae_cli.reports.text import percent, percent_interval
+
+FEWEST = 100  # pairs: of fewer, a rate and its interval say too little to name the group as better or worse
+
+
+@dataclass(frozen=True)
+class GroupAccuracy:
+    """The pairs of one group: `column` and `value` say which.
+
+    `accuracy`: the share judged correctly; `false_accepts`: of the pairs of two people; `false_rejects`: of the pairs
+    of one person; each None without such pairs, with Wilson's 95 % intervals.
+    """
+
+    column: str
+    value: str
+    pairs: int
+    positives: int
+    accuracy: float | None
+    interval: Interval | None
+    false_accepts: float | None
+    false_accepts_interval: Interval | None
+    false_rejects: float | None
+    false_rejects_interval: Interval | None
+
+    @property
+    def too_small(self) -> bool:
+        """Whether too few pairs are in it to say anything."""
+        return self.pairs < FEWEST
+
+    def as_json(self) -> dict[str, Any]:
+        """The figures as JSON types."""
+        return {
+            "column": self.column,
+            "group": self.value,
+            "pairs": self.pairs,
+            "positives": self.positives,
+            "accuracy": self.accuracy,
+            "interval": self.interval and list(self.interval),
+            "false_accept_rate": self.false_accepts,
+            "false_accept_interval": self.false_accepts_interval and list(self.false_accepts_interval),
+            "false_reject_rate": self.false_rejects,
+            "false_reject_interval": self.false_rejects_interval and list(self.false_rejects_interval),
+            "too_small": self.too_small,
+        }
+
+
+def by_group(
+    verification: Verification,
+    distances: Floats,
+    same: NDArray[np.bool_],
+    pairs: NDArray[np.int64],
+    columns: Sequence[Column],
+) -> list[GroupAccuracy]:
+    """Each group of each column: (p,) squared `distances` that were verified, whether each pair is of the `same`
+    person, and (p, 2) `pairs` of faces that the columns' codes number. Nothing where there were no folds.
+    """
+    if not verification.folds:
+        return []
+    called, rates = called_same(verification, distances), []
+    for column in columns:
+        left, right = column.codes[pairs].T
+        for code, value in enumerate(column.values):
+            inside = (left == code) & (right == code)
+            one, two = inside & same, inside & ~same
+            counts = [
+                _rate(int((called == same)[inside].sum()), int(inside.sum())),
+                _rate(int(called[two].sum()), int(two.sum())),
+                _rate(int((~called)[one].sum()), int(one.sum())),
+            ]
+            flat = (figure for rate in counts for figure in rate)
+            rates.append(GroupAccuracy(column.name, value, int(inside.sum()), int(one.sum()), *flat))  # type: ignore[arg-type]
+    return rates
+
+
+def _rate(count: int, total: int) -> tuple[float | None, Interval | None]:
+    return (count / total, wilson(count, total)) if total else (None, None)
+
+
+def worst_group(rates: Sequence[GroupAccuracy]) -> GroupAccuracy | None:
+    """The group of the lowest accuracy among those that are large enough, the first of several; None without any."""
+    large = [rate for rate in rates if rate.accuracy is not None and not rate.too_small]
+    return min(large, key=lambda rate: rate.accuracy or 0.0, default=None)
+
+
+def group_lines(rates: Sequence[GroupAccuracy]) -> list[str]:
+    """The worst group, and the groups that are too small, for a person; a line for each."""
+    lines, worst = [], worst_group(rates)
+    if worst is not None:
+        large = sum(not rate.too_small for rate in rates)
+        lines.append(
+            f"the worst of {large} groups is {worst.column} {worst.value}: {percent(worst.accuracy, 2)} of "
+            f"{worst.pairs} pairs are judged correctly (95 % interval {percent_interval(worst.interval, 2)})"
+        )
+    small = [f"{rate.column} {rate.value} ({rate.pairs})" for rate in rates if rate.too_small]
+    if small:
+        lines.append(f"too small to tell, under {FEWEST} pairs: {', '.join(small)}")
+    return lines
