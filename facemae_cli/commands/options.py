@@ -46,7 +46,7 @@ Seed = Annotated[
     privacy(
         "--seed",
         metavar="N",
-        help="Derive masks from this number and the names, not from the key: for experiments, since it is no secret.",
+        help="Derive masks from this number and the names, not from the key: for experiments; it is not a secret.",
     ),
 ]
 MaskColor = Annotated[

@@ -129,7 +129,7 @@ def load_embedder(model: Model, device: torch.device | str = "cpu") -> Embedder:
         reason = first_line(error)
         raise InputError(f"{model.weights}: does not run on an image of {spec.size} x {spec.size}: {reason}") from error
     if not isinstance(sample, Tensor) or sample.dim() != 2:
-        raise InputError(f"{model.weights}: gives no features of shape (N, dim); it is no embedder")
+        raise InputError(f"{model.weights}: gives no features of shape (N, dim); it is not an embedder")
     dim = sample.shape[1]
     if model.card.dim not in (None, dim):
         raise InputError(f"{model.weights}: the embedder gives {dim}-d features, its card says {model.card.dim}")

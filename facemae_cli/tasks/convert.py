@@ -92,7 +92,7 @@ def convert(
         raise UsageError(f"--pairs {pairs} is under {2 * FOLDS}, one of each kind in each of {FOLDS} folds")
     source, target = _open(input, out), kind_of(out)
     if pairs is not None and (isinstance(source, PackSource) or target != "pack"):
-        raise UsageError("--pairs draws pairs for a .bin or pairs.txt out of faces that have none; leave it out here")
+        raise UsageError("--pairs samples pairs for a .bin or pairs.txt out of faces that have none; leave it out here")
     result = ConvertResult(input, out, source.kind, target, len(source) + len(source.refused))
     result.refused += source.refused
     job = _Job(source, result, threads, progress)
@@ -138,7 +138,7 @@ class _Pairs:
         identities = [source.name(index).identity for index in range(len(source))]
         faces, same = sample_pairs(identities, count or PAIRS, seed)
         few = f", as many as its people allow of {count or PAIRS}" if len(same) < (count or PAIRS) else ""
-        result.notes.append(f"{len(same)} pairs were drawn from seed {seed}{few}")
+        result.notes.append(f"{len(same)} pairs were sampled from seed {seed}{few}")
         numbers: Counter[str] = Counter()
         photos = []
         for identity in identities:

@@ -155,10 +155,10 @@ def test_pairs_of_refused_faces_are_left_out(tmp_path):
         convert(path, tmp_path / "z.bin")
 
 
-def test_pairs_are_drawn_where_there_are_none(tmp_path):
+def test_pairs_are_sampled_where_there_are_none(tmp_path):
     files = raw(tmp_path / "raw", people=20, photos=3)
     result = convert(tmp_path / "raw", tmp_path / "x.bin", pairs=40, seed=3)
-    assert (result.pairs, result.notes) == (40, ["40 pairs were drawn from seed 3"])
+    assert (result.pairs, result.notes) == (40, ["40 pairs were sampled from seed 3"])
     source = open_pack(tmp_path / "x.bin")
     assert {source.read(index) for index in range(len(source))} <= set(files.values())
     people = {data: name.rpartition("/")[0] for name, data in files.items()}
@@ -178,7 +178,7 @@ def test_fewer_pairs_than_asked_for_are_told(tmp_path):
     raw(tmp_path / "raw", people=20, photos=2)
     result = convert(tmp_path / "raw", tmp_path / "x.bin")
     assert result.pairs == 40
-    assert result.notes == ["40 pairs were drawn from seed 0, as many as its people allow of 6000"]
+    assert result.notes == ["40 pairs were sampled from seed 0, as many as its people allow of 6000"]
 
 
 def test_a_name_that_no_pairs_txt_can_hold(tmp_path):
@@ -194,8 +194,8 @@ def test_a_name_that_no_pairs_txt_can_hold(tmp_path):
     [
         ("raw", {"out": "x.bin", "workers": 0}, "--workers 0"),
         ("raw", {"out": "x.bin", "pairs": 19}, "--pairs 19"),
-        ("raw", {"out": "x.rec", "pairs": 40}, "--pairs draws"),
-        ("x.bin", {"out": "y.bin", "pairs": 40}, "--pairs draws"),
+        ("raw", {"out": "x.rec", "pairs": 40}, "--pairs samples"),
+        ("x.bin", {"out": "y.bin", "pairs": 40}, "--pairs samples"),
         ("raw", {"out": "raw/x.bin"}, "inside the input"),
         ("raw", {"out": "raw/x"}, "inside the input"),
         ("raw", {"out": "y.bin", "resume": True}, "complete already"),
@@ -208,7 +208,7 @@ def test_usage(tmp_path, given, options, text):
     pack(tmp_path)
     convert(tmp_path / "x.bin", tmp_path / "y.bin")
     options["out"] = tmp_path / options["out"]
-    if text == "--pairs draws" and options["out"].name == "y.bin":
+    if text == "--pairs samples" and options["out"].name == "y.bin":
         (tmp_path / "y.bin").unlink()
     with pytest.raises(UsageError, match=text):
         convert(tmp_path / given, **options)
