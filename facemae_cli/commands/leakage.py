@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from facemae_cli.commands.command import task_command
 from facemae_cli.commands.options import (
@@ -52,8 +52,8 @@ def leakage(
         attack(
             "--attacker",
             metavar="MODEL",
-            help="An embedder: a bundled name, a folder, .onnx, .pth or hf-hub:OWNER/NAME; repeatable.",
-            show_default="embedder-v1 and probe-v1",
+            help="An embedder beside embedder-v1, probe-v1 and thumbnails: a bundled name, a folder, .onnx, .pth or "
+            "hf-hub:OWNER/NAME; repeatable.",
         ),
     ] = None,
     k: Annotated[
@@ -98,7 +98,11 @@ def leakage(
     ] = None,
     max_leakage: Annotated[
         float | None,
-        gates("--max-leakage", metavar="SHARE", help="Largest upper end of the interval of the risk."),
+        gates("--max-leakage", metavar="SHARE", help="Largest upper end of the interval of the risk by other photos."),
+    ] = None,
+    max_leakage_same: Annotated[
+        float | None,
+        gates("--max-leakage-same", metavar="SHARE", help="The same of the risk by the very photo."),
     ] = None,
     max_tpr: Annotated[
         float | None,
@@ -108,6 +112,13 @@ def leakage(
             help="Largest upper end of the share of members recognised as such at 1 % false positives.",
         ),
     ] = None,
+    photo: Annotated[
+        Literal["other", "same"],
+        gates("--photo", metavar="other|same", help="Whether --max-tpr is about other photos or the very one."),
+    ] = "other",
+    max_copies: Annotated[
+        int, gates("--max-copies", metavar="N", help="Released faces that may be real ones, exactly or nearly.")
+    ] = 0,
     min_attacker: Annotated[
         float,
         gates("--min-attacker", metavar="SHARE", help="Minimum real-to-real risk for an attacker's result to count."),

@@ -46,6 +46,11 @@ class Recognizer:
         )
 
     @property
+    def dim(self) -> int:
+        """Of its features."""
+        return self.embedder.dim
+
+    @property
     def digest(self) -> str:
         """What distinguishes its features from another's: the weights' sha256, and how the card builds the network."""
         architecture = json.dumps(self.model.card.architecture, sort_keys=True, default=dict)

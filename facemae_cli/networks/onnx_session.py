@@ -1,7 +1,7 @@
 """ONNX embedders through onnxruntime: faster than our interpreter where a CPU computes in fp32 and nothing is trained.
 
-What an embedder is, and whether a file is a safe one, is decided by the interpreter alone: a session only takes the
-place of a network that was loaded, and only where it gives what that network gives.
+Whether a file is a safe one is decided by our own reader alone. A session takes the place of a network that was loaded
+where it gives what that network gives; a file with operators that have no gradients here has only its session.
 """
 
 from __future__ import annotations
@@ -12,10 +12,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from facemae_cli.errors import InputError
 from facemae_cli.networks.card import Model
 from facemae_cli.networks.embedder import Embedder
 from facemae_cli.networks.loading import load_embedder
-from facemae_cli.networks.onnx.graph import OnnxGraph
+from facemae_cli.networks.onnx.file import read_graph
+from facemae_cli.networks.onnx.graph import OnnxGraph, UnsupportedOperators
+from facemae_cli.networks.weights import first_line
 from facemae_cli.runtime.device import Precision, choose_precision
 
 AGREEMENT = 1e-4  # of the features' length
@@ -44,12 +47,34 @@ class OnnxSession(nn.Module):
         self.input = self.session.get_inputs()[0].name
         self.output = self.session.get_outputs()[output].name
         self.channels_last = channels_last
+        self.one_by_one = False
 
     def forward(self, images: Tensor) -> Tensor:
-        """images: (N, 3, H, W) float32 as the network wants them -> (N, D) float32 features."""
+        """images: (N, 3, H, W) as the network wants them, on any device -> (N, D) float32 features, on the same."""
+        if self.one_by_one and len(images) > 1:
+            return torch.cat([self(image) for image in images.split(1)])
         given = images.permute(0, 2, 3, 1) if self.channels_last else images
-        (features,) = self.session.run([self.output], {self.input: given.float().contiguous().numpy()})
-        return torch.from_numpy(features).flatten(1)
+        (features,) = self.session.run([self.output], {self.input: given.float().contiguous().cpu().numpy()})
+        return torch.from_numpy(features).flatten(1).float().to(images.device)
+
+    def choose_output(self, image: Tensor) -> None:
+        """Takes the one output that holds features of `image`, (1, 3, H, W). Raises ValueError unless there is one."""
+        names = [each.name for each in self.session.get_outputs()]
+        given = image.permute(0, 2, 3, 1) if self.channels_last else image
+        values = self.session.run(names, {self.input: given.contiguous().numpy()})
+        wide = [name for name, value in zip(names, values, strict=True) if value.ndim > 1 and value[0].size > 1]
+        if len(wide) != 1:
+            raise ValueError(f"of its outputs {', '.join(names)} {len(wide)} are features, not one")
+        self.output = wide[0]
+
+    def find_batching(self, pair: Tensor) -> None:
+        """Asks with images one by one where `pair`, (2, 3, H, W), does not give what its images give alone."""
+        wanted = torch.cat([self(image) for image in pair.split(1)])
+        try:
+            got = self(pair)
+            self.one_by_one = got.shape != wanted.shape or bool((got - wanted).norm() > AGREEMENT * wanted.norm())
+        except Exception:  # an error of onnxruntime's own: its batch is baked in
+            self.one_by_one = True
 
 
 def inference_precision(name: str, model: Model, device: torch.device) -> Precision:
@@ -64,13 +89,37 @@ def load_for_inference(model: Model, device: torch.device, precision: Precision)
     """The embedder of `model` to compute features with at `precision`, and never gradients.
 
     An `.onnx` on a CPU in fp32 runs in onnxruntime where that is installed, takes several images at once and agrees
-    with our interpreter; everything else is as `load_embedder` gives it. Raises InputError as that does.
+    with our interpreter; one with operators that only onnxruntime has runs there in any case, on the CPU in fp32.
+    Everything else is as `load_embedder` gives it. Raises InputError as that does.
     """
-    embedder = load_embedder(model, device)
+    try:
+        embedder = load_embedder(model, device)
+    except UnsupportedOperators as error:
+        assert model.weights is not None
+        return _by_session_alone(model, model.weights, error).to(device)
     if device.type == "cpu" and precision == "fp32" and isinstance(embedder.network, OnnxGraph) and model.weights:
         session = _session(model.weights, embedder.network, embedder.spec.size)
         embedder.network = session or embedder.network
     return embedder
+
+
+@torch.no_grad()
+def _by_session_alone(model: Model, weights: Path, unsupported: InputError) -> Embedder:
+    """The embedder of a file that our interpreter does not run. `read_graph` has found it to be one file and safe."""
+    size, graph = model.card.input.size, read_graph(weights)
+    pair = torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    try:
+        session = OnnxSession(weights, channels_last=graph.dims[1:] == (size, size, 3))
+        session.choose_output(pair[:1])
+        dim = session(pair[:1]).shape[1]
+        session.find_batching(pair)
+    except ImportError as error:
+        raise InputError(f"{unsupported}: `pip install onnxruntime`") from error
+    except Exception as error:  # onnxruntime raises errors of its own for what it cannot run
+        raise InputError(f"{weights}: onnxruntime does not run it either: {first_line(error)}") from error
+    if model.card.dim not in (None, dim):
+        raise InputError(f"{weights}: the embedder gives {dim}-d features, its card says {model.card.dim}")
+    return Embedder(session, model.card.input, dim).frozen()
 
 
 @torch.no_grad()

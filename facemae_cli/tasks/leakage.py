@@ -3,30 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+import torch
 
 from facemae_cli import __version__
 from facemae_cli.data.side_files import SideFile, check_report_and_cache, report_page
 from facemae_cli.errors import UsageError
-from facemae_cli.evaluation.leakage.attackers import Origin, load_attackers, warnings
-from facemae_cli.evaluation.leakage.audit import (
-    AttackSettings,
-    Datasets,
-    embed_all,
-    expose,
-    imitated_by,
-    measure_all,
-    require_imitator,
-    who_attacked,
-)
+from facemae_cli.evaluation.leakage.attackers import Origin, Trust, bundled_autoencoders, load_attackers
+from facemae_cli.evaluation.leakage.audit import Audit, imitators_of
+from facemae_cli.evaluation.leakage.datasets import Datasets, match_people, open_datasets
 from facemae_cli.evaluation.leakage.identification import Plan, parse_identities, parse_ks
 from facemae_cli.evaluation.leakage.imitation import Imitator, Recipe
 from facemae_cli.evaluation.leakage.leakage_result import LeakageResult
-from facemae_cli.evaluation.leakage.verdict import judge
-from facemae_cli.evaluation.retrieval import choose_backend, faiss_clash
+from facemae_cli.evaluation.leakage.results import Photo
+from facemae_cli.evaluation.leakage.verdict import Limits
+from facemae_cli.evaluation.leakage.views import AttackSettings
+from facemae_cli.evaluation.retrieval import choose_backend
+from facemae_cli.networks.card import Model
 from facemae_cli.networks.zoo import resolve
 from facemae_cli.runtime import distributed
-from facemae_cli.runtime.device import choose_device, choose_precision, keep_freed_memory
+from facemae_cli.runtime.device import Precision, choose_device, choose_precision, keep_freed_memory
 from facemae_cli.runtime.progress import SILENT, Progress
 from facemae_cli.runtime.threads import cores
 
@@ -45,7 +43,10 @@ def leakage(
     non_members: Path | None = None,
     adapt: Path | None = None,
     max_leakage: float | None = None,
+    max_leakage_same: float | None = None,
     max_tpr: float | None = None,
+    photo: Photo = "other",
+    max_copies: int = 0,
     min_attacker: float = 0.6,
     allow_shared_ancestor: bool = False,
     key: Path | None = None,
@@ -59,56 +60,101 @@ def leakage(
     workers: int | None = None,
     progress: Progress = SILENT,
 ) -> LeakageResult:
-    """Attacks the faces of `released` with the real ones of `original`, folders or `.rec`, by each embedder `attacker`.
+    """Attacks the faces of `released` with the real ones of `original`, by several attackers, and judges the release.
 
-    `attacker` None: the bundled ones. `k`: "2" or "1,2,3"; `identities`: "all" or "100,300,all", each number in
-    `trials` draws. `imitation_model`: what draws the attacker's own release, under `imitations` masks a photo; None:
-    the release's own model, where it is known; 0 imitations: none. `non_members`: faces of people who are not in the
-    release; None: half of the people are left out of it. `adapt`: faces of the attacker's own to learn from.
-    `max_leakage`, `max_tpr`: gates on the upper ends of 95 % intervals, carried by attackers whose real -> real reaches
-    `min_attacker` and who, unless `allow_shared_ancestor`, share no ancestor with the release's model. `key` tells who
-    is who under pseudonyms; None: `facemae.key`, if it is there. `cache`: a folder that keeps features. `report`: an
-    HTML page, with faces if `show_faces`.
+    Attackers are the bundled embedders, `attacker`, thumbnails, and all of these as one.
+
+    original: the real faces, a folder or a `.rec`.
+    released: what is attacked; masked faces are also attacked as bundled models and `imitation_model` reconstruct them.
+    attacker: embedders beside the bundled ones, by name, path or hub id.
+    k: among how many nearest faces a person counts as found, "2" or "1,2,3".
+    identities: among how many people, "all" or "100,300,all".
+    trials: samples of people for each number of `identities`.
+    seed: from which samples of people, masks and intervals start.
+    imitation_model: autoencoders that imitate the release; None: its own, where it is known.
+    imitations: masks a photo in the attacker's own release; 0: none is made.
+    non_members: faces of people who are not in the release; None: half of the people are left out of it.
+    adapt: faces of the attacker's own, to learn from.
+    max_leakage: gate on the risk by other photos of a person, a share, as all gates on the upper end of its interval.
+    max_leakage_same: gate on the risk by the very photo.
+    max_tpr: gate on the share of members told at 1 % false positives, by `photo`: "other" or "same".
+    max_copies: released faces that may be real ones, exactly or nearly, where any gate is asked for.
+    min_attacker: real -> real, a share, that an attacker must reach to carry a verdict.
+    allow_shared_ancestor: whether an attacker carries one that shares an ancestor with the release's model.
+    key: tells who is who under pseudonyms; None: `facemae.key`, if it is there.
+    cache: a folder that keeps features.
+    report: an HTML page to write, with faces if `show_faces`.
+    batch_size, precision, device, workers: how networks compute.
+    overwrite: whether `report` may replace a file.
+
     Raises UsageError, InputError and OutputError; what could not be measured, and failed gates, are in the result.
     """
-    shares = {"--max-leakage": max_leakage, "--max-tpr": max_tpr, "--min-attacker": min_attacker}
-    _check_numbers(shares, {"--trials": trials, "--workers": workers}, imitations, seed)
-    datasets = [Path(path) for path in (original, released, non_members, adapt) if path is not None]
+    shares = {
+        "--max-leakage": max_leakage,
+        "--max-leakage-same": max_leakage_same,
+        "--max-tpr": max_tpr,
+        "--min-attacker": min_attacker,
+    }
+    _check_numbers(shares, {"--trials": trials, "--workers": workers}, {"--imitations": imitations, "--seed": seed,
+                                                                       "--max-copies": max_copies})  # fmt: skip
+    limits = Limits(max_leakage, max_leakage_same, max_tpr, _photo(photo), max_copies)
+    paths = [Path(path) for path in (original, released, non_members, adapt) if path is not None]
     if show_faces and report is None:
         raise UsageError("--show-faces is about the page that --report FILE writes: say that too")
     page = report_page(report)
-    check_report_and_cache(page, cache, datasets, overwrite=overwrite)
-    chosen, threads, ks = choose_device(device), workers or cores(), parse_ks(k)
-    result = LeakageResult(Path(original), Path(released), seed=seed)
-    data = Datasets.open(result, key=key, non_members=non_members, adapt=adapt, progress=progress)
-    plan = Plan(ks, parse_identities(identities, data.matching.names.people), trials, seed, str(chosen))
+    check_report_and_cache(page, cache, paths, overwrite=overwrite)
+    chosen, ks = choose_device(device), parse_ks(k)
+    data = open_datasets(Path(original), Path(released), non_members, adapt)
+    matching, unmeasured = match_people(data, key)
+    plan = Plan(ks, parse_identities(identities, matching.names.people), trials, seed, str(chosen))
     models = [resolve(each, "mae") for each in imitation_model or ()]
     keep_freed_memory()
     attackers, origin = load_attackers(attacker, device, precision), Origin.of(data.manifest, models)
-    for name, each in attackers.items():
-        data.note(*warnings(name, each, origin))
-    how_precise, recipe = choose_precision(precision, chosen), Recipe.of(data.manifest, data.original)
-    reconstructed_by = imitated_by(models, origin, data, imitations)
-    imitators = [Imitator(model, recipe, chosen, how_precise, batch_size) for model in reconstructed_by]
-    require_imitator(adapt, imitators)
-    settings = AttackSettings(attackers, imitators, imitations, seed, batch_size, threads, cache)
-    result.settings = _settings(plan, settings, recipe, str(min_attacker), allow_shared_ancestor)
-    data.note(*filter(None, (faiss_clash(),)))
+    how = _Reconstructing(models, choose_precision(precision, chosen), chosen, batch_size)
+    imitators, why_none = how.imitators(origin, data, imitations)
+    if adapt is not None and not imitators:
+        raise UsageError(f"--adapt {adapt} needs something to reconstruct the faces with: say --imitation-model")
+    settings = AttackSettings(
+        attackers, imitators, how.rebuilders(data), imitations, seed, batch_size, workers or cores(), cache
+    )
+    trust = Trust(origin, min_attacker, allow_shared_ancestor)
+    audit = Audit(data, matching, settings, plan, trust, limits, show_faces, _repeatable(plan, settings, trust))
     with distributed.process_group(chosen):
-        data.digest(threads)
-        seen = embed_all(data, settings)
-        measure_all(data, seen, plan)
-        expose(data, seen, plan, threads, show_faces)
-        result.attackers = who_attacked(data, seen, origin, min_attacker, allow_shared_ancestor)
-        limits = {"max_leakage": max_leakage, "max_tpr": max_tpr}
-        result.verdict = judge(result.findings, result.memberships, result.attackers, **limits)
+        result = audit.run(tuple(unmeasured), why_none, progress)
         if page is not None and distributed.rank() == 0:
-            _write_report(page, result, overwrite)
+            result = _with_report(page, result, overwrite)
     return result
 
 
+@dataclass(frozen=True)
+class _Reconstructing:
+    """What reconstructs faces in an audit: the `given` models, else the release's own, and how they compute."""
+
+    given: Sequence[Model]
+    precision: Precision
+    device: torch.device
+    batch_size: str
+
+    def imitators(self, origin: Origin, data: Datasets, imitations: int) -> tuple[list[Imitator], str | None]:
+        """What imitates the release; and why there is nothing although it was asked for."""
+        models, why_none = imitators_of(self.given, origin, data, imitations)
+        recipe = Recipe.of(data.manifest, data.original)
+        return [Imitator(model, recipe, self.device, self.precision, self.batch_size) for model in models], why_none
+
+    def rebuilders(self, data: Datasets) -> list[Imitator]:
+        """What reconstructs a release that is masked, as anybody who holds it can."""
+        models = {model.digest: model for model in (*bundled_autoencoders(), *self.given)} if data.masked else {}
+        return [Imitator(model, None, self.device, self.precision, self.batch_size) for model in models.values()]
+
+
+def _photo(said: str) -> Photo:
+    if said not in ("other", "same"):
+        raise UsageError(f"--photo {said!r} is not known; say other or same")
+    return "other" if said == "other" else "same"
+
+
 def _check_numbers(
-    shares: Mapping[str, float | None], counts: Mapping[str, int | None], imitations: int, seed: int
+    shares: Mapping[str, float | None], counts: Mapping[str, int | None], from_zero: Mapping[str, int]
 ) -> None:
     for option, share in shares.items():
         if share is not None and 1 < share <= 100:
@@ -118,15 +164,12 @@ def _check_numbers(
     for option, count in counts.items():
         if count is not None and count < 1:
             raise UsageError(f"{option} {count} measures nothing; give 1 or more")
-    if imitations < 0:
-        raise UsageError(f"--imitations {imitations}: give 0 for none, 1, or more")
-    if seed < 0:
-        raise UsageError(f"--seed {seed}: give a number from 0")
+    for option, number in from_zero.items():
+        if number < 0:
+            raise UsageError(f"{option} {number}: give a number from 0")
 
 
-def _settings(
-    plan: Plan, settings: AttackSettings, recipe: Recipe, min_attacker: str, allow_shared_ancestor: bool
-) -> dict[str, str]:
+def _repeatable(plan: Plan, settings: AttackSettings, trust: Trust) -> dict[str, str]:
     """How it is measured, for who wants to repeat it."""
     imitated = [
         f"{each.name} ({each.digest.partition(' ')[0][:12]}..., {each.precision})" for each in settings.imitators
@@ -134,13 +177,13 @@ def _settings(
     rows = {
         "K": ", ".join(map(str, plan.ks)),
         "people": ", ".join("all" if count is None else str(count) for count in plan.identities),
-        "draws of people": str(plan.trials),
+        "samples of people": str(plan.trials),
         "seed": str(plan.seed),
         "imitated by": "; ".join(imitated) or "nothing",
         "imitations a photo": str(settings.times),
-        "masks of imitations": str(recipe),
-        "least real -> real": min_attacker,
-        "ancestors shared with the release allowed": "yes" if allow_shared_ancestor else "no",
+        "masks of imitations": str(settings.imitators[0].recipe) if settings.imitators else "none",
+        "minimum real -> real": str(trust.min_attacker),
+        "ancestors shared with the release allowed": "yes" if trust.allow_shared_ancestor else "no",
         "bootstrap resamples": str(plan.resamples),
         "search": f"exact, {choose_backend(plan.device)} on {plan.device}",
         "facemae": __version__,
@@ -148,9 +191,9 @@ def _settings(
     return rows | {f"attacker {name}": str(each) for name, each in settings.attackers.items()}
 
 
-def _write_report(page: SideFile, result: LeakageResult, overwrite: bool) -> None:
-    """The page for a person: it tells who is exposed, so it is its owner's alone (0600)."""
+def _with_report(page: SideFile, result: LeakageResult, overwrite: bool) -> LeakageResult:
+    """Writes the page for a person: it tells who is exposed, so it is its owner's alone (0600)."""
     from facemae_cli.evaluation.leakage.page import audit_page  # brings matplotlib and jinja2
 
     page.write(audit_page(result), overwrite=overwrite)
-    result.report = page.path
+    return replace(result, report=page.path)

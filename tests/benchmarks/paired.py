@@ -31,7 +31,7 @@ def lines(original: Path, releases: Sequence[Path], attackers: Sequence[str], k:
         for faces, known in zip(reconstructed, matching, strict=True):
             attack = attacks(FeatureSets(name, seen, attacker.embed(faces, cache=cache)), known)
             asked = [each for each in attack if each.kind == "real_to_released"]
-            found.append({each.photo: clusters(*each.rank_queries(None, k, "cpu")[:2], k) for each in asked})
+            found.append({each.photo: clusters(each.rank_queries(None, k, "cpu"), k) for each in asked})
         for photo, a in found[0].items():
             paired = compare(a, b := found[1][photo])
             low, high = (100 * end for end in paired.difference_interval)

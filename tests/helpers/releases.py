@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from helpers.models import write_embedder, write_mae
 from helpers.sources import smooth_face
 
 import facemae_cli
 from facemae_cli.data.images.codec import encode_png
+from facemae_cli.evaluation.leakage import attackers
 from facemae_cli.evaluation.leakage.leakage_result import LeakageResult
 from facemae_cli.inference.recognizer import Recognizer
 from facemae_cli.tasks.leakage import leakage
@@ -43,6 +45,11 @@ def make_release(folder: Path) -> Path:
         folder / "masked", folder / "released", model=str(folder / "mae"), device="cpu", precision="fp32"
     )
     return folder
+
+
+def only_given_attackers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leaves the bundled embedders out, which take seconds; thumbnails and the ensemble attack all the same."""
+    monkeypatch.setattr(attackers, "ATTACKERS", ())
 
 
 def audit(**options: Any) -> LeakageResult:

@@ -11,16 +11,19 @@ from dataclasses import dataclass
 
 from facemae_cli.data.manifest import Manifest
 from facemae_cli.errors import InputError, UsageError
+from facemae_cli.evaluation.leakage.ensemble import ENSEMBLE
 from facemae_cli.evaluation.leakage.results import Adapted, Attacker
+from facemae_cli.evaluation.leakage.thumbnails import THUMBNAILS, Thumbnails
 from facemae_cli.inference.recognizer import Recognizer
 from facemae_cli.networks.card import Model, ancestors
 from facemae_cli.networks.zoo import ATTACKERS, names, resolve
+from facemae_cli.reports.text import percent
 
 
 @dataclass(frozen=True)
 class Origin:
-    """What is known of how a release was made: the `model` that drew its faces, and its `sha256`, as the release's
-    manifest says; `model` is None where it was not found, both where no model drew it or nothing is known.
+    """What is known of how a release was made: the `model` that reconstructed its faces, and its `sha256`, as the
+    release's manifest says; `model` is None where it was not found, both where there was none or nothing is known.
 
     `told`: whether the release has a manifest.
     """
@@ -49,6 +52,11 @@ class Origin:
         return tuple(sorted(ours & ancestors(self.model)))
 
 
+def bundled_autoencoders() -> list[Model]:
+    """The bundled models that reconstruct masked faces, with which anybody can."""
+    return [model for model in _bundled() if model.card.kind == "mae" and model.weights is not None]
+
+
 def _bundled() -> Iterator[Model]:
     for name in names():
         try:
@@ -58,52 +66,81 @@ def _bundled() -> Iterator[Model]:
 
 
 def load_attackers(given: Sequence[str] | None, device: str, precision: str) -> dict[str, Recognizer]:
-    """The attackers (None: the bundled ones) by the name of their model, or name and digest where two have one name.
+    """The bundled embedders and the `given` ones by their model's name, or name and digest where two have one name.
 
     Raises UsageError where one is given twice, and InputError.
     """
-    texts = given or ATTACKERS
-    loaded = [Recognizer.load(text, device, precision) for text in texts]
+    asked = [(f"--attacker {text}", Recognizer.load(text, device, precision)) for text in given or ()]
+    ours = [("", Recognizer.load(text, device, precision)) for text in ATTACKERS]
+    theirs = {each.digest for _, each in asked}
+    loaded = [*((where, each) for where, each in ours if each.digest not in theirs), *asked]
     found: dict[str, Recognizer] = {}
-    for text, each in zip(texts, loaded, strict=True):
-        alike = [other for other in loaded if other.model.name == each.model.name]
-        name = each.model.name if len(alike) == 1 else f"{each.model.name} {(each.model.digest or '')[:8]}"
+    for where, each in loaded:
+        alike = [other for _, other in loaded if other.model.name == each.model.name]
+        taken = len(alike) > 1 or each.model.name in (ENSEMBLE, *THUMBNAILS)
+        name = f"{each.model.name} {(each.model.digest or '')[:8]}" if taken else each.model.name
         if name in found:
-            raise UsageError(f"--attacker {text}: the same embedder is given twice")
+            raise UsageError(f"{where}: the same embedder is given twice")
         found[name] = each
     return found
 
 
+@dataclass(frozen=True)
+class Trust:
+    """On whom a verdict may rest: attackers whose real -> real reaches `min_attacker`, and who share no ancestor with
+    the model of the release's `origin`, unless that is allowed."""
+
+    origin: Origin
+    min_attacker: float = 0.6
+    allow_shared_ancestor: bool = False
+
+
 def describe(
     name: str,
-    recognizer: Recognizer,
-    origin: Origin,
+    attacker: Recognizer | Thumbnails | None,
     strength: float | None,
-    *,
-    min_attacker: float,
-    allow_shared_ancestor: bool,
+    trust: Trust,
+    members: Sequence[Attacker] = (),
     adapted: Adapted | None = None,
 ) -> Attacker:
-    """The attacker as a result names it, with why no verdict rests on it alone, if so."""
-    shared = origin.shared(recognizer.model)
-    reasons = []
+    """The attacker as a result names it, with why no verdict rests on it alone, if so.
+
+    `attacker` None: an ensemble of `members`. `strength`: its real -> real.
+    """
+    reasons = list(_weak(strength, trust))
+    if isinstance(attacker, Thumbnails):
+        reasons.append("compares pictures, not people")
+        return Attacker(name, None, "none needed", attacker.computed, (), strength, adapted, tuple(reasons))
+    if attacker is None:
+        if all(each.barred for each in members):
+            reasons.append("has no member that carries a verdict")
+        computed = f"of {', '.join(each.name for each in members)}"
+        return Attacker(name, None, "none needed", computed, (), strength, adapted, tuple(reasons))
+    shared = trust.origin.shared(attacker.model)
+    reasons += _dependent(attacker, shared, trust)
+    return Attacker(
+        name, attacker.model.digest, attacker.card, str(attacker), shared, strength, adapted, tuple(reasons)
+    )
+
+
+def _weak(strength: float | None, trust: Trust) -> Iterator[str]:
+    least = trust.min_attacker
     if strength is None:
-        reasons.append("has no measured strength: real -> real could not be measured")
-    elif strength < min_attacker:
-        reasons.append(f"is weak: real -> real is {strength:.4g}, under --min-attacker {min_attacker:g}")
-    if recognizer.model.card.assumed:
-        reasons.append("has no card: its card was assumed")
-    if shared and not allow_shared_ancestor:
-        reasons.append(
-            "shares an ancestor with the model that made the release (--allow-shared-ancestor takes it all the same)"
-        )
-    if shared is None and origin.told and not allow_shared_ancestor:
-        reasons.append(
+        yield "has no measured strength: real -> real could not be measured"
+    elif strength < least:
+        yield f"is weak: real -> real is {percent(strength)}, under --min-attacker {percent(least)}"
+
+
+def _dependent(attacker: Recognizer, shared: tuple[str, ...] | None, trust: Trust) -> Iterator[str]:
+    if attacker.model.card.assumed:
+        yield "has no card: its card was assumed"
+    if shared and not trust.allow_shared_ancestor:
+        yield "shares an ancestor with the model that made the release (--allow-shared-ancestor takes it all the same)"
+    if shared is None and trust.origin.told and not trust.allow_shared_ancestor:
+        yield (
             "may share an ancestor with the model that made the release, which is not known: say --imitation-model "
             "with it, or --allow-shared-ancestor"
         )
-    sha256 = recognizer.model.digest or ""
-    return Attacker(name, sha256, recognizer.card, str(recognizer), shared, strength, adapted, tuple(reasons))
 
 
 def warnings(name: str, recognizer: Recognizer, origin: Origin) -> Iterator[str]:

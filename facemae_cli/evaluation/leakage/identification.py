@@ -27,19 +27,23 @@ MAX_K = 1000
 @dataclass(frozen=True)
 class FeatureSets:
     """What one attacker sees: features of the n original and m released faces, of imitations of the originals by the
-    name of what drew them, and of faces of people known not to be in the release."""
+    name of what made them, and of faces of people known not to be in the release.
+
+    `among_real`: the originals as they ask, and are asked, among themselves, where that is not as `real`.
+    """
 
     attacker: str
     real: Embeddings
     released: Embeddings
     imitated: Mapping[str, Embeddings] = field(default_factory=dict)
     non_members: Embeddings | None = None
+    among_real: tuple[Embeddings, Embeddings] | None = None
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is measured: each K of `ks`; each number of people of `identities` (ALL: everyone), in `trials` draws, from
-    `seed`. `device` is what searches, `resamples` how often a comparison draws people anew."""
+    """What is measured: each K of `ks`; each number of people of `identities` (ALL: everyone), in `trials` samples,
+    from `seed`. `device` is what searches, `resamples` how often a comparison samples people anew."""
 
     ks: tuple[int, ...] = (2,)
     identities: tuple[int | None, ...] = (ALL,)
@@ -49,13 +53,32 @@ class Plan:
     resamples: int = 2000
 
     def samples(self, people: People, count: int | None) -> Iterator[People | None]:
-        """The people of each draw of `count` of them, ascending; one draw, None, for ALL."""
+        """The people of each sample of `count` of them, ascending; one sample, None, for ALL."""
         if count is None:
             yield None
             return
         for trial in range(self.trials):
             random = np.random.default_rng([self.seed, count, trial])
             yield np.sort(random.choice(people, count, replace=False))
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """The `ranks` of n queries, whose they are, (n,) `people`, and how many people are in the `gallery`."""
+
+    ranks: Ranks
+    people: People
+    gallery: int
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The rates of one attacker; `missing`: a line for each that could not be measured; `ranked`: the search by other
+    photos among everyone, None where there was none."""
+
+    findings: list[Finding]
+    missing: list[str]
+    ranked: Ranked | None = None
 
 
 @dataclass(frozen=True)
@@ -73,11 +96,9 @@ class Attack:
     exclude: People
     model: str | None = None
 
-    def rank_queries(
-        self, people: People | None, k: int, device: str, progress: Progress = SILENT
-    ) -> tuple[Ranks, People, int]:
-        """Ranks of the queries among the gallery, both of these people only (None: all); whose queries they are;
-        how many people are in the gallery. Raises InputError where a side is empty."""
+    def rank_queries(self, people: People | None, k: int, device: str, progress: Progress = SILENT) -> Ranked:
+        """How the queries rank among the gallery, both of these people only (None: all). Raises InputError where a side
+        is empty."""
         asks, there = self.asks & self.queries.valid, self.gallery.valid
         if people is not None:
             asks, there = asks & np.isin(self.query_people, people), there & np.isin(self.gallery_people, people)
@@ -98,7 +119,7 @@ class Attack:
             progress=progress if len(rows) > QUERIES else SILENT,  # a short search is over before anybody looks
         )
         ranks = join(distributed.gather_objects(part))
-        return ranks, self.query_people[rows], len(np.unique(self.gallery_people[faces]))
+        return Ranked(ranks, self.query_people[rows], len(np.unique(self.gallery_people[faces])))
 
 
 def attacks(sets: FeatureSets, matching: Matching) -> list[Attack]:
@@ -118,62 +139,65 @@ def attacks(sets: FeatureSets, matching: Matching) -> list[Attack]:
             found.append(Attack(kind, "other", *pair, ~matching.doubtful, matching.same_photo, model))
         found.append(Attack(kind, "same", *pair, known, none, model))
     itself = np.arange(len(matching.real))
-    strength = Attack("real_to_real", "other", sets.real, sets.real, matching.real, matching.real, everyone, itself)
+    among = sets.among_real or (sets.real, sets.real)
+    strength = Attack("real_to_real", "other", *among, matching.real, matching.real, everyone, itself)
     found.insert(2 if matching.names.photos_join else 1, strength)
     return found
 
 
-def measure(
-    sets: FeatureSets, matching: Matching, plan: Plan, progress: Progress = SILENT
-) -> tuple[list[Finding], list[str]]:
-    """All rates of one attacker, and a line for each that could not be measured."""
+def measure(sets: FeatureSets, matching: Matching, plan: Plan, progress: Progress = SILENT) -> Measured:
+    """All rates of one attacker."""
     findings: list[Finding] = []
     missing: list[str] = []
-    strength: dict[int, Clusters] = {}
-    order = sorted(attacks(sets, matching), key=lambda attack: attack.kind != "real_to_real")
-    for attack in order:
+    strength: dict[int, Clusters] = {}  # of real_to_real among everyone, by K
+    kept: Ranked | None = None
+    for attack in sorted(attacks(sets, matching), key=lambda attack: attack.kind != "real_to_real"):
         for count in sorted(plan.identities, key=lambda count: np.inf if count is None else count):
             try:
-                findings += _at(attack, sets.attacker, matching.both, count, plan, strength, progress)
+                samples = plan.samples(matching.both, count)
+                found = [attack.rank_queries(people, max(plan.ks), plan.device, progress) for people in samples]
+                findings += _findings(attack, sets.attacker, found, count, plan, strength)
             except InputError as error:
                 people = "all" if count is None else count
                 missing.append(f"{attack.kind}, {attack.photo} photos, {sets.attacker}, {people} people: {error}")
+                continue
+            if count is None and attack.kind == "real_to_real":
+                strength = {k: clusters(found[0], k) for k in plan.ks}
+            if count is None and (attack.kind, attack.photo) == ("real_to_released", "other"):
+                kept = found[0]
     place = {(attack.kind, attack.photo, attack.model): at for at, attack in enumerate(attacks(sets, matching))}
-    return sorted(findings, key=lambda found: place[found.attack, found.photo, found.model]), missing
+    findings.sort(key=lambda found: place[found.attack, found.photo, found.model])
+    return Measured(findings, missing, kept)
 
 
-def _at(
+def _findings(
     attack: Attack,
     attacker: str,
-    both: People,
+    found: Sequence[Ranked],
     count: int | None,
     plan: Plan,
-    strength: dict[int, Clusters],
-    progress: Progress,
+    strength: Mapping[int, Clusters],
 ) -> list[Finding]:
-    """The findings at every K among `count` people; `strength` takes and gives real_to_real on everyone, by K."""
-    found = [attack.rank_queries(people, max(plan.ks), plan.device, progress) for people in plan.samples(both, count)]
+    """The findings at every K among `count` people, `found` in samples; for everyone compared to `strength`."""
     findings = []
     for k in plan.ks:
-        trials = tuple(risk(ranks, people, k) for ranks, people, _ in found)
+        trials = tuple(risk(each.ranks, each.people, k) for each in found)
         compared = None
-        if count is None:
-            counted = clusters(*found[0][:2], k)
-            if attack.kind == "real_to_real":
-                strength[k] = counted
-            elif k in strength and np.isin(counted.people, strength[k].people).any():
+        if count is None and k in strength:
+            counted = clusters(found[0], k)
+            if np.isin(counted.people, strength[k].people).any():
                 compared = compare(counted, strength[k], seed=plan.seed, resamples=plan.resamples)
-        size = found[0][2] if count is None else count
+        size = found[0].gallery if count is None else count
         findings.append(
             Finding(attack.kind, attack.photo, attacker, k, size, count is None, trials, attack.model, compared)
         )
     return findings
 
 
-def clusters(ranks: Ranks, people: People, k: int) -> Clusters:
-    """Who is found at `k`; people: (n,) the queries' people. Queries whose person has no face there do not count."""
-    there = ranks.genuine > 0
-    return Clusters.of(hits(ranks, k)[there], people[there])
+def clusters(ranked: Ranked, k: int) -> Clusters:
+    """Who is found at `k`. Queries whose person has no face there do not count."""
+    there = ranked.ranks.genuine > 0
+    return Clusters.of(hits(ranked.ranks, k)[there], ranked.people[there])
 
 
 def parse_ks(text: str) -> tuple[int, ...]:

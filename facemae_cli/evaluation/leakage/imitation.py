@@ -1,4 +1,4 @@
-"""The attacker's own release: his photos masked and drawn anew as the release was, in memory, seen by his embedders.
+"""The attacker's own release: his photos masked and reconstructed as the release was, in memory, seen by his attackers.
 
 He has no key, so each photo gets masks of his own. Of several masks a photo the features are added up: what the masks
 differ in averages out, what they agree in stays.
@@ -17,6 +17,8 @@ import torch
 from facemae_cli.data.faces import FaceSource, Name
 from facemae_cli.data.manifest import Manifest
 from facemae_cli.errors import FaceError, InputError
+from facemae_cli.evaluation.leakage.scan import SIDE as SIDE_OF_THUMBNAILS
+from facemae_cli.evaluation.leakage.thumbnails import Thumbnails
 from facemae_cli.inference import feature_cache
 from facemae_cli.inference.embed import Embeddings, MirrorSum, evaluating, normalised
 from facemae_cli.inference.pipeline import Runner, choose_batch_size, pipeline
@@ -31,7 +33,7 @@ from facemae_cli.inference.reconstruct import (
 )
 from facemae_cli.masking.job import Masker
 from facemae_cli.masking.patches import DEFAULT_RATIO
-from facemae_cli.networks.card import Model
+from facemae_cli.networks.card import InputSpec, Model
 from facemae_cli.networks.loading import load_mae
 from facemae_cli.runtime import distributed
 from facemae_cli.runtime.device import Precision
@@ -80,10 +82,11 @@ def _fits(source: FaceSource, masker: Masker) -> bool:
 
 @dataclass(frozen=True)
 class Imitator:
-    """Masks faces by `recipe` and draws them anew with `model`; only masks them where that is None."""
+    """Masks faces by `recipe` (None: they are masked already) and reconstructs them with `model`; only masks them where
+    that is None."""
 
     model: Model | None
-    recipe: Recipe
+    recipe: Recipe | None
     device: torch.device
     precision: Precision
     batch_size: str = "auto"
@@ -99,7 +102,7 @@ class Imitator:
         return f"{self.model.digest if self.model else MASKED_ONLY} {self.recipe} {self.precision} {self.device.type}"
 
     def reconstructor(self, threads: int) -> Reconstruct:
-        """What draws faces `wanted` of masked ones: encoded images, or why there is none.
+        """What reconstructs faces `wanted` of masked ones: encoded images, or why there is none.
 
         Raises UsageError and InputError for a model that cannot be used.
         """
@@ -113,7 +116,7 @@ class Imitator:
         def compute(faces: list[VisibleFace]) -> list[ReleasedFace]:
             return release(faces, runner, paste=paste)
 
-        def reconstruct(masked: MaskedFaces, wanted: range) -> list[bytes | FaceError]:
+        def reconstruct(masked: FaceSource, wanted: range) -> list[bytes | FaceError]:
             step = runner.batch_size
             units = [wanted[at : at + step] for at in range(0, len(wanted), step)]
             reader = MaskedReader(masked, network.patch, None)
@@ -125,8 +128,11 @@ class Imitator:
     def faces(
         self, source: FaceSource, seed: int, reconstruct: Reconstruct, progress: Progress
     ) -> Iterator[EncodedFaces]:
-        """All of `source` under the masks of `seed`, CHUNK at a time; each rank draws a share, all get all."""
-        masked = MaskedFaces(source, Masker(self.recipe.strategy, self.recipe.ratio, None, seed, self.recipe.size))
+        """All of `source`, under the masks of `seed`, CHUNK at a time; each rank makes a share, all get all."""
+        masked = source
+        if self.recipe is not None:
+            masker = Masker(self.recipe.strategy, self.recipe.ratio, None, seed, self.recipe.size)
+            masked = MaskedFaces(source, masker)
         for first in range(0, len(source), CHUNK):
             chunk = range(first, min(first + CHUNK, len(source)))
             low, high = distributed.share(len(chunk))
@@ -184,7 +190,7 @@ class EncodedFaces(FaceSource):
         return image
 
 
-Reconstruct = Callable[[MaskedFaces, range], list[bytes | FaceError]]
+Reconstruct = Callable[[FaceSource, range], list[bytes | FaceError]]
 
 
 def _read(source: FaceSource, wanted: range) -> list[bytes | FaceError]:
@@ -200,7 +206,7 @@ def _read(source: FaceSource, wanted: range) -> list[bytes | FaceError]:
 def imitate(
     source: FaceSource,
     imitator: Imitator,
-    attackers: Sequence[Recognizer],
+    attackers: Sequence[Recognizer | Thumbnails],
     *,
     times: int,
     seed: int,
@@ -210,9 +216,9 @@ def imitate(
     cache: Path | None = None,
     progress: Progress = SILENT,
 ) -> list[Embeddings]:
-    """What each attacker sees of `source` as `imitator` draws it under `times` masks a photo: unit features, (n, D).
+    """What each attacker sees of `source` as `imitator` makes it under `times` masks a photo: unit features, (n, D).
 
-    `digest`: of all bytes of `source`, by which `cache` keeps features. A photo that was drawn under no mask is not
+    `digest`: of all bytes of `source`, by which `cache` keeps features. A photo that was made under no mask is not
     valid; nothing is refused, since the photos themselves can be read.
     """
     files = [_place(cache, digest, imitator, attacker, times, seed) for attacker in attackers]
@@ -221,14 +227,14 @@ def imitate(
         return kept
     if not len(source):
         raise InputError(f"{source.path} holds no faces to imitate the release with")
-    sums = [np.zeros((len(source), attacker.embedder.dim), np.float32) for attacker in attackers]
+    sums = [np.zeros((len(source), attacker.dim), np.float32) for attacker in attackers]
     progress.start(f"imitate by {imitator.name}", times * len(source))
-    reconstruct, sizes = imitator.reconstructor(threads), [_batch_size(batch_size, attacker) for attacker in attackers]
+    reconstruct, options = imitator.reconstructor(threads), [_options(batch_size, attacker) for attacker in attackers]
     for number in range(times):
         for faces in imitator.faces(source, _mask_seed(seed, number), reconstruct, progress):
             part = slice(faces.first, faces.first + len(faces))
-            for total, attacker, size in zip(sums, attackers, sizes, strict=True):
-                total[part] += attacker.embed(faces, workers=threads, batch_size=size).features
+            for total, attacker, more in zip(sums, attackers, options, strict=True):
+                total[part] += attacker.embed(faces, workers=threads, **more).features
     made = [Embeddings(*normalised(total), refused=[]) for total in sums]
     for file, each in zip(files, made, strict=True):
         if file is not None and distributed.rank() == 0:
@@ -236,12 +242,15 @@ def imitate(
     return made
 
 
-def _batch_size(asked: str, attacker: Recognizer) -> str:
-    """What `asked` means for an attacker, found once and not for every chunk."""
+def _options(asked: str, attacker: Recognizer | Thumbnails) -> dict[str, str]:
+    """What batch size `asked` means for an attacker by a network, found once and not for every chunk."""
+    if isinstance(attacker, Thumbnails):
+        return {}
     side = attacker.embedder.spec.size
     runner = Runner(MirrorSum(attacker.embedder), attacker.device, attacker.precision, 1)
     with evaluating(attacker.embedder):
-        return str(choose_batch_size(asked, runner, [torch.zeros(1, side, side, 3, dtype=torch.uint8)]))
+        chosen = choose_batch_size(asked, runner, [torch.zeros(1, side, side, 3, dtype=torch.uint8)])
+    return {"batch_size": str(chosen)}
 
 
 def _mask_seed(seed: int, number: int) -> int:
@@ -250,22 +259,24 @@ def _mask_seed(seed: int, number: int) -> int:
 
 
 def _place(
-    cache: Path | None, digest: str, imitator: Imitator, attacker: Recognizer, times: int, seed: int
+    cache: Path | None, digest: str, imitator: Imitator, attacker: Recognizer | Thumbnails, times: int, seed: int
 ) -> Path | None:
     if cache is None:
         return None
-    reconstructed = f"{digest} drawn by {imitator.digest} {times} times from {seed}"
+    reconstructed = f"{digest} made by {imitator.digest} {times} times from {seed}"
+    if isinstance(attacker, Thumbnails):
+        return feature_cache.place(cache, reconstructed, attacker.name, InputSpec(SIDE_OF_THUMBNAILS))
     spec, how = attacker.embedder.spec, (attacker.precision, attacker.device.type)
     return feature_cache.place(cache, reconstructed, attacker.digest, spec, *how)
 
 
 def _kept(
-    files: Sequence[Path | None], source: FaceSource, attackers: Sequence[Recognizer], progress: Progress
+    files: Sequence[Path | None], source: FaceSource, attackers: Sequence[Recognizer | Thumbnails], progress: Progress
 ) -> list[Embeddings] | None:
     """What the cache holds, where it holds all of it."""
     found = None
     if distributed.rank() == 0 and all(file is not None for file in files):
-        shapes = [(len(source), attacker.embedder.dim) for attacker in attackers]
+        shapes = [(len(source), attacker.dim) for attacker in attackers]
         loaded = [feature_cache.load(file, shape, progress) for file, shape in zip(files, shapes, strict=True) if file]
         if all(each is not None for each in loaded):
             found = [Embeddings(each[0], each[1], []) for each in loaded if each is not None]

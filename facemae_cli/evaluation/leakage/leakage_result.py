@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ TITLES = {
 }
 
 
-@dataclass
+@dataclass(frozen=True)
 class LeakageResult:
     """What `leakage` found.
 
@@ -61,11 +61,6 @@ class LeakageResult:
         """A line for each gate that did not pass."""
         return [str(gate) for gate in self.verdict.gates if gate.status != "passed"]
 
-    def refuse(self, refused: Sequence[Refusal]) -> None:
-        """Takes in refused inputs, each place once: every attacker meets the same faces."""
-        known = {item.where for item in self.refused}
-        self.refused += [item for item in refused if item.where not in known]
-
     def as_json(self) -> dict[str, Any]:
         """The result for machines; the refused inputs are listed by whoever shows it."""
         headline, members = self.headline, self.memberships
@@ -99,6 +94,7 @@ class LeakageResult:
     def summary(self) -> list[tuple[str, str]]:
         """What else a person should see, the verdict first."""
         rows = [("verdict", str(self.verdict))] + [("because", reason) for reason in self.verdict.reasons]
+        rows += [("not gated", line) for line in self.verdict.not_gated]
         rows += [("membership", _in_words(found)) for found in self.memberships]
         rows += [
             ("note", note) for note in dict.fromkeys(n for each in self.memberships for n in each.membership.notes)
@@ -109,7 +105,7 @@ class LeakageResult:
             rows += [("duplicates", line) for line in self.duplicates.lines()]
         rows += [("exposed", _person(person)) for person in self.exposed[:SHOWN]]
         rows += [("not measured", line) for line in self.unmeasured]
-        rows += [("attacker", f"{each.name}: sha256 {each.sha256[:12]}..., {each.computed}") for each in self.attackers]
+        rows += [("attacker", _attacker(each)) for each in self.attackers]
         return rows + ([("report", str(self.report))] if self.report else [])
 
 
@@ -129,6 +125,11 @@ def _in_words(found: MembershipFinding) -> str:
         if tpr is not None:
             words.append(f"TPR {100 * tpr:.1f} % at FPR {decimal(fpr)}")
     return ", ".join([*words, f"{told.members} people in, {told.non_members} not in"])
+
+
+def _attacker(each: Attacker) -> str:
+    known = f"sha256 {each.sha256[:12]}..., " if each.sha256 else ""
+    return f"{each.name}: {known}{each.computed}"
 
 
 def _person(person: Exposed) -> str:

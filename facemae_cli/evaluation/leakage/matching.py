@@ -50,6 +50,12 @@ class Names:
         """Whether enough photos join to know which are a person's other photos."""
         return self.joinable > 0 and self.joined >= MIN_JOINED * self.joinable
 
+    @property
+    def unmatched(self) -> float:
+        """The share of people who may be the same under other names: unknown ones of one side and of the other."""
+        pairs = min(self.only_original, self.only_released)
+        return pairs / (self.people + pairs) if pairs else 0.0
+
     def as_json(self) -> dict[str, Any]:
         """The counts as JSON types."""
         return {**asdict(self), "photos_join": self.photos_join}

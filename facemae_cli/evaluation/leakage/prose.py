@@ -193,7 +193,7 @@ def attacker(each: Attacker) -> list[tuple[str, str]]:
     shared = "not known" if each.shared is None else ", ".join(each.shared) or "none"
     rows = [
         ("attacker", each.name),
-        ("its sha256", each.sha256),
+        ("its sha256", each.sha256 or "none"),
         ("its card", each.card),
         ("computed", each.computed),
         ("real → real", percent(each.strength) if each.strength is not None else "not measured"),

@@ -24,9 +24,9 @@ class Finding:
     """The leakage rate (Eq. 3) of one attack by one attacker at one K among so many people.
 
     `photo`: whether the attacker holds `other` photos of the person, or the `same`, the very one that was released.
-    `model`: what an imitation was drawn by, None for the other attacks. `identities`: people in the gallery; `whole`:
-    whether these are all, not a draw. `trials`: a Risk for each draw of people; the figures are means over them, the
-    ends of the interval too. `compared`: against real_to_real on the same people, for the whole only.
+    `model`: what an imitation was made by, None for the other attacks. `identities`: people in the gallery; `whole`:
+    whether these are all, not a sample. `trials`: a Risk for each sample of people; the figures are means over
+    them, the ends of the interval too. `compared`: against real_to_real on the same people, for the whole only.
     """
 
     attack: AttackKind
@@ -70,12 +70,12 @@ class Finding:
 
     @property
     def queries(self) -> int:
-        """Photos that asked, a draw."""
+        """Photos that asked, a sample."""
         return round(fmean(trial.queries for trial in self.trials))
 
     @property
     def people(self) -> int:
-        """People whose photos asked, a draw."""
+        """People whose photos asked, a sample."""
         return round(fmean(trial.people for trial in self.trials))
 
     @property
@@ -130,7 +130,7 @@ class MembershipFinding:
 
 @dataclass(frozen=True)
 class Adapted:
-    """What an adapted attacker learnt from: `faces` of his own, drawn anew by `model`; `dim` directions were kept."""
+    """What an adapted attacker learnt from: `faces` of its own, reconstructed by `model`; `dim` directions kept."""
 
     faces: int
     model: str
@@ -139,15 +139,16 @@ class Adapted:
 
 @dataclass(frozen=True)
 class Attacker:
-    """An embedder that attacked.
+    """Who attacked: an embedder, thumbnails, or all as one; `sha256` is of an embedder's weights.
 
-    `card`: given or assumed. `computed`: on what. `shared`: sha256 of the ancestors it has in common with the model
-    that made the release; None where that model, or its ancestors, are not known. `strength`: its real_to_real risk
-    at the headline's K, None where it could not be measured. `barred`: why no verdict rests on it alone, if so.
+    `card`: given, assumed or none needed. `computed`: on what. `shared`: sha256 of the ancestors it has in common with
+    the model that made the release; None where that model, or its ancestors, are not known. `strength`: its
+    real_to_real risk at the headline's K, None where it could not be measured. `barred`: why no verdict rests on it
+    alone, if so.
     """
 
     name: str
-    sha256: str
+    sha256: str | None
     card: str
     computed: str
     shared: tuple[str, ...] | None
@@ -209,9 +210,21 @@ class Triplet:
 
 
 def strongest(findings: Sequence[Finding], attack: AttackKind, photo: Photo) -> Finding | None:
-    """Of the whole and the largest K, or the largest draw where the whole was not asked for: the highest risk."""
-    found = [finding for finding in findings if (finding.attack, finding.photo) == (attack, photo)]
-    if not found:
-        return None
-    widest = max((finding.whole, finding.identities, finding.k) for finding in found)
-    return max((each for each in found if (each.whole, each.identities, each.k) == widest), key=lambda each: each.risk)
+    """The highest risk, each attacker judged by its `widest`; None where there is none."""
+    found = (each for each in widest(findings) if (each.attack, each.photo) == (attack, photo))
+    return max(found, key=lambda each: each.risk, default=None)
+
+
+def widest(findings: Sequence[Finding]) -> list[Finding]:
+    """Of each attacker and attack what was measured at the largest K among everyone, or, where that was not asked for,
+    among the most people. What one attacker cannot see does not shield what another finds."""
+    best: dict[tuple[str, str, str, str | None], Finding] = {}
+    for each in findings:
+        of = (each.attacker, each.attack, each.photo, each.model)
+        if of not in best or _width(best[of]) < _width(each):
+            best[of] = each
+    return list(best.values())
+
+
+def _width(finding: Finding) -> tuple[bool, int, int]:
+    return finding.whole, finding.identities, finding.k

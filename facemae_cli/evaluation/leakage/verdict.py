@@ -2,16 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from facemae_cli.evaluation.leakage.results import Attacker, Finding, MembershipFinding, strongest
+from facemae_cli.evaluation.leakage.duplicates import Duplicates
+from facemae_cli.evaluation.leakage.matching import Names
+from facemae_cli.evaluation.leakage.name_check import NameCheck
+from facemae_cli.evaluation.leakage.results import (
+    Attacker,
+    Finding,
+    MembershipFinding,
+    Photo,
+    strongest,
+    widest,
+)
 from facemae_cli.evaluation.metrics import Interval
+from facemae_cli.reports.text import percent, percent_interval
 
 Status = Literal["passed", "failed", "undecided", "refused", "none"]
 WORST_FIRST: tuple[Status, ...] = ("failed", "refused", "undecided", "passed")
 GATED_FPR = 1e-2  # TPR at a lower FPR is never higher
+MAX_UNMATCHED = 0.01  # of the people, that may be the same under other names
+PHOTOS: dict[Photo, str] = {"other": "other photos", "same": "the very photo"}
+
+Rate = tuple[str, float, Interval]  # by whom, the figure, its interval
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What was asked for, shares in [0, 1], None where nothing was: of `leakage` by other photos and by the very photo,
+    of `tpr` at 1 % FPR by `photo`; and how many released faces may be real ones, `copies`."""
+
+    leakage: float | None = None
+    leakage_same: float | None = None
+    tpr: float | None = None
+    photo: Photo = "other"
+    copies: int = 0
+
+    @property
+    def none(self) -> bool:
+        """Whether no gate was asked for."""
+        return self.leakage is None and self.leakage_same is None and self.tpr is None
 
 
 @dataclass(frozen=True)
@@ -32,91 +64,153 @@ class Gate:
 @dataclass(frozen=True)
 class Verdict:
     """`status`: failed where a gate failed, else refused, undecided, passed; without gates `refused` where none could
-    be given, else `none`. `reasons`: why, in words."""
+    be given, else `none`. `reasons`: why, in words; `not_gated`: what was found and had no limit."""
 
     status: Status = "none"
     reasons: tuple[str, ...] = ()
     gates: tuple[Gate, ...] = ()
+    not_gated: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        return "none was asked for (--max-leakage, --max-tpr)" if self.status == "none" else self.status
+        return "none was asked for (--max-leakage SHARE sets a limit)" if self.status == "none" else self.status
 
     def as_json(self) -> dict[str, Any]:
         """The verdict as JSON types."""
-        return {"status": self.status, "reasons": list(self.reasons), "gates": [asdict(gate) for gate in self.gates]}
+        gates = [asdict(gate) for gate in self.gates]
+        return {
+            "status": self.status,
+            "reasons": list(self.reasons),
+            "gates": gates,
+            "not_gated": list(self.not_gated),
+        }
 
 
-def judge(
-    findings: Sequence[Finding],
-    memberships: Sequence[MembershipFinding],
-    attackers: Sequence[Attacker],
-    *,
-    max_leakage: float | None = None,
-    max_tpr: float | None = None,
-) -> Verdict:
+@dataclass(frozen=True)
+class Evidence:
+    """What a verdict rests on; None where it was not looked for."""
+
+    findings: Sequence[Finding]
+    memberships: Sequence[MembershipFinding]
+    attackers: Sequence[Attacker]
+    names: Names | None = None
+    duplicates: Duplicates | None = None
+    name_check: NameCheck | None = None
+
+
+def judge(evidence: Evidence, limits: Limits) -> Verdict:
     """The verdict on what was found.
 
-    Leakage is judged by attackers who hold other photos, with real photos or imitations, at the largest K and all
-    people; membership by TPR at 1 % FPR. A gate passes where every attacker's upper end is within its limit, and at
-    least one attacker may carry a verdict; it fails where any risk is over it.
+    Leakage is judged by each attacker at its largest K and most people, with real photos and imitations; membership by
+    TPR at 1 % FPR. A gate passes where every attacker's upper end is within its limit, and at least one attacker may
+    carry a verdict; it fails where any risk is over it, and where more released faces than `limits.copies` are real.
     """
-    refusal = _refusal(findings, attackers)
-    if max_leakage is None and max_tpr is None:
-        return Verdict("refused", refusal) if refusal else Verdict()
-    gates = []
-    if max_leakage is not None:
-        gates.append(_gate("--max-leakage", max_leakage, _rates(findings), refusal, "the risk"))
-    if max_tpr is not None:
-        gates.append(_gate("--max-tpr", max_tpr, _tprs(memberships), refusal, "TPR at FPR 0.01"))
+    refusal = tuple(_refusal(evidence))
+    copied = _copies(evidence.duplicates, limits.copies)
+    if limits.none:
+        reasons = (*((copied.reason,) if copied and copied.status == "failed" else ()), *refusal)
+        return Verdict("refused", reasons) if reasons else Verdict()
+    gates = [*_rate_gates(evidence, limits, refusal), *([copied] if copied else [])]
     status = next(each for each in WORST_FIRST if any(gate.status == each for gate in gates))
-    return Verdict(status, tuple(dict.fromkeys(gate.reason for gate in gates)), tuple(gates))
+    told = gates if status == "passed" else [gate for gate in gates if gate.status != "passed"]
+    return Verdict(
+        status, tuple(dict.fromkeys(gate.reason for gate in told)), tuple(gates), tuple(_not_gated(evidence, limits))
+    )
 
 
-def _refusal(findings: Sequence[Finding], attackers: Sequence[Attacker]) -> tuple[str, ...]:
+def _rate_gates(evidence: Evidence, limits: Limits, refusal: Sequence[str]) -> Iterator[Gate]:
+    if limits.leakage is not None:
+        yield _gate("--max-leakage", limits.leakage, _rates(evidence, "other"), refusal, "found by other photos")
+    if limits.leakage_same is not None:
+        rates = _rates(evidence, "same")
+        yield _gate("--max-leakage-same", limits.leakage_same, rates, refusal, "found by the very photo")
+    if limits.tpr is not None:
+        what = f"of members told at 1 % false positives by {PHOTOS[limits.photo]}"
+        yield _gate("--max-tpr", limits.tpr, _tprs(evidence, limits.photo), refusal, what)
+
+
+def _refusal(evidence: Evidence) -> Iterator[str]:
     """Why no verdict can be given at all; nothing where one can."""
-    if strongest(findings, "real_to_released", "other") is None:
-        return ("the risk from other photos of a person could not be measured",)
-    if any(not attacker.barred for attacker in attackers):
-        return ()
-    return tuple(f"{attacker.name} {reason}" for attacker in attackers for reason in attacker.barred)
+    top = strongest(evidence.findings, "real_to_released", "other")
+    if top is None:
+        yield "the risk from other photos of a person could not be measured"
+        return
+    if top.chance >= 1:
+        yield f"among {top.identities} people every guess at K = {top.k} is right: nothing can be told"
+    if evidence.names is not None and evidence.names.unmatched > MAX_UNMATCHED:
+        yield (
+            f"{percent(evidence.names.unmatched)} of the people may be in the release under other names, over "
+            f"{percent(MAX_UNMATCHED)}: {evidence.names.only_original} are only among the originals, "
+            f"{evidence.names.only_released} only in the release"
+        )
+    if evidence.name_check is not None and evidence.name_check.misnamed:
+        yield str(evidence.name_check)
+    if all(attacker.barred for attacker in evidence.attackers):
+        yield from (f"{attacker.name} {reason}" for attacker in evidence.attackers for reason in attacker.barred)
 
 
-def _rates(findings: Sequence[Finding]) -> list[tuple[str, float, Interval]]:
-    """Of each attacker and each attack with other photos on released faces: who, the risk, its interval."""
-    top = strongest(findings, "real_to_released", "other")
+def _copies(duplicates: Duplicates | None, limit: int) -> Gate | None:
+    """The gate on released faces that are real ones; None where nobody looked."""
+    if duplicates is None:
+        return None
+    count = duplicates.all_released
+    failed = count > limit
+    reason = f"{count} released faces are real ones, at most {limit} may be: {'failed' if failed else 'passed'}"
+    return Gate("--max-copies", limit, "failed" if failed else "passed", reason, count, count)
+
+
+def _rates(evidence: Evidence, photo: Photo) -> list[Rate]:
+    """Of each attacker and each attack with such photos on released faces."""
     rates = []
-    for found in findings:
-        released = found.attack != "real_to_real" and found.photo == "other"
-        if top and released and (found.whole, found.identities, found.k) == (top.whole, top.identities, top.k):
+    for found in widest(evidence.findings):
+        if found.attack != "real_to_real" and found.photo == photo:
             how = f"{found.attacker} at K = {found.k}" + (f", imitating by {found.model}" if found.model else "")
             rates.append((how, found.risk, found.interval))
     return rates
 
 
-def _tprs(memberships: Sequence[MembershipFinding]) -> list[tuple[str, float, Interval]]:
+def _tprs(evidence: Evidence, photo: Photo) -> list[Rate]:
     tprs = []
-    for found in memberships:
+    for found in evidence.memberships:
         tpr, interval = (each.get(GATED_FPR) for each in (found.membership.tpr_at_fpr, found.membership.tpr_intervals))
-        if found.photo == "other" and isinstance(tpr, float) and isinstance(interval, tuple):
+        if found.photo == photo and isinstance(tpr, float) and isinstance(interval, tuple):
             tprs.append((found.attacker, tpr, interval))
     return tprs
 
 
-def _gate(
-    option: str, limit: float, rates: list[tuple[str, float, Interval]], refusal: Sequence[str], what: str
-) -> Gate:
+def _gate(option: str, limit: float, rates: Sequence[Rate], refusal: Sequence[str], what: str) -> Gate:
+    """A gate in a sentence: 37.5 % found by other photos (34.5 to 40.8 %), limit 30 %: failed, by the ensemble."""
+    highest = max(rates, key=lambda rate: rate[1], default=None)
+    if highest is not None and highest[1] > limit:
+        return _judged(option, limit, "failed", highest, what, "")
     if refusal:
         return Gate(option, limit, "refused", "; ".join(refusal))
-    if not rates:
-        return Gate(option, limit, "undecided", f"{what} could not be measured: too few people, or names do not join")
-    who, value, (_, upper) = max(rates, key=lambda rate: rate[2][1])
-    highest = max(rates, key=lambda rate: rate[1])
-    if highest[1] > limit:
-        who, value, (_, upper) = highest
-        status: Status = "failed"
-        reason = f"{what} is {value:.4g}, over {limit:g}, by {who}"
-    elif upper > limit:
-        status, reason = "undecided", f"{what} is {value:.4g}, but may be up to {upper:.4g} by {who}: too few people"
-    else:
-        status, reason = "passed", f"{what} is at most {upper:.4g}, by {who}"
-    return Gate(option, limit, status, reason, value, upper)
+    if highest is None:
+        return Gate(option, limit, "undecided", f"{what}: not measured, too few people, or names do not join")
+    reaching = max(rates, key=lambda rate: rate[2][1])
+    if reaching[2][1] > limit:
+        return _judged(option, limit, "undecided", reaching, what, ", since with so few people it may be over it")
+    return _judged(option, limit, "passed", reaching, what, "")
+
+
+def _judged(option: str, limit: float, status: Status, rate: Rate, what: str, why: str) -> Gate:
+    who, value, interval = rate
+    found = f"{percent(value)} {what} ({percent_interval(interval)})"
+    return Gate(option, limit, status, f"{found}, limit {percent(limit)}: {status}{why}, by {who}", value, interval[1])
+
+
+def _not_gated(evidence: Evidence, limits: Limits) -> Iterator[str]:
+    """What was found and had no limit, in words."""
+    for photo, limit, option in (
+        ("other", limits.leakage, "--max-leakage"),
+        ("same", limits.leakage_same, "--max-leakage-same"),
+    ):
+        rates = _rates(evidence, "other" if photo == "other" else "same")
+        if limit is None and rates:
+            value = max(rate[1] for rate in rates)
+            yield f"{percent(value)} found by {PHOTOS['other' if photo == 'other' else 'same']} ({option} sets a limit)"
+    for photo in PHOTOS:
+        tprs = _tprs(evidence, photo)
+        if tprs and (limits.tpr is None or limits.photo != photo):
+            value = max(rate[1] for rate in tprs)
+            how = "--max-tpr" + (" with --photo same" if photo == "same" else "")
+            yield f"{percent(value)} of members told at 1 % false positives by {PHOTOS[photo]} ({how} sets a limit)"

@@ -22,6 +22,10 @@ from facemae_cli.networks.onnx.passes import optimised
 AGREEMENT = 1e-3  # of the features' length: rounding stays far below it, mixed-up images far above
 
 
+class UnsupportedOperators(InputError):
+    """An ONNX file that only onnxruntime may run."""
+
+
 class OnnxGraph(nn.Module):
     """Runs a graph: (N, 3, H, W) float in, (N, D) out. Its float constants are buffers, for `to()` to move."""
 
@@ -90,7 +94,10 @@ def load_onnx(path: Path, size: int) -> OnnxGraph:
         raise InputError(f"{path}: the graph takes {given}, its card says images of {size} x {size} pixels")
     unknown = sorted({node.op for node in graph.nodes} - BUILDERS.keys())
     if unknown:
-        raise InputError(f"{path}: the operators {', '.join(unknown)} are not supported; known: {', '.join(BUILDERS)}")
+        raise UnsupportedOperators(
+            f"{path}: its operators {', '.join(unknown)} have no gradients here, so it cannot teach; it may attack and "
+            "be verified, with onnxruntime installed"
+        )
     try:
         network = OnnxGraph(optimised(graph)).eval()
         return _probed(network, size)

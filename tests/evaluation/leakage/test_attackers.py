@@ -11,7 +11,7 @@ from helpers.models import write_embedder, write_mae
 from facemae_cli.data.manifest import Manifest
 from facemae_cli.errors import UsageError
 from facemae_cli.evaluation.leakage import attackers as module
-from facemae_cli.evaluation.leakage.attackers import Origin, describe, load_attackers, warnings
+from facemae_cli.evaluation.leakage.attackers import Origin, Trust, describe, load_attackers, warnings
 from facemae_cli.inference.recognizer import Recognizer
 from facemae_cli.networks.card import Model, ancestors
 from facemae_cli.networks.zoo import EMBEDDER, UNTAUGHT_EMBEDDER, resolve
@@ -33,7 +33,7 @@ def made_by(model: Model | None, sha256: str | None = None) -> Manifest:
 
 
 def barred(phi: Recognizer, origin: Origin, strength: float | None = 0.9, allow_shared_ancestor: bool = False) -> str:
-    made = describe("phi", phi, origin, strength, min_attacker=0.6, allow_shared_ancestor=allow_shared_ancestor)
+    made = describe("phi", phi, strength, Trust(origin, 0.6, allow_shared_ancestor))
     return "; ".join(made.barred)
 
 
@@ -88,13 +88,13 @@ def test_a_release_that_no_model_drew_shares_nothing_and_one_without_manifest_is
 def test_weak_attackers_and_assumed_cards_carry_no_verdict(tmp_path: Path, phi: Recognizer) -> None:
     masked = Origin.of(Manifest(command="mask"), [])
     assert barred(phi, masked, 0.6) == ""
-    assert "is weak: real -> real is 0.59, under --min-attacker 0.6" in barred(phi, masked, 0.59)
+    assert "is weak: real -> real is 59.0 %, under --min-attacker 60.0 %" in barred(phi, masked, 0.59)
     assert "could not be measured" in barred(phi, masked, None)
     path = write_embedder(tmp_path / "bare.onnx")
     path.with_suffix(".yaml").unlink()
     bare = Recognizer.load(str(path), "cpu")
     assert "its card was assumed" in barred(bare, masked)
-    assert describe("phi", bare, masked, 0.9, min_attacker=0, allow_shared_ancestor=True).card == "assumed"
+    assert describe("phi", bare, 0.9, Trust(masked, 0.0, True)).card == "assumed"
 
 
 def test_a_bundled_model_is_found_by_its_digest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,7 +110,7 @@ def test_attackers_are_called_by_their_models(tmp_path: Path) -> None:
         write_embedder(tmp_path / folder / "phi.onnx", seed=seed)
     write_embedder(tmp_path / "psi.onnx", seed=2)
     paths = [str(tmp_path / name) for name in ("x/phi.onnx", "psi.onnx", "y/phi.onnx")]
-    names = list(load_attackers(paths, "cpu", "fp32"))
+    names = list(load_attackers(paths, "cpu", "fp32"))[len(module.ATTACKERS) :]
     assert names[1] == "psi"
     assert [name.split()[0] for name in names] == ["phi", "psi", "phi"]
     assert names[0] != names[2]
@@ -118,7 +118,11 @@ def test_attackers_are_called_by_their_models(tmp_path: Path) -> None:
         load_attackers([paths[0], paths[0]], "cpu", "fp32")
 
 
-def test_the_bundled_ones_attack_by_default_and_one_had_no_teacher() -> None:
+def test_the_bundled_ones_always_attack_and_one_had_no_teacher() -> None:
     found = load_attackers(None, "cpu", "fp32")
     assert list(found) == [EMBEDDER, UNTAUGHT_EMBEDDER]
+    assert list(load_attackers([EMBEDDER], "cpu", "fp32")) == [
+        UNTAUGHT_EMBEDDER,
+        EMBEDDER,
+    ]
     assert [bool(ancestors(each.model) - {each.model.digest}) for each in found.values()] == [True, False]

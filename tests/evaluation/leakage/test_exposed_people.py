@@ -6,9 +6,8 @@ import numpy as np
 from helpers.audits import named, people_and_photos, seen
 from helpers.sources import MemorySource
 
-from facemae_cli.evaluation.leakage.duplicates import Pairs
-from facemae_cli.evaluation.leakage.exposed_people import LISTED, Nearest, exposed, triplets
-from facemae_cli.evaluation.leakage.identification import FeatureSets
+from facemae_cli.evaluation.leakage.exposed_people import LISTED, exposed, nearest_of_own, triplets
+from facemae_cli.evaluation.leakage.identification import FeatureSets, Plan, measure
 from facemae_cli.evaluation.leakage.matching import Matching, join
 
 
@@ -30,7 +29,8 @@ class Case:
 
 
 def listed(case: Case, k: int = 1) -> list:
-    return exposed(case.sets, case.matching, Nearest.of(case.sets, case.matching), case.released, k)
+    ranked = measure(case.sets, case.matching, Plan(ks=(k,), resamples=20)).ranked
+    return exposed(case.sets, case.matching, case.released, ranked, k)
 
 
 def test_one_entry_a_person_worst_first() -> None:
@@ -55,17 +55,15 @@ def test_the_list_is_short() -> None:
     rows = np.random.default_rng(0).normal(size=(len(faces), 8))
     matching = join(named(*faces), named(*faces), None)
     sets = FeatureSets("x", seen(rows), seen(rows))
-    assert len(exposed(sets, matching, Nearest.of(sets, matching), named(*faces), 2)) == LISTED
+    assert len(exposed(sets, matching, named(*faces), None, 2)) == LISTED
 
 
-def test_pairs_to_look_at_are_those_of_one_person() -> None:
+def test_the_nearest_face_is_one_of_the_person_s_own() -> None:
     case = Case()
     case.sets = FeatureSets("x", seen(case.around(case.real) * (np.arange(7) != 3)[:, None]), case.sets.released)
-    pairs = Nearest.of(case.sets, case.matching).pairs(case.matching)
-    across, within = pairs.across, pairs.within
-    assert set(enumerate(case.matching.same_photo.tolist())) - set(across) == {(6, -1)}
-    assert all(case.matching.real[a] == case.matching.released[b] for a, b in across)
-    assert within == [(0, 1), (1, 0), (4, 5), (5, 4)]
+    nearest = nearest_of_own(case.sets, case.matching)
+    assert nearest.row.tolist() == [1, 1, 4, -1, 0, 5, -1]
+    assert nearest.count.tolist() == [2, 2, 2, 0, 2, 2, 0]
 
 
 def test_triplets_hold_the_faces_of_the_exposed() -> None:
@@ -80,6 +78,4 @@ def test_nobody_is_exposed_where_nobody_joins() -> None:
     original, released = MemorySource([("a", "1", b"")]), MemorySource([("b", "1", b"")])
     matching: Matching = join(original, released, None)
     sets = FeatureSets("x", seen(np.eye(2)[:1]), seen(np.eye(2)[1:]))
-    nearest = Nearest.of(sets, matching)
-    assert exposed(sets, matching, nearest, released, 2) == []
-    assert nearest.pairs(matching) == Pairs([], [])
+    assert exposed(sets, matching, released, None, 2) == []

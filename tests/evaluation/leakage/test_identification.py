@@ -60,7 +60,8 @@ class Case:
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_every_rate_is_that_of_plain_loops(seed: int, tied: bool) -> None:
     case = Case(seed, tied)
-    findings, missing = measure(case.sets, case.matching, Plan(ks=(1, 2, 60), **SMALL))
+    measured = measure(case.sets, case.matching, Plan(ks=(1, 2, 60), **SMALL))
+    findings, missing = measured.findings, measured.missing
     assert missing == []
     assert [(each.attack, each.photo) for each in findings[::3]] == [
         ("real_to_released", "other"), ("real_to_released", "same"), ("real_to_real", "other"),
@@ -80,7 +81,7 @@ def test_every_rate_is_that_of_plain_loops(seed: int, tied: bool) -> None:
 def test_draws_of_people_restrict_both_sides() -> None:
     case = Case(3)
     plan = Plan(ks=(2,), identities=(None, 4), trials=3, seed=7, **SMALL)
-    findings, _ = measure(case.sets, case.matching, plan)
+    findings = measure(case.sets, case.matching, plan).findings
     reconstructed = [
         {case.matching.labels[person] for person in people} for people in plan.samples(case.matching.both, 4)
     ]
@@ -92,12 +93,12 @@ def test_draws_of_people_restrict_both_sides() -> None:
             expected = [case.by_looping(found.attack, found.photo, 2, chosen)[0] for chosen in reconstructed]
             assert [trial.risk for trial in found.trials] == pytest.approx(expected, abs=1e-12)
             assert found.risk == pytest.approx(np.mean(expected))
-    assert measure(case.sets, case.matching, plan)[0] == findings
+    assert measure(case.sets, case.matching, plan).findings == findings
 
 
 def test_attacks_are_compared_to_the_strength_of_the_attacker() -> None:
     case = Case(4)
-    findings, _ = measure(case.sets, case.matching, Plan(ks=(2,), **SMALL))
+    findings = measure(case.sets, case.matching, Plan(ks=(2,), **SMALL)).findings
     by = {(each.attack, each.photo): each for each in findings}
     assert by["real_to_real", "other"].compared is None
     compared = by["real_to_released", "same"].compared
@@ -115,7 +116,7 @@ def test_attacks_are_compared_to_the_strength_of_the_attacker() -> None:
 def test_constant_features_give_chance() -> None:
     case = Case(5)
     same = FeatureSets("a", seen(np.ones((len(case.real), 3))), seen(np.ones((len(case.made), 3))))
-    findings, _ = measure(same, case.matching, Plan(ks=(1, 2, 5), **SMALL))
+    findings = measure(same, case.matching, Plan(ks=(1, 2, 5), **SMALL)).findings
     for found in findings:
         assert found.risk == pytest.approx(found.chance)
         assert found.risk < 1
@@ -125,7 +126,8 @@ def test_what_cannot_be_measured_is_told_and_the_rest_is_measured() -> None:
     real, released = named("a/1", "a/2", "b/1", "b/2"), named("c/1", "d/2")
     rows = np.eye(4)
     matching = join(real, released, None)
-    findings, missing = measure(FeatureSets("a", seen(rows), seen(rows[:2])), matching, Plan(**SMALL))
+    measured = measure(FeatureSets("a", seen(rows), seen(rows[:2])), matching, Plan(**SMALL))
+    findings, missing = measured.findings, measured.missing
     assert [each.attack for each in findings] == ["real_to_real"]
     assert len(missing) == 1
     assert missing[0].startswith("real_to_released, same photos, a, all people: none of 4 query photos")
@@ -134,9 +136,8 @@ def test_what_cannot_be_measured_is_told_and_the_rest_is_measured() -> None:
 def test_where_photos_do_not_join_the_very_photo_is_any_released_one() -> None:
     real, released = named("a/1", "a/2", "b/1", "b/2"), named("a/x", "b/y")
     rows = np.array([[1, 0], [1, 0.1], [0, 1], [0.1, 1]])
-    findings, _ = measure(
-        FeatureSets("a", seen(rows), seen(rows[[0, 2]])), join(real, released, None), Plan(ks=(1,), **SMALL)
-    )
+    sets = FeatureSets("a", seen(rows), seen(rows[[0, 2]]))
+    findings = measure(sets, join(real, released, None), Plan(ks=(1,), **SMALL)).findings
     assert [(each.attack, each.photo, each.risk, each.queries) for each in findings] == [
         ("real_to_released", "same", 1.0, 4),
         ("real_to_real", "other", 1.0, 4),
@@ -169,7 +170,8 @@ def test_ranks_share_the_queries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
     def work(rank: int) -> tuple[object, object]:
         members, _ = membership_attack(case.sets, case.matching, None, resamples=20)
-        return measure(case.sets, case.matching, plan), [each.as_json() for each in members]
+        measured = measure(case.sets, case.matching, plan)
+        return measured.findings, measured.missing, [each.as_json() for each in members]
 
     alone = work(0)
     assert run_ranks(3, tmp_path, work) == [alone] * 3

@@ -3,30 +3,34 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 from helpers.audits import rate, told
 
-from facemae_cli.data.faces import Refusal
 from facemae_cli.evaluation.leakage.duplicates import Copy, Duplicates
 from facemae_cli.evaluation.leakage.leakage_result import LeakageResult
 from facemae_cli.evaluation.leakage.results import Attacker, Exposed
 from facemae_cli.evaluation.leakage.risk import Risk
-from facemae_cli.evaluation.leakage.verdict import judge
+from facemae_cli.evaluation.leakage.verdict import Evidence, Limits, judge
 
 
 def audit() -> LeakageResult:
-    result = LeakageResult(Path("raw"), Path("released"))
-    result.findings = [
-        rate(0.2, 0.1, 0.3), rate(0.3, 0.2, 0.4, attacker="b"), rate(0.9, 0.8, 1.0, photo="same"),
-        rate(0.4, 0.3, 0.5, attack="imitated_to_released", model="mae"),
-    ]  # fmt: skip
-    result.memberships = [told([0.9] * 60 + [0.05] * 40, [0.1] * 200, attacker="b")]
-    result.attackers = [Attacker("b", "ab" * 32, "given", "on cpu", ())]
-    result.exposed = [Exposed("q", "x.jpg", 0.75, False, 4, 2.5, "b", 7, 9)]
-    result.duplicates = Duplicates(released=1, copies=[Copy("q", "x.jpg", "bytes")])
-    result.unmeasured = ["something"]
-    return result
+    return LeakageResult(
+        Path("raw"),
+        Path("released"),
+        findings=[
+            rate(0.2, 0.1, 0.3),
+            rate(0.3, 0.2, 0.4, attacker="b"),
+            rate(0.9, 0.8, 1.0, photo="same"),
+            rate(0.4, 0.3, 0.5, attack="imitated_to_released", model="mae"),
+        ],
+        memberships=[told([0.9] * 60 + [0.05] * 40, [0.1] * 200, attacker="b")],
+        attackers=[Attacker("b", "ab" * 32, "given", "on cpu", ())],
+        exposed=[Exposed("q", "x.jpg", 0.75, False, 4, 2.5, "b", 7, 9)],
+        duplicates=Duplicates(released=1, copies=[Copy("q", "x.jpg", "bytes")]),
+        unmeasured=["something"],
+    )
 
 
 def test_the_headline_is_the_strongest_attacker_s() -> None:
@@ -43,30 +47,30 @@ def test_the_table_and_what_stands_below_it() -> None:
     ]  # fmt: skip
     assert result.measured()[4][0] == "imitated -> released by mae"
     rows = dict(result.summary())
-    assert rows["verdict"] == "none was asked for (--max-leakage, --max-tpr)"
+    assert rows["verdict"] == "none was asked for (--max-leakage SHARE sets a limit)"
     assert rows["exposed"] == "q: x.jpg is 0.750 near to another photo; 2.5 of 4 photos find the person by other photos"
     assert "TPR 60.0 % at FPR 0.01, 100 people in, 200 not in" in rows["membership"]
     assert rows["not measured"] == "something"
 
 
-def test_draws_of_people_are_told_by_their_number() -> None:
+def test_samples_of_people_are_told_by_their_number() -> None:
     one = rate(0.2, 0.1, 0.3, identities=10, whole=False)
     trial = one.trials[0]
     other = Risk(2, 0.4, (0.3, 0.7), 0.03, 502, 0, 10, 4, 400.0)
     both = type(one)(one.attack, one.photo, "a", 2, 10, False, (trial, other))
     assert (both.risk, both.interval, both.chance, both.queries) == (0.30000000000000004, (0.2, 0.5), 0.02, 501)
     assert both.as_json()["trials"] == [0.2, 0.4]
-    result = audit()
-    result.findings = [both]
+    result = replace(audit(), findings=[both])
     assert result.measured()[1][4] == "10 x 2"
 
 
 def test_failed_gates_are_lines() -> None:
     result = audit()
-    result.verdict = judge(result.findings, result.memberships, result.attackers, max_leakage=0.3, max_tpr=0.95)
+    evidence = Evidence(result.findings, result.memberships, result.attackers)
+    result = replace(result, verdict=judge(evidence, Limits(leakage=0.3, tpr=0.95)))
     assert len(result.failed_gates) == 1
     assert result.failed_gates[0].startswith(
-        "--max-leakage 0.3: failed: the risk is 0.4, over 0.3, by a at K = 2, imit"
+        "--max-leakage 0.3: failed: 40.0 % found by other photos (30.0 to 50.0 %), limit 30.0 %: failed, by a at K = 2"
     )
 
 
@@ -77,10 +81,3 @@ def test_the_json_holds_no_paths_of_faces_and_everything_else() -> None:
     assert value["exposed"][0]["identity"] == "q"
     assert "real" not in value["exposed"][0]
     assert value["duplicates"]["copies"] == [{"identity": "q", "released_photo": "x.jpg", "kind": "bytes"}]
-
-
-def test_a_face_is_refused_once() -> None:
-    result = audit()
-    for _ in range(2):
-        result.refuse([Refusal("a", "empty", "")])
-    assert len(result.refused) == 1

@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from helpers.audits import rate, told
 
+from facemae_cli.evaluation.leakage.duplicates import Duplicates
+from facemae_cli.evaluation.leakage.matching import Names
+from facemae_cli.evaluation.leakage.name_check import NameCheck
 from facemae_cli.evaluation.leakage.results import Attacker, strongest
-from facemae_cli.evaluation.leakage.verdict import judge
+from facemae_cli.evaluation.leakage.verdict import Evidence, Limits, Verdict
+from facemae_cli.evaluation.leakage.verdict import judge as judge_evidence
+
+
+def judge(
+    findings, memberships, attackers, *, max_leakage=None, max_same=None, max_tpr=None, photo="other", **evidence
+) -> Verdict:
+    limits = Limits(max_leakage, max_same, max_tpr, photo)
+    return judge_evidence(Evidence(findings, memberships, attackers, **evidence), limits)
+
 
 GOOD = Attacker("a", "00", "given", "on cpu", ())
 BARRED = Attacker("b", "11", "given", "on cpu", ("22",), barred=("shares an ancestor",))
@@ -20,7 +34,10 @@ def test_the_upper_end_decides(risk: float, low: float, high: float, status: str
     verdict = judge([rate(risk, low, high)], [], [GOOD], max_leakage=0.3)
     assert (verdict.status, verdict.gates[0].status) == (status, status)
     assert (verdict.gates[0].value, verdict.gates[0].upper) == (risk, high)
-    assert str(verdict.gates[0]).startswith(f"--max-leakage 0.3: {status}: the risk is ")
+    assert str(verdict.gates[0]).startswith(
+        f"--max-leakage 0.3: {status}: {100 * risk:.1f} % found by other photos "
+        f"({100 * low:.1f} to {100 * high:.1f} %), limit 30.0 %: {status}"
+    )
 
 
 def test_without_a_gate_there_is_no_verdict_or_a_refused_one() -> None:
@@ -86,3 +103,61 @@ def test_the_worst_gate_is_the_verdict() -> None:
     assert [gate.status for gate in verdict.gates] == ["passed", "failed"]
     assert verdict.status == "failed"
     assert verdict.as_json()["gates"][1]["option"] == "--max-tpr"
+
+
+def test_a_strong_attacker_is_not_dropped_for_seeing_a_face_fewer() -> None:
+    weak, strong = rate(0.05, 0.03, 0.08, identities=300), rate(0.97, 0.95, 0.98, attacker="b", identities=299)
+    verdict = judge([weak, strong], [], [GOOD], max_leakage=0.3)
+    assert verdict.status == "failed"
+    assert "by b at K = 2" in verdict.gates[0].reason
+    assert strongest([weak, strong], "real_to_released", "other") == strong
+
+
+def test_copies_fail_a_gate_and_without_one_there_is_no_verdict() -> None:
+    finding, copies = rate(0.01, 0.0, 0.02), Duplicates(released=1, released_near=2)
+    verdict = judge([finding], [], [GOOD], max_leakage=0.5, duplicates=copies)
+    assert [(gate.option, gate.status) for gate in verdict.gates] == [
+        ("--max-leakage", "passed"),
+        ("--max-copies", "failed"),
+    ]
+    assert verdict.status == "failed"
+    assert verdict.reasons == ("3 released faces are real ones, at most 0 may be: failed",)
+    allowed = Limits(leakage=0.5, copies=3)
+    assert judge_evidence(Evidence([finding], [], [GOOD], duplicates=copies), allowed).status == "passed"
+    assert judge([finding], [], [GOOD], duplicates=copies).status == "refused"
+    assert judge([finding], [], [GOOD], max_leakage=0.5, duplicates=Duplicates(original=5)).status == "passed"
+
+
+@pytest.mark.parametrize(
+    ("alone", "released", "status"), [(0, 50, "passed"), (50, 0, "passed"), (1, 1, "passed"), (2, 50, "refused")]
+)
+def test_people_who_may_be_there_under_other_names_refuse_it(alone: int, released: int, status: str) -> None:
+    names = Names("names", 100, alone, released, 0, 300, 300, 0, False)
+    assert judge([rate(0.01, 0.0, 0.02)], [], [GOOD], max_leakage=0.5, names=names).status == status
+
+
+def test_names_that_are_shuffled_refuse_it() -> None:
+    for check, status in ((NameCheck(50, 26), "refused"), (NameCheck(50, 25), "passed"), (NameCheck(9, 9), "passed")):
+        assert judge([rate(0.01, 0.0, 0.02)], [], [GOOD], max_leakage=0.5, name_check=check).status == status
+
+
+def test_where_every_guess_is_right_nothing_can_be_told() -> None:
+    one = replace(rate(1.0, 0.9, 1.0, identities=1), trials=(replace(rate(1.0, 0.9, 1.0).trials[0], chance=1.0),))
+    verdict = judge([one], [], [GOOD], max_leakage=1.0)
+    assert verdict.status == "refused"
+    assert "among 1 people every guess" in verdict.reasons[0]
+
+
+def test_the_very_photo_has_gates_of_its_own_and_what_has_none_is_said() -> None:
+    findings = [rate(0.1, 0.05, 0.2), rate(0.94, 0.9, 0.97, photo="same")]
+    caught = told([0.9] * 60 + [0.05] * 40, [0.1] * 200, photo="same")
+    verdict = judge(findings, [caught], [GOOD], max_leakage=0.5)
+    assert verdict.status == "passed"
+    assert verdict.not_gated == (
+        "94.0 % found by the very photo (--max-leakage-same sets a limit)",
+        "60.0 % of members told at 1 % false positives by the very photo (--max-tpr with --photo same sets a limit)",
+    )
+    assert judge(findings, [caught], [GOOD], max_same=0.5).status == "failed"
+    assert judge(findings, [caught], [GOOD], max_same=0.95).status == "undecided"
+    assert judge(findings, [caught], [GOOD], max_tpr=0.5).status == "undecided"
+    assert judge(findings, [caught], [GOOD], max_tpr=0.5, photo="same").status == "failed"

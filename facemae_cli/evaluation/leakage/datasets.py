@@ -1,0 +1,114 @@
+"""What an audit reads: the originals, the release, and, where given, non-members and the attacker's own faces."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facemae_cli.data.faces import FaceSource, Refusal
+from facemae_cli.data.images.codec import decode_masked
+from facemae_cli.data.manifest import Manifest, read_manifest
+from facemae_cli.data.open import open_source
+from facemae_cli.errors import FaceError, InputError
+from facemae_cli.evaluation.leakage.matching import Matching, find_key, join, people_of, unmeasured
+from facemae_cli.evaluation.leakage.scan import Scan, scan
+from facemae_cli.evaluation.leakage.statistics import People
+from facemae_cli.masking.patches import read_mask
+from facemae_cli.runtime.progress import Progress
+
+PROBED = 8
+
+
+@dataclass(frozen=True)
+class Datasets:
+    """What is audited; `manifest` is the release's."""
+
+    original: FaceSource
+    released: FaceSource
+    non_members: FaceSource | None
+    adapt: FaceSource | None
+    manifest: Manifest | None
+
+    @property
+    def sources(self) -> dict[str, FaceSource]:
+        """The datasets by name."""
+        named = {
+            "original": self.original,
+            "released": self.released,
+            "non-members": self.non_members,
+            "adapt": self.adapt,
+        }
+        return {name: source for name, source in named.items() if source is not None}
+
+    @property
+    def refused(self) -> list[Refusal]:
+        """What could not be taken for a face when the datasets were listed."""
+        return [item for source in self.sources.values() for item in source.refused]
+
+    @property
+    def non_member_people(self) -> People | None:
+        """The people of the non-members' faces, by number."""
+        return None if self.non_members is None else people_of(self.non_members)
+
+    @property
+    def masked(self) -> bool:
+        """Whether the release is masked faces, not reconstructed ones: by its manifest, or by its first faces."""
+        if self.manifest is not None and self.manifest.command in ("mask", "reconstruct"):
+            return self.manifest.command == "mask"
+        for index in range(min(PROBED, len(self.released))):
+            try:
+                read_mask(decode_masked(self.released.read(index)))
+            except FaceError:
+                return False
+        return len(self.released) > 0
+
+
+def open_datasets(original: Path, released: Path, non_members: Path | None, adapt: Path | None) -> Datasets:
+    """Opens the datasets. Raises UsageError and InputError."""
+    sources = [None if path is None else _opened(path) for path in (original, released, non_members, adapt)]
+    assert sources[0] is not None
+    assert sources[1] is not None
+    return Datasets(sources[0], sources[1], sources[2], sources[3], read_manifest(sources[1].path))
+
+
+def _opened(path: Path) -> FaceSource:
+    source = open_source(path)
+    if not len(source) and not source.refused:
+        raise InputError(f"{path} holds no faces: give a folder of images or a .rec")
+    return source
+
+
+def match_people(data: Datasets, key: Path | None) -> tuple[Matching, list[str]]:
+    """Who is who in originals and release, by names or by the key in `key`; and what cannot be measured for want of it.
+
+    Raises UsageError for a key that is not the release's.
+    """
+    keyed = data.manifest is not None and data.manifest.names == "keyed"
+    places = [source.path for source in (data.original, data.released)]
+
+    def matches_without() -> bool:
+        return join(data.original, data.released, None, keyed).names.people > 0
+
+    secret = find_key(key, data.manifest, places, matches_without)
+    matching = join(data.original, data.released, secret, keyed)
+    return matching, unmeasured(matching.names, secret)
+
+
+def scan_all(data: Datasets, threads: int, progress: Progress) -> dict[str, Scan]:
+    """Digests and thumbnails of every dataset, by its name."""
+    return {name: scan(source, threads, progress, f"scan {name}") for name, source in data.sources.items()}
+
+
+def overlapping_non_members(data: Datasets, scans: Mapping[str, Scan]) -> NDArray[np.bool_]:
+    """(n,) which non-members' faces are of people with a photo, byte for byte, among the other faces; none are known
+    where no non-members were given."""
+    people = data.non_member_people
+    if people is None:
+        return np.zeros(0, np.bool_)
+    known = scans["original"].known | scans["released"].known
+    met = np.array([face in known for face in scans["non-members"].digests], np.bool_)
+    return np.isin(people, people[met])

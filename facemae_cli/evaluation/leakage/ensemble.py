@@ -1,0 +1,92 @@
+"""All attackers as one: the sum of their similarities, each in standard deviations over the gallery (z-scores).
+
+For a query q and a gallery of mean m and covariance S, a face g scores (q g - q m) / sqrt(q S q). That is linear in g,
+so the ensemble is an attacker with features of its own: the members' gallery features side by side, and the queries',
+each times its member's weight over its standard deviation. It finds exactly what adding up z-scores finds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from facemae_cli.evaluation.leakage.identification import FeatureSets
+from facemae_cli.evaluation.leakage.ranks import TIE
+from facemae_cli.evaluation.metrics import Floats
+from facemae_cli.inference.embed import Embeddings, Features, normalised
+
+ENSEMBLE = "ensemble"
+BLOCK = 4096  # faces held in float64 at a time
+
+
+def combine(members: Sequence[FeatureSets], weights: Sequence[float]) -> FeatureSets:
+    """The ensemble of `members`, each with a weight; a face counts where every member sees it.
+
+    A member without imitations by a model asks with the real photos there.
+    """
+    released = side_by_side([each.released for each in members])
+    spreads = [_Spread.of(each.released) for each in members]
+    models = dict.fromkeys(model for each in members for model in each.imitated)
+    imitated = {
+        model: _asking([each.imitated.get(model, each.real) for each in members], spreads, weights) for model in models
+    }
+    strangers = [each.non_members for each in members if each.non_members is not None]
+    return FeatureSets(
+        ENSEMBLE,
+        _asking([each.real for each in members], spreads, weights),
+        released,
+        imitated,
+        _asking(strangers, spreads, weights) if len(strangers) == len(members) else None,
+        (
+            _asking([each.real for each in members], [_Spread.of(each.real) for each in members], weights),
+            side_by_side([each.real for each in members]),
+        ),
+    )
+
+
+class _Spread:
+    """How far the similarities of a query to a gallery spread, by its covariance, (D, D)."""
+
+    def __init__(self, covariance: Floats) -> None:
+        self.covariance = covariance
+
+    @classmethod
+    def of(cls, gallery: Embeddings) -> _Spread:
+        """By the faces of a gallery that have a feature."""
+        count, dim = max(int(gallery.valid.sum()), 1), gallery.features.shape[1]
+        total, square = np.zeros(dim), np.zeros((dim, dim))
+        rows = np.flatnonzero(gallery.valid)
+        for first in range(0, len(rows), BLOCK):
+            wide = gallery.features[rows[first : first + BLOCK]].astype(np.float64)
+            total += wide.sum(axis=0)
+            square += wide.T @ wide
+        mean = total / count
+        return cls(square / count - np.outer(mean, mean))
+
+    def deviations(self, queries: Features) -> Floats:
+        """(n,) the standard deviation of each query's similarities; 0 where all are alike."""
+        wide = queries.astype(np.float64)
+        return np.asarray(np.sqrt(np.maximum(np.einsum("nd,nd->n", wide @ self.covariance, wide), 0)), np.float64)
+
+
+def _asking(queries: Sequence[Embeddings], spreads: Sequence[_Spread], weights: Sequence[float]) -> Embeddings:
+    """Queries side by side, each member's weighed so that its similarities are z-scores."""
+    parts = []
+    for each, spread, weight in zip(queries, spreads, weights, strict=True):
+        deviation = spread.deviations(each.features)
+        known = deviation > TIE  # who sees all faces alike tells nothing
+        parts.append(each.features * (weight * known / np.where(known, deviation, 1.0))[:, None])
+    features, some = normalised(np.concatenate(parts, axis=1).astype(np.float32))
+    valid = np.logical_and.reduce([each.valid for each in queries]) & some
+    features[~valid] = 0
+    return Embeddings(features, valid, [])
+
+
+def side_by_side(galleries: Sequence[Embeddings]) -> Embeddings:
+    """Gallery features side by side, at length 1; none where a member has none."""
+    valid = np.logical_and.reduce([each.valid for each in galleries])
+    features: Features = np.concatenate([each.features for each in galleries], axis=1)
+    features /= np.float32(np.sqrt(len(galleries)))
+    features[~valid] = 0
+    return Embeddings(features, valid, [])

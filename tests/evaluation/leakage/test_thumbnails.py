@@ -1,0 +1,60 @@
+"""Thumbnail attackers by plain loops: means of 8 x 8 pixels, Euclidean distance, correlation."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from helpers.sources import MemorySource, smooth_face
+
+from facemae_cli.data.images.codec import encode_png
+from facemae_cli.evaluation.leakage.scan import SIDE, scan, thumbnail
+from facemae_cli.evaluation.leakage.thumbnails import THUMBNAILS, by_correlation, by_distance
+from facemae_cli.inference.embed import normalised
+from facemae_cli.runtime.progress import SILENT
+
+FACES = [smooth_face(number) for number in range(7)]
+
+
+def test_a_thumbnail_holds_the_means_of_its_parts() -> None:
+    small = thumbnail(FACES[0])
+    for row in range(SIDE):
+        for column in range(SIDE):
+            part = FACES[0][8 * row : 8 * row + 8, 8 * column : 8 * column + 8].reshape(-1, 3)
+            np.testing.assert_allclose(small[row, column], [part[:, c].sum() / 64 for c in range(3)], atol=0.51)
+
+
+def test_the_inner_product_falls_with_the_distance() -> None:
+    small = np.stack([thumbnail(face) for face in FACES])
+    features = by_distance(small)
+    np.testing.assert_allclose(np.linalg.norm(features, axis=1), 1, atol=1e-6)
+    values = small.reshape(len(small), -1).astype(float) / 255 - 0.5
+    for a in range(7):
+        for b in range(7):
+            rest = [np.sqrt(147 - sum(value * value for value in values[at])) for at in (a, b)]
+            squared = sum((x - y) ** 2 for x, y in zip(values[a], values[b], strict=True)) + (rest[0] - rest[1]) ** 2
+            assert features[a] @ features[b] == pytest.approx(1 - squared / (2 * 147), abs=1e-6)
+
+
+def test_the_cosine_is_the_correlation_whatever_brightness_and_contrast() -> None:
+    small = np.stack([thumbnail(face) for face in FACES[:3]])
+    rows = normalised(by_correlation(np.concatenate([small, small // 2 + 40])))[0]
+    flat = small.reshape(3, -1).astype(float)
+    expected = np.corrcoef(flat)
+    np.testing.assert_allclose(rows[:3] @ rows[:3].T, expected, atol=1e-6)
+    assert (np.diag(rows[:3] @ rows[3:].T) > 0.999).all()
+
+
+def test_what_is_scanned_and_what_is_embedded_are_alike_and_what_cannot_be_read_is_refused() -> None:
+    images = [*(encode_png(face) for face in FACES), b"", encode_png(np.full((14, 14, 3), 9, np.uint8))]
+    source = MemorySource([("p", f"{at}.png", image) for at, image in enumerate(images)])
+    looked = scan(source, 2, SILENT, "scan")
+    assert looked.valid.tolist() == [*[True] * 7, False, True]
+    for each in THUMBNAILS.values():
+        scanned, embedded = each.of(looked.thumbnails, looked.valid), each.embed(source, workers=2)
+        np.testing.assert_array_equal(scanned.features, embedded.features)
+        assert scanned.valid.tolist() == embedded.valid.tolist()
+        assert scanned.features.shape == (9, each.dim)
+        assert [item.reason for item in embedded.refused] == ["empty"]
+    assert THUMBNAILS["thumbnail"].of(looked.thumbnails, looked.valid).valid.tolist() == [*[True] * 7, False, True]
+    flat = THUMBNAILS["thumbnail-correlation"].of(looked.thumbnails, looked.valid)
+    assert not flat.valid[8]  # one colour correlates with nothing

@@ -1,0 +1,50 @@
+"""Symmetries of faces, and what none of them changes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from helpers.sources import MemorySource, smooth_face
+
+from facemae_cli.data.images.codec import decode, encode_png
+from facemae_cli.evaluation.leakage.scan import thumbnail
+from facemae_cli.evaluation.leakage.transforms import (
+    PIXELWISE,
+    TRANSFORMS,
+    TransformedFaces,
+    invariants,
+    symmetries,
+)
+
+FACES = [smooth_face(number) for number in range(4)]
+CENTRED = np.stack([thumbnail(face) for face in FACES]).astype(np.float32) - 127.5
+
+
+def test_there_are_32_different_symmetries() -> None:
+    ways = list(symmetries(CENTRED))
+    assert len(ways) == len({way.tobytes() for way in map(np.ascontiguousarray, ways)}) == 32
+
+
+def test_invariants_are_the_same_in_every_symmetry_and_no_further_apart_than_faces() -> None:
+    expected = invariants(CENTRED)
+    for way in symmetries(CENTRED):
+        np.testing.assert_allclose(invariants(way), expected, atol=1e-4)
+    changed = CENTRED + np.random.default_rng(0).normal(0, 9, CENTRED.shape).astype(np.float32)
+    apart = np.linalg.norm(invariants(changed) - expected, axis=1)
+    assert (apart <= np.linalg.norm((changed - CENTRED).reshape(4, -1), axis=1) + 1e-4).all()
+    assert np.linalg.norm(expected[0] - expected[1]) > 100
+
+
+@pytest.mark.parametrize("name", PIXELWISE)
+def test_transforms_commute_with_thumbnails(name: str) -> None:
+    changed = TRANSFORMS[name](FACES[0])
+    np.testing.assert_allclose(thumbnail(np.ascontiguousarray(changed)), TRANSFORMS[name](thumbnail(FACES[0])), atol=1)
+    both = TRANSFORMS[name](np.stack([FACES[0], FACES[1]]))
+    np.testing.assert_array_equal(both[0], changed)
+
+
+def test_transformed_faces_are_read_as_they_are_asked_for() -> None:
+    source = MemorySource([("p", f"{at}.png", encode_png(face)) for at, face in enumerate(FACES)])
+    turned = TransformedFaces(source, TRANSFORMS["upside down"], np.array([2, 0]))
+    assert (len(turned), turned.name(0).photo, turned.where(1)) == (2, "2.png", source.where(0))
+    np.testing.assert_array_equal(decode(turned.read(0)), FACES[2][::-1, ::-1])
