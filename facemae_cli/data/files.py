@@ -150,6 +150,18 @@ def sync_folder(path: Path | str) -> None:
         os.close(descriptor)
 
 
+def require_writable(folder: Path) -> None:
+    """Raises OSError where nothing can be made in `folder`, or in what is there of it."""
+    while not os.path.lexists(folder):
+        folder = folder.parent
+    if not folder.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
+    if not os.access(folder, os.W_OK | os.X_OK):
+        read_only = os.statvfs(folder).f_flag & os.ST_RDONLY
+        number = errno.EROFS if read_only else errno.EACCES
+        raise OSError(number, os.strerror(number), str(folder))
+
+
 def require_outside(path: Path, datasets: Iterable[Path], option: str) -> None:
     """Raises UsageError where `path`, given as `option`, is a file of one of the `datasets` or inside one.
 

@@ -38,15 +38,18 @@ class SideFile:
     option: str
     kind: Kind
 
-    def check(self, *, overwrite: bool, resume: bool = False, places: Iterable[Path] = ()) -> None:
+    def check(
+        self, *, overwrite: bool, resume: bool = False, places: Iterable[Path] = (), parents: bool = False
+    ) -> None:
         """Raises UsageError unless it may be written, beside the inputs, outputs and keys at `places`.
 
+        `parents`: folders above it may be missing, since whoever writes it makes them.
         `resume`: an older file may be what the stopped run wrote; `write` then sees to it that it is the same.
         """
         require_outside(self.path, places, self.option)
         state = _state(self.path)
         if state is None:
-            _check_folder(self.path, self.option)
+            _check_folder(self.path, self.option, parents)
         elif _is_stream(self.path, state):
             return
         else:

@@ -170,6 +170,6 @@ def _draw_panel(axes: Axes, name: str, lines: Mapping[str, Points]) -> None:
     axes.legend(fontsize=8, frameon=False)
 
 
-def save_png(path: Path, image: Face) -> None:
+def save_png(path: Path, image: Face, mode: int = 0o644) -> None:
     """Write `image`, (H, W, 3) or (H, W, 4) uint8, as a PNG that appears whole. Raises OutputError."""
-    write_whole(path, encode_png(image))
+    write_whole(path, encode_png(image), mode)

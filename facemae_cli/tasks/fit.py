@@ -29,7 +29,7 @@ from facemae_cli.training.loader import FaceLoader, hold_out
 from facemae_cli.training.lr_schedule import LrSchedule
 from facemae_cli.training.mae_objective import MaeObjective
 from facemae_cli.training.recipes import FitRecipe
-from facemae_cli.training.run_folder import ancestor, child_card, claim_run, same_to_resume, write_model
+from facemae_cli.training.run_folder import RunFolder, ancestor, child_card, same_to_resume, write_model
 from facemae_cli.training.trainer import Trainer, parameter_groups
 
 _OWN_FILES = (CARD_NAME, WEIGHTS_NAME, CHECKPOINT, HISTORY, "samples.png", "curves.png")
@@ -46,6 +46,7 @@ class FitResult:
     held_out: int
     figures: dict[str, float]
     refused: Sequence[Refusal]
+    samples: Path
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -56,6 +57,7 @@ class FitResult:
             "faces": self.faces,
             "held_out": self.held_out,
             "figures": self.figures,
+            "samples": str(self.samples),
         }
 
     def summary(self) -> list[tuple[str, str]]:
@@ -64,7 +66,8 @@ class FitResult:
             ("held out", f"{self.held_out} faces of other people"),
         ]
         rows += [(name.removeprefix("val_"), f"{value:.4f}") for name, value in self.figures.items()]
-        return [*rows, ("model", str(self.out))]
+        shown = f"{self.samples} shows faces of --data: beside the model, for its owner alone, not to be published"
+        return [*rows, ("model", str(self.out)), ("samples", shown)]
 
 
 def fit(
@@ -97,8 +100,8 @@ def fit(
 
     Settings come from the card's recipe, then the YAML file `recipe`, then the other arguments (None says nothing);
     `FitRecipe` explains them. Of several in `embedder` the mean cosine counts. Weights start fresh, or as those of the
-    model `init`. `out` (default `runs/<model>`) becomes a model folder with history, curves, samples and the checkpoint
-    `resume` goes on from.
+    model `init`. `out` (default `runs/<model>`) becomes a model folder with history, curves and the checkpoint
+    `resume` goes on from; what it replaces stays until all is done. Samples, which show faces, go beside the folder.
     Raises UsageError and InputError for what cannot be fitted, OutputError when the disk fails.
     """
     keep_freed_memory()
@@ -110,8 +113,10 @@ def fit(
     }  # fmt: skip
     chosen = FitRecipe.of(card_model.card.recipe, load_mapping(recipe) if recipe else None, flags)
     run = _Run(card_model, chosen, out or Path("runs") / card_model.name, choose_device(device), precision, progress)
-    with distributed.process_group(run.device), claim_run(run.folder, _OWN_FILES, data, resume, overwrite):
-        return run.fit(data, embedder or (), init, resume)
+    place = RunFolder(run.folder, _OWN_FILES, resume=resume, overwrite=overwrite, shows_faces=True)
+    with distributed.process_group(run.device):
+        place.check(data)
+        return run.fit(data, embedder or (), init, place)
 
 
 class _Run:
@@ -123,7 +128,7 @@ class _Run:
         self.model, self.recipe, self.folder, self.device, self.progress = model, recipe, folder, device, progress
         self.precision: Precision = choose_precision(precision, device)
 
-    def fit(self, data: Path, embedders: Sequence[str], init: str | None, resume: bool) -> FitResult:
+    def fit(self, data: Path, embedders: Sequence[str], init: str | None, place: RunFolder) -> FitResult:
         teachers = self._teachers(embedders)
         parent = ancestor(init, "mae", self.progress)
         source = open_source(data)
@@ -138,14 +143,15 @@ class _Run:
         network = self._network(parent)
         said = self.recipe.as_dict(), self.model.card, source, self.precision
         trainer = self._trainer(network, phi, loaders, same_to_resume(*said, {**teachers, "init": parent}))
-        history = trainer.run(resume)
-        found = distributed.gather_objects([*source.refused, *loaders[0].refused, *loaders[1].refused])
-        refused = once(chain.from_iterable(found))
-        result = FitResult(
-            self.folder, self.recipe.epochs, trainer.step, len(train), len(held), _figures(history), refused
-        )
-        if distributed.rank() == 0:
-            self._write(network, source, result, [*teachers.values(), parent])
+        with place.claim() as trainer.folder:
+            history = trainer.run(place.resume)
+            found = distributed.gather_objects([*source.refused, *loaders[0].refused, *loaders[1].refused])
+            result = FitResult(
+                self.folder, self.recipe.epochs, trainer.step, len(train), len(held), _figures(history),
+                once(chain.from_iterable(found)), place.samples,
+            )  # fmt: skip
+            if distributed.rank() == 0:
+                self._write(network, source, result, [*teachers.values(), parent], trainer.folder)
         return result
 
     def _teachers(self, embedders: Sequence[str]) -> dict[str, Model]:
@@ -187,7 +193,12 @@ class _Run:
         )
 
     def _write(
-        self, network: nn.Module, source: FaceSource, result: FitResult, ancestors: Sequence[Model | None]
+        self,
+        network: nn.Module,
+        source: FaceSource,
+        result: FitResult,
+        ancestors: Sequence[Model | None],
+        folder: Path,
     ) -> None:
         card = child_card(
             self.model.card,
@@ -197,7 +208,7 @@ class _Run:
             recipe=self.recipe.as_dict(),
             results={"held_out_faces": result.held_out, **result.figures},
         )
-        write_model(self.folder, network, card, self.recipe.weights_dtype)
+        write_model(folder, network, card, self.recipe.weights_dtype)
 
 
 def _figures(history: list[dict[str, Any]]) -> dict[str, float]:

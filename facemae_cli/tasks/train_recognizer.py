@@ -12,12 +12,12 @@ from typing import Any
 import torch
 
 from facemae_cli.data.faces import FaceSource, Refusal, once
-from facemae_cli.data.files import require_outside
 from facemae_cli.data.images.codec import decode_visible
 from facemae_cli.data.open import open_source
 from facemae_cli.data.packs.people import names_in, shared_people
 from facemae_cli.data.packs.source import open_packs
 from facemae_cli.data.safe_yaml import load_mapping
+from facemae_cli.data.side_files import check_cache
 from facemae_cli.errors import UsageError
 from facemae_cli.inference.recognizer import Recognizer
 from facemae_cli.networks.card import CARD_NAME, WEIGHTS_NAME, Model
@@ -36,7 +36,7 @@ from facemae_cli.training.lr_schedule import LrSchedule
 from facemae_cli.training.memory import MemoryEstimate
 from facemae_cli.training.recipes import RecognizerRecipe
 from facemae_cli.training.recognizer_objective import Pack, RecognizerObjective, build_centres, trainable
-from facemae_cli.training.run_folder import ancestor, child_card, claim_run, same_to_resume, write_model
+from facemae_cli.training.run_folder import RunFolder, ancestor, child_card, same_to_resume, write_model
 from facemae_cli.training.teacher import Teacher
 from facemae_cli.training.trainer import Trainer
 
@@ -127,11 +127,13 @@ def train_recognizer(
         raise UsageError(f"--export {min(unknown)!r} is not known; say {' or '.join(EXPORTS)}")
     if "onnx" in (export or ()):
         require_onnx()
-    if cache is not None:
-        require_outside(cache, [data], "--cache")
     run = _Run(card_model, chosen, out or Path("runs") / card_model.name, choose_device(device), precision, progress)
-    with distributed.process_group(run.device), claim_run(run.folder, _OWN_FILES, data, resume, overwrite):
-        return run.train(data, pairs or (), [teacher, init], export or (), cache, resume)
+    place = RunFolder(run.folder, _OWN_FILES, resume=resume, overwrite=overwrite)
+    if cache is not None:
+        check_cache(cache, [data, run.folder, *(pairs or ())])
+    with distributed.process_group(run.device):
+        place.check(data)
+        return run.train(data, pairs or (), [teacher, init], export or (), cache, place)
 
 
 class _Run:
@@ -156,7 +158,7 @@ class _Run:
         parents: Sequence[str | None],
         export: Sequence[str],
         cache: Path | None,
-        resume: bool,
+        place: RunFolder,
     ) -> TrainRecognizerResult:
         teacher, parent = (ancestor(name, "embedder", self.progress) for name in parents)
         source = open_source(data)
@@ -172,22 +174,23 @@ class _Run:
         objective = self._objective(taught, parent, faces, loader, packs)
         said = self.recipe.as_dict(), self.model.card, source, self.precision
         trainer = self._trainer(objective, loader, same_to_resume(*said, {"teacher": teacher, "init": parent}))
-        history = trainer.run(resume)
-        refused = distributed.gather_objects([*source.refused, *loader.refused, *objective.refused])
-        result = TrainRecognizerResult(
-            out=self.folder,
-            epochs=self.recipe.epochs,
-            steps=trainer.step,
-            faces=len(faces.members),
-            classes=faces.classes,
-            unlabelled=faces.unlabelled,
-            held_out=len(faces.held),
-            figures=_figures(history),
-            exported=[EXPORTS[kind] for kind in EXPORTS if kind in export],
-            refused=once(chain.from_iterable(refused)),
-        )
-        if distributed.rank() == 0:
-            self._write(objective.embedder, source, result, [teacher, parent])
+        with place.claim() as trainer.folder:
+            history = trainer.run(place.resume)
+            refused = distributed.gather_objects([*source.refused, *loader.refused, *objective.refused])
+            result = TrainRecognizerResult(
+                out=self.folder,
+                epochs=self.recipe.epochs,
+                steps=trainer.step,
+                faces=len(faces.members),
+                classes=faces.classes,
+                unlabelled=faces.unlabelled,
+                held_out=len(faces.held),
+                figures=_figures(history),
+                exported=[EXPORTS[kind] for kind in EXPORTS if kind in export],
+                refused=once(chain.from_iterable(refused)),
+            )
+            if distributed.rank() == 0:
+                self._write(objective.embedder, source, result, [teacher, parent], trainer.folder)
         return result
 
     def _objective(
@@ -243,15 +246,20 @@ class _Run:
         )  # fmt: skip
 
     def _write(
-        self, embedder: Embedder, source: FaceSource, result: TrainRecognizerResult, parents: Sequence[Model | None]
+        self,
+        embedder: Embedder,
+        source: FaceSource,
+        result: TrainRecognizerResult,
+        parents: Sequence[Model | None],
+        folder: Path,
     ) -> None:
         """Exports and weights, then the card: a folder is a model only when all are there and whole."""
         network = embedder.network.eval()
         for name in result.exported:
             if name == EXPORTS["onnx"]:
-                save_onnx(network, embedder.spec.size, self.folder / name)
+                save_onnx(network, embedder.spec.size, folder / name)
             else:
-                save_pth(network, self.folder / name)
+                save_pth(network, folder / name)
         card = child_card(
             self.model.card,
             parents,
@@ -261,7 +269,7 @@ class _Run:
             recipe=self.recipe.as_dict(),
             results=result.figures,
         )
-        write_model(self.folder, network, card, self.recipe.weights_dtype)
+        write_model(folder, network, card, self.recipe.weights_dtype)
 
 
 def _figures(history: list[dict[str, Any]]) -> dict[str, float]:

@@ -22,6 +22,7 @@ from facemae_cli.training import relation_losses
 from facemae_cli.training.augmentation import augment
 from facemae_cli.training.loader import Batch, FaceLoader
 from facemae_cli.training.recipes import FitRecipe
+from facemae_cli.training.run_folder import samples_beside
 from facemae_cli.training.trainer import Objective
 
 VALIDATION_EPOCH = 2**32 - 1  # no run gets there, so its masks are never fitted on
@@ -139,7 +140,7 @@ class MaeObjective(Objective):
 
     @torch.inference_mode()
     def picture(self, folder: Path, history: list[dict[str, Any]], steps: list[dict[str, float]]) -> None:
-        """Write `samples.png` (original, masked, reconstructed held-out faces) and `curves.png`."""
+        """Write `curves.png`, and beside the folder, for its owner alone, original, masked and reconstructed faces."""
         real, index, made = self._held(range(min(SHOWN, len(self.validation.members))))
         rows = []
         for face, visible, face_made in zip(_bytes(real), index, _bytes(made), strict=True):
@@ -147,7 +148,7 @@ class MaeObjective(Objective):
             mask[visible] = False
             rows.append([face, patches.apply(face, mask), face_made])
         sheet = pictures.contact_sheet(rows, ["original", "masked", "reconstructed"])
-        pictures.save_png(folder / "samples.png", sheet)
+        pictures.save_png(samples_beside(folder), sheet, 0o600)
         pictures.curves(history, folder / "curves.png", steps)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 from helpers.models import write_embedder, write_mae
 from helpers.ranks import end_of, run_ranks
 from helpers.sources import smooth_face
@@ -24,9 +26,10 @@ from facemae_cli.networks.card import load_card
 from facemae_cli.networks.zoo import resolve
 from facemae_cli.tasks.fit import FitResult, fit
 from facemae_cli.training import trainer
+from facemae_cli.training.run_folder import samples_beside
 
 QUICK = {"epochs": 2, "batch_size": 4, "warmup": 0.0, "precision": "fp32"}
-FILES = {"checkpoint.safetensors", "curves.png", "history.jsonl", "model.yaml", "samples.png", "weights.safetensors"}
+FILES = {"checkpoint.safetensors", "curves.png", "history.jsonl", "model.yaml", "weights.safetensors"}
 
 
 @pytest.fixture
@@ -199,3 +202,35 @@ def test_an_unreadable_face_is_listed_and_fitting_goes_on(tmp_path: Path, data: 
     (data / "p0" / "0.png").write_bytes(b"not an image")
     result = run(data, tmp_path / "out", model)
     assert [(item.reason, Path(item.where).name) for item in result.refused] == [("not-an-image", "0.png")]
+
+
+@pytest.mark.parametrize("wrong", ["data", "init", "embedder", "recipe"])
+def test_overwrite_touches_nothing_where_anything_else_is_wrong(
+    tmp_path: Path, data: Path, model: str, wrong: str
+) -> None:
+    out = tmp_path / "out"
+    run(data, out, model, epochs=1)
+    before = {path.name: path.read_bytes() for path in (*out.iterdir(), samples_beside(out))}
+    given = {"data": {"data": tmp_path / "none"}, "recipe": {"recipe": tmp_path / "none.yaml"}}
+    more = given.get(wrong, {wrong: ["none"] if wrong == "embedder" else "none"})
+    with pytest.raises((FacemaeError, FileNotFoundError)):
+        fit(**{"data": data, "out": out, "model": model, **QUICK, **more, "overwrite": True})  # type: ignore[arg-type]
+    assert {path.name: path.read_bytes() for path in (*out.iterdir(), samples_beside(out))} == before
+    assert not list(tmp_path.glob("*facemae-part"))
+
+
+def test_a_model_may_start_from_the_one_it_replaces(tmp_path: Path, data: Path, model: str) -> None:
+    out = tmp_path / "out"
+    run(data, out, model, epochs=1)
+    old = (out / "weights.safetensors").read_bytes()
+    run(data, out, model, epochs=1, init=str(out), overwrite=True)
+    assert (out / "weights.safetensors").read_bytes() != old
+    assert yaml.safe_load((out / "model.yaml").read_text())["lineage"] == [hashlib.sha256(old).hexdigest()]
+
+
+def test_a_model_folder_holds_no_face_and_samples_are_their_owners(tmp_path: Path, data: Path, model: str) -> None:
+    result = run(data, tmp_path / "out", model, epochs=1)
+    assert {path.name for path in (tmp_path / "out").iterdir()} == FILES
+    assert result.samples == tmp_path / "out.samples.png"
+    assert result.samples.stat().st_mode & 0o777 == 0o600
+    assert "not to be published" in dict(result.summary())["samples"]

@@ -170,5 +170,7 @@ def test_pictures_are_written(tmp_path: Path) -> None:
     objective().picture(
         tmp_path, [{"epoch": 1, "step": 1, "lr": 0.1, "loss": 1.0, "val_psnr": 10.0}], [{"step": 1, "loss": 1.0}]
     )
-    assert (tmp_path / "samples.png").stat().st_size > 1000
+    samples = tmp_path.with_name(tmp_path.name + ".samples.png")
+    assert samples.stat().st_size > 1000
+    assert samples.stat().st_mode & 0o777 == 0o600
     assert (tmp_path / "curves.png").stat().st_size > 1000

@@ -7,7 +7,6 @@ rest.
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 from collections import Counter
@@ -19,7 +18,7 @@ from typing import Any, NamedTuple
 
 from facemae_cli import __version__
 from facemae_cli.data.faces import Name, Refusal, count_reasons
-from facemae_cli.data.files import disk_errors, is_inside, remove_tree, sync_folder, write_whole
+from facemae_cli.data.files import disk_errors, is_inside, remove_tree, require_writable, sync_folder, write_whole
 from facemae_cli.data.images.header import limits_in_use
 from facemae_cli.data.manifest import Manifest
 from facemae_cli.data.output.folder import FolderWriter
@@ -256,7 +255,7 @@ def check_output(path: Path, *, overwrite: bool = False, resume: bool = False, i
             check_staging(folder)
             if not os.path.lexists(folder):
                 _check_fresh(writer, overwrite, resume)
-            _check_writable(writer.target.parent)
+            require_writable(writer.target.parent)
     finally:
         writer.close()
 
@@ -279,18 +278,6 @@ def _check_mounts(path: Path, writer: Writer) -> None:
     for _, final in writer.moves:
         if os.path.lexists(final) and (mount := mount_within(final)):
             raise UsageError(f"--out {path}: {mount} is a mount point, which cannot be replaced: name a place in it")
-
-
-def _check_writable(folder: Path) -> None:
-    """Raises OSError where nothing can be made in `folder`, or in what is there of it."""
-    while not os.path.lexists(folder):
-        folder = folder.parent
-    if not folder.is_dir():
-        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
-    if not os.access(folder, os.W_OK | os.X_OK):
-        read_only = os.statvfs(folder).f_flag & os.ST_RDONLY
-        number = errno.EROFS if read_only else errno.EACCES
-        raise OSError(number, os.strerror(number), str(folder))
 
 
 def _enter(staging: Staging, writer: Writer, plan: dict[str, Any], overwrite: bool, resume: bool) -> Output:

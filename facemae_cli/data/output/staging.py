@@ -30,7 +30,8 @@ SUFFIX = STAGING_SUFFIX
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 _START_OVER = "start over with --overwrite"
 # All that a run may leave in its staging folder, besides files half written.
-_OWN = {"lock", "journal", "old", "faces", "faces.rec", "faces.idx", "faces.lst", "property", "facemae.json"}
+_DATASET = {"faces", "faces.rec", "faces.idx", "faces.lst", "property", "facemae.json"}
+_OWN = {"lock", "journal", "old", *_DATASET, "run", "run.samples.png"}
 _SUM_BYTES = 16
 
 
