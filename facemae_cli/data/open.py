@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from facemae_cli.data.content import told
 from facemae_cli.data.names import one_line
 from facemae_cli.errors import InputError, UsageError
 
@@ -30,7 +31,7 @@ def kind_of(path: Path) -> Kind:
         return "pack"
     if os.path.lexists(path):
         way_out = "give the folder or the .rec that holds the faces"
-        raise InputError(f"{one_line(str(path))} is not a folder, .rec, .bin or pairs.txt: {way_out}")
+        raise InputError(f"{one_line(str(path))} is not a folder, .rec, .bin or pairs.txt{told(path)}: {way_out}")
     return "folder"
 
 

@@ -12,7 +12,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from facemae_cli.data.content import told, unpacks_to
 from facemae_cli.data.names import one_line
+from facemae_cli.data.reading import unreadable
 from facemae_cli.errors import InputError
 
 # Where trainers put a network's state in a checkpoint, and what they wrap around its names.
@@ -21,8 +23,12 @@ WRAPPERS = ("module.", "_orig_mod.", "backbone.", "model.")
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
-    """The tensors of a `.safetensors` or pickled (`.pth`, `.pt`) file by name. Raises InputError for anything else."""
-    return read_safetensors(path) if path.suffix == ".safetensors" else read_pickled(path)
+    """The tensors of a `.safetensors` or pickled (`.pth`, `.pt`, `.ckpt`, `.pth.tar`) file by name.
+
+    Raises InputError for anything else.
+    """
+    by_content = told(path).endswith(" safetensors")
+    return read_safetensors(path) if by_content or path.suffix == ".safetensors" else read_pickled(path)
 
 
 def read_safetensors(path: Path) -> dict[str, Tensor]:
@@ -30,20 +36,25 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except (SafetensorError, OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
-        raise InputError(f"{path}: not a safetensors file: {one_line(first_line(error))}") from error
+        reason = told(path) or f": {one_line(first_line(error))}"
+        raise InputError(f"{path}: not a safetensors file{reason}") from error
 
 
 def read_pickled(path: Path) -> dict[str, Tensor]:
     """The network's state in a `.pth` file of someone else's, its wrappings removed. No code in it is run.
 
-    Raises InputError for what `torch.load(weights_only=True)` refuses and for what holds no state.
+    Raises InputError for what `torch.load(weights_only=True)` refuses, for an archive that unpacks to more than torch
+    would have written, and for what holds no state.
     """
+    _refuse_bomb(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of old formats, which is no news to who was given the file
             found = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged or hostile pickle can fail in any way
-        raise InputError(f"{path}: not weights that are safe to read; only a plain state dict in a .pth is") from error
+        raise InputError(
+            f"{path}: not weights that are safe to read{told(path)}; only a plain state dict, as in a .pth, is"
+        ) from error
     for _ in NESTS:
         inner = next((found[key] for key in NESTS if key in found), None) if isinstance(found, dict) else None
         found = inner if isinstance(inner, Mapping) else found
@@ -53,6 +64,19 @@ def read_pickled(path: Path) -> dict[str, Tensor]:
     while wrapper := next((w for w in WRAPPERS if all(key.startswith(w) for key in state)), None):
         state = {key.removeprefix(wrapper): value for key, value in state.items()}
     return state
+
+
+def _refuse_bomb(path: Path) -> None:
+    """torch stores tensors as they are: what unpacks to more than the file was made to fill the memory."""
+    try:
+        size = unpacks_to(path)
+    except OSError as error:
+        raise unreadable(path, error, "make it readable") from error
+    if size is not None:
+        raise InputError(
+            f"{path}: {path.stat().st_size} bytes that unpack to {size}, and torch compresses nothing; it is not read, "
+            "save the weights anew"
+        )
 
 
 def check_state(network: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:

@@ -8,16 +8,18 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from facemae_cli.data.content import told
 from facemae_cli.errors import InputError, UsageError
 from facemae_cli.networks.card import CARD_NAME, WEIGHTS_NAME, Card, InputSpec, Model, load_card
 
-WEIGHT_SUFFIXES = (".onnx", ".pth", ".pt", ".safetensors")
+WEIGHT_SUFFIXES = (".onnx", ".pth", ".pt", ".ckpt", ".pth.tar", ".safetensors")
 HUB_PREFIX = "hf-hub:"
+HUB_WEIGHTS = "model.safetensors"
 HUB_ID = re.compile(r"([A-Za-z0-9][A-Za-z0-9_.-]{0,95}/[A-Za-z0-9][A-Za-z0-9_.-]{0,95})(?:@([A-Za-z0-9_.-]{1,96}))?")
 MAX_CONFIG_BYTES = 2**20
 IMAGENET_CLASSES = 1000
@@ -67,7 +69,7 @@ def _find(text: str) -> Model:
         return _from_folder(path)
     if path.is_file():
         return _from_file(path)
-    if os.sep in text or path.suffix in (*WEIGHT_SUFFIXES, ".yaml"):
+    if os.sep in text or path.name.endswith((*WEIGHT_SUFFIXES, ".yaml")):
         raise InputError(f"{text}: there is no such file or folder")
     raise UsageError(f"{text}: neither a path nor a model of the zoo; the zoo has {', '.join(names()) or 'none'}")
 
@@ -75,8 +77,18 @@ def _find(text: str) -> Model:
 def _from_folder(folder: Path) -> Model:
     path = folder / CARD_NAME
     if not path.is_file():
-        raise InputError(f"{folder}: not a model: there is no {CARD_NAME} in it")
+        return _from_hub_folder(folder)
     return _beside(path, load_card(path), folder.resolve().name)
+
+
+def _from_hub_folder(folder: Path) -> Model:
+    """A timm model as it was downloaded from a hub: `config.json` and `model.safetensors`, without a card."""
+    config, weights = folder / "config.json", folder / HUB_WEIGHTS
+    if not config.is_file() or not weights.is_file():
+        raise InputError(
+            f"{folder}: not a model: there is no {CARD_NAME} in it, and no config.json with {HUB_WEIGHTS} as a hub has"
+        )
+    return Model(folder.resolve().name, timm_card(_config(config), str(folder)), folder, weights)
 
 
 def _beside(path: Path, card: Card, name: str) -> Model:
@@ -94,11 +106,12 @@ def _beside(path: Path, card: Card, name: str) -> Model:
 def _from_file(path: Path) -> Model:
     if path.suffix in (".yaml", ".yml"):
         return _beside(path, load_card(path), path.resolve().parent.name if path.name == CARD_NAME else path.stem)
-    if path.suffix not in WEIGHT_SUFFIXES:
+    suffix = next((each for each in WEIGHT_SUFFIXES if path.name.endswith(each)), None)
+    if suffix is None:
         raise InputError(
-            f"{path}: not a model; a model is a folder with a {CARD_NAME}, or {', '.join(WEIGHT_SUFFIXES)}"
+            f"{path}: not a model{told(path)}; a model is a folder with a {CARD_NAME}, or {', '.join(WEIGHT_SUFFIXES)}"
         )
-    beside = path.with_suffix(".yaml")
+    beside = path.with_name(path.name.removesuffix(suffix) + ".yaml")
     if beside.is_file():
         card = load_card(beside)
         if card.weights not in (None, path.name):
@@ -111,7 +124,8 @@ def _from_file(path: Path) -> Model:
 
 def _without_card(path: Path) -> Model:
     """InsightFace's convention, for the files InsightFace publishes; whether a .pth is one shows when it is loaded."""
-    spec = {".onnx": _onnx_convention, ".pth": lambda path: INSIGHTFACE, ".pt": lambda path: INSIGHTFACE}
+    pickled = dict.fromkeys((".pth", ".pt", ".ckpt", ".tar"), lambda path: INSIGHTFACE)
+    spec: dict[str, Callable[[Path], InputSpec]] = {".onnx": _onnx_convention, **pickled}
     if path.suffix not in spec:
         raise InputError(f"{path}: there is no card; write {path.stem}.yaml beside it with {CARD_HELP}")
     card = Card(kind="embedder", input=spec[path.suffix](path), assumed=True)
@@ -145,7 +159,7 @@ def _onnx_graph(path: Path) -> Any:
     try:
         return onnx.load_model(path, load_external_data=False).graph
     except (OSError, DecodeError, ValueError) as error:
-        raise InputError(f"{path}: not an ONNX file") from error
+        raise InputError(f"{path}: not an ONNX file{told(path)}") from error
 
 
 def _from_hub(text: str) -> Model:
@@ -162,7 +176,7 @@ def _from_hub(text: str) -> Model:
     else:
         path = _download(text, owner_name, "config.json", revision)
         assert path is not None
-        card, wanted = timm_card(_config(path), text), "model.safetensors"
+        card, wanted = timm_card(_config(path), text), HUB_WEIGHTS
     if not wanted.endswith(".safetensors"):
         raise InputError(f"{text}: its weights are {wanted}; from a hub only safetensors are taken")
     # All files come from one commit: the name of the cache's folder they lie in.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import zipfile
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
@@ -144,3 +145,31 @@ def test_a_tensor_whose_name_has_two_lines(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"has unknown 1 tensors, such as a\\nb; ") as caught:
         check_state(nn.Identity(), {"a\nb": torch.zeros(1)}, tmp_path)
     assert len(str(caught.value).splitlines()) == 1
+
+
+def test_an_archive_that_unpacks_to_far_more_is_refused_by_its_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """torch would unpack gigabytes before it finds out; it stores tensors as they are."""
+    torch.save(state(), tmp_path / "plain.pth")
+    with zipfile.ZipFile(tmp_path / "plain.pth") as plain, zipfile.ZipFile(tmp_path / "bomb.pth", "w", 8) as bomb:
+        for entry in plain.namelist():
+            bomb.writestr(entry, plain.read(entry))
+        bomb.writestr("plain/data/99", bytes(2**22))
+    assert read_state(tmp_path / "plain.pth").keys() == state().keys()
+    monkeypatch.setattr(torch, "load", None)  # is never asked
+    assert "torch compresses nothing" in refusal(tmp_path / "bomb.pth")
+
+
+@pytest.mark.parametrize("name", ["x.pth", "x.ckpt", "x.pth.tar", "x.safetensors"])
+def test_a_pointer_in_the_place_of_weights_is_named(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n")
+    assert "it is a Git LFS pointer" in refusal(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["x.ckpt", "x.pth.tar"])
+def test_other_names_of_the_same_files_are_read_by_their_content(tmp_path: Path, name: str) -> None:
+    torch.save({"state_dict": state(), "epoch": 3}, tmp_path / name)
+    assert read_state(tmp_path / name).keys() == state().keys()
+    save_file(state(), tmp_path / name)
+    assert read_state(tmp_path / name).keys() == state().keys()

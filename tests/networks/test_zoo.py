@@ -295,3 +295,36 @@ def test_an_id_that_is_not_cached_is_one_line_offline(hub: Path) -> None:
 )
 def test_an_id_that_is_none_is_refused_before_anything_is_fetched(name: str) -> None:
     assert "owner/name" in refused(f"hf-hub:{name}", error=UsageError)
+
+
+def test_a_folder_as_a_hub_has_it_is_a_model(tmp_path: Path) -> None:
+    config = {
+        "architecture": "resnet10t",
+        "num_classes": 0,
+        "pretrained_cfg": {"input_size": [3, 112, 112], "mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]},
+    }
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert "no config.json with model.safetensors" in refused(tmp_path)
+    save_file({"x": torch.zeros(1)}, tmp_path / "model.safetensors")
+    model = zoo.resolve(str(tmp_path), "embedder")
+    assert (model.weights, model.card.input.size) == (tmp_path / "model.safetensors", 112)
+    assert model.card.architecture == {"network": "timm", "name": "resnet10t", "num_classes": 0}
+    (tmp_path / "config.json").write_text('{"model_type": "vit", "architectures": ["ViTModel"]}')
+    assert "names no timm architecture" in refused(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["backbone.ckpt", "backbone.pth.tar"])
+def test_checkpoints_by_other_names_take_insightfaces_convention_or_their_card(tmp_path: Path, name: str) -> None:
+    torch.save({}, tmp_path / name)
+    model = zoo.resolve(str(tmp_path / name))
+    assert model.card.assumed
+    card: dict[str, Any] = {"kind": "embedder", "weights": name, "architecture": {"network": "r18"}}
+    card["input"] = {"size": 112, "color": "rgb", "mean": [0.5] * 3, "std": [0.5] * 3}
+    write_card(tmp_path / "backbone.yaml", card)
+    assert zoo.resolve(str(tmp_path / name)).card.architecture == {"network": "r18"}
+
+
+def test_what_stands_in_a_model_s_place_is_named(tmp_path: Path) -> None:
+    for name in ("x.onnx", "x.txt"):
+        (tmp_path / name).write_bytes(b"<!doctype html><title>Sign in</title>")
+        assert "it is an HTML page" in refused(tmp_path / name)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from facemae_cli.data.content import told
 from facemae_cli.data.faces import FaceSource, Name, Refusal
 from facemae_cli.data.images.header import Limits, limits_in_use
 from facemae_cli.data.names import one_line, utf8
@@ -100,7 +101,7 @@ class PairsPack(PackSource):
         try:
             pairs = parse_pairs(utf8(_read_whole(self.path)).decode("utf-8", "surrogateescape"))
         except InputError as error:
-            raise InputError(f"{shown}: {error}") from error
+            raise InputError(f"{shown}: {error}{told(self.path)}") from error
         self._faces: list[tuple[Photo, str]] = []
         self._known: dict[Photo, int] = {}
         self._folders: dict[str, dict[str, str]] = {}  # of each person's folder: file names by their stem
@@ -217,7 +218,7 @@ def _pack_of(path: Path, data: bytes) -> tuple[list[bytes], NDArray[np.bool_]]:
         if not isinstance(value, list | tuple) or len(value) != 2:
             raise unpickle.Refused(f"it holds a {type(value).__name__}, not (images, issame)")
         images, same = value
-        same = same.tolist() if isinstance(same, np.ndarray) and same.ndim == 1 else same
+        same = same.ravel().tolist() if isinstance(same, np.ndarray) and _is_row(same) else same
         rows = isinstance(images, np.ndarray) and images.ndim > 0
         if not (rows or isinstance(images, list | tuple)) or not isinstance(same, list | tuple):
             raise unpickle.Refused("it holds no list of images and list of truth values")
@@ -226,13 +227,21 @@ def _pack_of(path: Path, data: bytes) -> tuple[list[bytes], NDArray[np.bool_]]:
         return [_image_of(image) for image in images], np.array([_truth_of(one) for one in same])
     except unpickle.Refused as error:
         raise InputError(
-            f"{one_line(str(path))} is not a verification pack: {error}; give one that you trust"
+            f"{one_line(str(path))} is not a verification pack: {error}{told(path)}; give one that you trust"
         ) from error
 
 
+def _is_row(values: NDArray[Any]) -> bool:
+    """Whether an array is (N,), or one row or column of that, as OpenCV encoded images into."""
+    return values.ndim > 0 and values.size == max(values.shape)
+
+
 def _image_of(value: Any) -> bytes:
-    if isinstance(value, np.ndarray) and value.dtype == np.uint8 and value.ndim == 1:
-        return value.tobytes()
+    if isinstance(value, np.ndarray):
+        if value.dtype == np.uint8 and _is_row(value):
+            return value.tobytes()
+        shape = " x ".join(map(str, value.shape[:4]))
+        raise unpickle.Refused(f"an image in it is an array of {shape} {value.dtype}, not an encoded image's bytes")
     if not isinstance(value, bytes | bytearray):
         raise unpickle.Refused(f"an image in it is a {type(value).__name__}, not an encoded image's bytes")
     return bytes(value)

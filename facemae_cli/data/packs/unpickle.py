@@ -7,6 +7,7 @@ Only the names that packs need are known: `_codecs.encode` and numpy's `_reconst
 from __future__ import annotations
 
 import io
+import math
 import pickle
 import re
 import struct
@@ -117,9 +118,9 @@ class _StandIn:
 
 
 class _Kind:
-    """A numpy dtype on its way in: only what is needed to read whole numbers."""
+    """A numpy dtype on its way in: only what is needed to read whole numbers, and lists that are arrays of objects."""
 
-    __slots__ = ("dtype",)
+    __slots__ = ("dtype", "objects")
 
     def __init__(self, code: str | bytes, *_: Any) -> None:
         if not isinstance(code, str | bytes):
@@ -127,7 +128,8 @@ class _Kind:
         text = code.decode("ascii") if isinstance(code, bytes) else code
         if not _PLAIN_KIND.fullmatch(text):  # numpy parses more, and with Python's own compiler
             raise Refused(f"it holds an array of {one_line(text[:40])}, not of whole numbers")
-        self.dtype = np.dtype(text)
+        self.objects = text.lstrip("<>=|") in ("O", "O4", "O8")
+        self.dtype = np.dtype(np.uint8 if self.objects else text)
         if self.dtype.kind not in _SAFE_KINDS:
             raise Refused(f"it holds an array of {self.dtype}, not of whole numbers")
 
@@ -136,6 +138,8 @@ class _Kind:
             self.dtype = self.dtype.newbyteorder(">")
 
     def array(self, data: bytes, shape: Any, order: str) -> np.ndarray:
+        if self.objects:
+            raise Refused("it holds an array of objects in place of bytes")
         value = np.frombuffer(data, self.dtype).reshape(shape, order=order)  # type: ignore[call-overload]
         if value.ndim > 1 and not value.size:  # it can be as long as the file likes, and lists of it are
             raise Refused("it holds an array of nothing in several dimensions")
@@ -148,11 +152,23 @@ class _Array:
     __slots__ = ("value",)
 
     def __init__(self, *_: Any) -> None:
-        self.value: np.ndarray | None = None
+        self.value: np.ndarray | list[Any] | None = None
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         _, shape, kind, is_fortran, data = state
-        self.value = kind.array(data, shape, "F" if is_fortran else "C")
+        if isinstance(kind, _Kind) and kind.objects:
+            self.value = _objects(data, shape, bool(is_fortran))
+        else:
+            self.value = kind.array(data, shape, "F" if is_fortran else "C")
+
+
+def _objects(data: Any, shape: Any, is_fortran: bool) -> list[Any]:
+    """An array of objects as the list it is, row by row."""
+    if not isinstance(data, list) or not isinstance(shape, tuple) or not all(isinstance(n, int) for n in shape):
+        raise Refused("it holds an array of objects that is not a list of them")
+    if len(shape) > 2 or math.prod(shape) != len(data) or (is_fortran and min(shape, default=1) > 1):
+        raise Refused(f"it holds {len(data)} objects as an array of the shape {str(shape)[:40]}")
+    return data
 
 
 def _finished(value: Any) -> Any:
@@ -160,14 +176,16 @@ def _finished(value: Any) -> Any:
     if isinstance(value, _Array):
         return value.value
     if isinstance(value, list | tuple):
-        return type(value)(_finished_item(item) for item in value)
+        done = {id(item): _finished_item(item) for item in value}  # a list that is in it many times is read once
+        return type(value)(done[id(item)] for item in value)
     return value
 
 
 def _finished_item(value: Any) -> Any:
+    value = value.value if isinstance(value, _Array) else value
     if isinstance(value, list | tuple):
         return type(value)(item.value if isinstance(item, _Array) else item for item in value)
-    return value.value if isinstance(value, _Array) else value
+    return value
 
 
 def _encode(text: str, encoding: str | bytes = "latin1") -> bytes:

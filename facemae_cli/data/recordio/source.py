@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from facemae_cli.data.content import is_sagemaker, told
 from facemae_cli.data.faces import FaceSource, Name, Refusal
 from facemae_cli.data.images.header import Limits, limits_in_use
 from facemae_cli.data.names import one_line
@@ -74,11 +75,13 @@ class RecSource(FaceSource):
             scanned = scan_words(words, size)
             if not len(scanned.offsets):
                 raise InputError(
-                    f"{self._shown} is not a RecordIO file: no whole record in its {size} bytes; give a .rec as"
-                    " InsightFace, im2rec or facemae writes it"
+                    f"{self._shown} is not a RecordIO file: no whole record in its {size} bytes{told(self.rec)}; "
+                    "give a .rec as InsightFace, im2rec or facemae writes it"
                 )
             self._file = _File(self.rec)
             table, misshapen = _read_headers(words, scanned, self._file.descriptor)
+            if not len(table):
+                self._refuse_sagemaker(scanned)
         damaged = [*scanned.problems, *misshapen]
         keys, complaints = self._assign_keys(table, {problem[0] for problem in damaged}, size)
         self.refused = [Refusal(f"{self._shown} at byte {at}", *rest) for at, *rest in damaged] + complaints
@@ -132,6 +135,14 @@ class RecSource(FaceSource):
         if len(data) != length - body:
             raise FaceError("truncated-record", "the file was cut while it was being read")
         return data
+
+    def _refuse_sagemaker(self, scanned: ScanResult) -> None:
+        first = read_payload(self._file.descriptor, int(scanned.offsets[0]), min(int(scanned.lengths[0]), 64), 1)
+        if is_sagemaker(first):
+            raise InputError(
+                f"{self._shown} is SageMaker's RecordIO: its records hold arrays in protobuf and no images; give a "
+                ".rec as InsightFace, im2rec or facemae writes it"
+            )
 
     def _assign_keys(self, table: _Table, damaged: set[int], size: int) -> tuple[NDArray[np.int64], list[Refusal]]:
         text = sidecars.read_sidecar(self.rec, "idx")

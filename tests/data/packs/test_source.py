@@ -70,7 +70,7 @@ def test_broken_images_are_refused_on_reading(tmp_path):
         (([A, B, C], [True]), "3 images for 1 pairs"),
         (([], []), "0 images for 0 pairs"),
         ((["text", B], [True]), "an image in it is a str"),
-        (([np.zeros((2, 2), "u1"), B], [True]), "an image in it is a ndarray"),
+        (([np.zeros((2, 2), "u1"), B], [True]), "an image in it is an array of 2 x 2 uint8"),
         (([A, B], ["yes"]), "truth value"),
         (([A, B], [2]), "truth value"),
         (([A, B], [16**4000]), "truth value in it is a int other than"),
@@ -85,6 +85,52 @@ def test_what_is_no_pack(tmp_path, value, text):
     with pytest.raises(InputError, match=text) as caught:
         open_pack(bin_file(tmp_path, value))
     assert str(tmp_path / "pack.bin") in str(caught.value)
+
+
+def column(data: bytes) -> np.ndarray:
+    """As OpenCV once returned an encoded image."""
+    return np.frombuffer(data, np.uint8).reshape(-1, 1)
+
+
+def objects(values: list[object], *shape: int) -> np.ndarray:
+    made = np.empty(len(values), object)
+    made[:] = values
+    return made.reshape(shape or (len(values),))
+
+
+@pytest.mark.parametrize("protocol", [0, 2, 4])
+@pytest.mark.parametrize(
+    "value",
+    [
+        ([column(A), column(B)], [True]),
+        ([column(A).T, column(B)], np.array([[True]])),
+        (objects([A, B]), objects([True])),
+        (objects([column(A), np.frombuffer(B, np.uint8)]), [1]),
+        (objects([A, B], 1, 2), np.array([[1]])),
+        (objects([A, B], 2, 1), objects([1], 1, 1)),
+    ],
+)
+def test_columns_and_arrays_of_objects_are_read(tmp_path, value, protocol):
+    pack = open_pack(bin_file(tmp_path, value, protocol))
+    assert ([pack.read(0), pack.read(1)], pack.pairs.tolist(), pack.same.tolist()) == ([A, B], [[0, 1]], [True])
+
+
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\n", "a Git LFS pointer"),
+        (b"<!DOCTYPE html><html>Sign in", "an HTML page"),
+        (b"\x1f\x8b\x08\0", "compressed by gzip"),
+        (b"PK\x03\x04", "a zip archive"),
+    ],
+)
+def test_what_stands_in_a_pack_s_place_is_named(tmp_path, data, text):
+    (tmp_path / "lfw.bin").write_bytes(data)
+    with pytest.raises(InputError, match=f"; it is {text}"):
+        open_pack(tmp_path / "lfw.bin")
+    (tmp_path / "pairs.txt").write_bytes(data + b"\n")
+    with pytest.raises(InputError, match=f"; it is {text}"):
+        open_pack(tmp_path / "pairs.txt")
 
 
 def test_a_small_value_that_is_long_to_write_down_is_refused_at_once(tmp_path):

@@ -88,9 +88,26 @@ def test_the_functions_it_may_call_stay_as_they_are():
     assert load(b"c_codecs\nencode\n(Vx\nVlatin1\ntR.") == b"x"
 
 
-def test_arrays_of_objects():
-    with pytest.raises(Refused, match=r"object|float64"):
-        load(pickle.dumps(([np.array([b"x", None], object)], [True])))
+def test_arrays_of_objects_are_the_lists_they_hold():
+    images = np.array([b"x", np.arange(3, dtype="u1")], object)
+    found, same = load(pickle.dumps((images, np.array([True, None], object))))
+    assert (found[0], found[1].tolist(), same) == (b"x", [0, 1, 2], [True, None])
+
+
+def test_an_array_of_objects_has_as_many_as_its_shape_says():
+    state = pickle.dumps(np.array([1, 2, 3], object), 2)
+    assert load(state) == [1, 2, 3]
+    with pytest.raises(Refused, match=r"3 objects as an array of the shape \(4,\)"):
+        load(state.replace(b"K\x01K\x03\x85", b"K\x01K\x04\x85"))
+    with pytest.raises(Refused, match="float64"):
+        load(pickle.dumps(np.array([np.float64(1)], object)))
+
+
+def test_a_list_that_is_in_it_many_times_is_read_once():
+    """Otherwise 40 kB of references would be copied to 400 million."""
+    inner = [b""] * 20_000
+    found = load(pickle.dumps([inner] * 20_000))
+    assert (len(found), found[0] is found[-1]) == (20_000, True)
 
 
 @pytest.mark.parametrize("use", [b"}h\x09K\x01s", b"}(h\x09K\x01u", b"(h\x09K\x01d", b"\x8f(h\x09\x90", b"(h\x09\x91"])

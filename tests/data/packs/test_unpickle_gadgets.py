@@ -133,8 +133,8 @@ def test_names_with_dots_reach_into_nothing(module: str, name: str) -> None:
         b"\x80\x05N\x98.",
         b"c_codecs\nencode\n}S'__code__'\nNsb.",  # attributes of what may be called
         b"c_codecs\nencode\n(N}S'_call'\nNstb.",
-        b"cnumpy\ndtype\n(S'O'\nI00\nI01\ntR.",  # arrays of objects, and records of them
-        b"cnumpy\ndtype\n(S'V8'\nI00\nI01\ntR.",
+        b"cnumpy.core.multiarray\nscalar\n(cnumpy\ndtype\n(S'O8'\nI00\nI01\ntR](I1\netR.",  # an object as a number
+        b"cnumpy\ndtype\n(S'V8'\nI00\nI01\ntR.",  # records
         b"cnumpy\ndtype\n(S'(2,)O'\nI00\nI01\ntR.",  # text that numpy hands to Python's compiler
         b"cnumpy\ndtype\n(S'" + b"(" * 90 + b"'\nI00\nI01\ntR.",
         b"cnumpy\ndtype\n(S'i4,O'\nI00\nI01\ntR.",
