@@ -20,9 +20,11 @@ __all__ = [
     "inspect",
     "leakage",
     "mask",
+    "names",
     "reconstruct",
     "train_recognizer",
     "verify",
+    "withdraw",
 ]
 
 

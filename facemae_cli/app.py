@@ -24,9 +24,11 @@ from facemae_cli.commands.fit import fit
 from facemae_cli.commands.inspect import inspect
 from facemae_cli.commands.leakage import leakage
 from facemae_cli.commands.mask import mask
+from facemae_cli.commands.names import names
 from facemae_cli.commands.reconstruct import reconstruct
 from facemae_cli.commands.train_recognizer import train_recognizer
 from facemae_cli.commands.verify import verify
+from facemae_cli.commands.withdraw import withdraw
 from facemae_cli.errors import FacemaeError, UsageError
 from facemae_cli.runtime.signals import Stopped, signals_end
 
@@ -80,7 +82,9 @@ def build_app(commands: Iterable[Callable[..., int | None]]) -> typer.Typer:
     return built
 
 
-app = build_app((demo, align, mask, fit, reconstruct, train_recognizer, verify, leakage, inspect, convert))
+app = build_app(
+    (demo, align, mask, fit, reconstruct, train_recognizer, verify, leakage, inspect, convert, names, withdraw)
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -57,6 +57,10 @@ def mask(
         int | None,
         files("--size", metavar="N", help="Resize each whole face to N x N pixels first; 14 must divide N."),
     ] = None,
+    exclude: Annotated[
+        Path | None,
+        privacy("--exclude", metavar="FILE", help="Leave out whom FILE names, one a line: person, or person/photo."),
+    ] = None,
     allow_unaligned: Annotated[
         bool,
         privacy(

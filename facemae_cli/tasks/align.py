@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from itertools import zip_longest
@@ -18,16 +18,16 @@ from facemae_cli import __version__
 from facemae_cli.data.alignment.crop import Choice, Crop, Rules, find_crops
 from facemae_cli.data.alignment.detector import Detector, load_detector
 from facemae_cli.data.alignment.template import SIZE
-from facemae_cli.data.faces import FaceSource, Name, Refusal, count_reasons, fingerprint
-from facemae_cli.data.files import require_outside, write_whole
+from facemae_cli.data.faces import FaceSource, Name, Refusal, count_reasons, fingerprint, left_out_rows
 from facemae_cli.data.images.codec import decode, encode_jpeg, encode_png, probe
 from facemae_cli.data.manifest import Manifest, read_manifest
 from facemae_cli.data.open import open_source
 from facemae_cli.data.output.output import Output, open_output
+from facemae_cli.data.side_files import SideFile
 from facemae_cli.errors import FaceError, InputError, UsageError
 from facemae_cli.reports import pictures
 from facemae_cli.runtime.progress import SILENT, Progress
-from facemae_cli.runtime.threads import cores, ordered_map
+from facemae_cli.runtime.threads import ordered_map, thread_count
 
 UNIT = 64  # photos made durable together
 PROBED = 8  # photos looked at to tell whether they are aligned crops already
@@ -52,6 +52,7 @@ class AlignResult:
     choice: str
     detector_sha256: str
     ignored: int
+    passed_over: Mapping[str, int]
     sheet: Path | None
     refused: list[Refusal]
 
@@ -66,6 +67,7 @@ class AlignResult:
             "size": SIZE,
             "detector": {"name": "yunet", "sha256": self.detector_sha256},
             "ignored_files": self.ignored,
+            "passed_over": dict(self.passed_over),
             "sheet": None if self.sheet is None else str(self.sheet),
         }
 
@@ -79,7 +81,7 @@ class AlignResult:
             listed = ", ".join(f"{count} {code}" for code, count in self.doubts.items())
             where = f", see {self.sheet}" if self.sheet else "; --doubtful FILE shows them"
             rows.append(("doubtful", f"{self.doubtful} ({listed}){where}"))
-        return rows + ([("files ignored", f"{self.ignored}, which are not images")] if self.ignored else [])
+        return rows + left_out_rows(self.ignored, self.passed_over)
 
 
 def align(
@@ -113,13 +115,13 @@ def align(
     `no-face`, `several-faces`, `too-small`, `cut-off`, `blurred`, and what decoding refuses.
     """
     input, out = Path(input), Path(out)
-    sheet = None if doubtful is None else Path(doubtful)
-    if workers is not None and workers < 1:
-        raise UsageError(f"--workers {workers}: must be at least 1")
+    sheet = None if doubtful is None else SideFile(Path(doubtful), "--doubtful", "picture")
+    threads = thread_count(workers)
     if format not in ("jpg", "png"):
         raise UsageError(f"--format {format!r} is not known: give jpg or png")
     rules = Rules(faces, min_side, min_sharpness)
-    _check_sheet(sheet, (input, out), overwrite)
+    if sheet is not None:
+        sheet.check(overwrite=overwrite, resume=resume, places=(input, out))
     source = open_source(input)
     _check_input(source, progress)
     job = _Job(source, load_detector(None if detector is None else Path(detector)), rules, format, sheet)
@@ -127,25 +129,12 @@ def align(
         _single_threaded_opencv(),
         open_output(out, plan=job.plan(), overwrite=overwrite, resume=resume, inputs=(input,)) as output,
     ):
-        job.run(output, workers or cores(), progress)
+        job.run(output, threads, progress)
         result = job.result(output, out)
-        if not result.faces:
-            reasons = ", ".join(f"{count} {reason}" for reason, count in count_reasons(result.refused).items())
-            raise InputError(f"{input}: not one face could be aligned ({reasons}); nothing is written")
+        output.finish(_manifest(result), refused=result.refused)
         if sheet is not None and job.shown:
-            write_whole(sheet, encode_png(job.contact_sheet()), 0o600)
-        output.finish(_manifest(result))
+            sheet.write(encode_png(job.contact_sheet()), overwrite=overwrite)
     return result
-
-
-def _check_sheet(sheet: Path | None, datasets: Sequence[Path], overwrite: bool) -> None:
-    if sheet is None:
-        return
-    require_outside(sheet, datasets, "--doubtful")
-    if not sheet.parent.is_dir():
-        raise UsageError(f"--doubtful {sheet}: there is no folder {sheet.parent}; make it first")
-    if sheet.exists() and not overwrite:
-        raise UsageError(f"{sheet} exists: choose another --doubtful, or --overwrite to replace it")
 
 
 def _check_input(source: FaceSource, progress: Progress) -> None:
@@ -201,7 +190,7 @@ class _Job:
     detector: Detector
     rules: Rules
     format: str
-    sheet: Path | None
+    sheet: SideFile | None
     shown: list[tuple[float, int, int, Crop]] = field(default_factory=list)  # a heap, the least doubtful first
 
     def plan(self) -> dict[str, Any]:
@@ -293,7 +282,8 @@ class _Job:
             choice=self.rules.choice,
             detector_sha256=self.detector.sha256,
             ignored=self.source.ignored,
-            sheet=self.sheet if self.shown else None,
+            passed_over=self.source.passed_over,
+            sheet=self.sheet.path if self.sheet and self.shown else None,
             refused=[*self.source.refused, *output.refused],
         )
 

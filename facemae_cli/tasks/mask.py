@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from facemae_cli.data.faces import FaceSource, Refusal, count_reasons, left_out_rows
+from facemae_cli.data.files import require_outside
 from facemae_cli.data.images.codec import decode
 from facemae_cli.data.manifest import Manifest, read_manifest
 from facemae_cli.data.open import open_source
@@ -20,6 +21,7 @@ from facemae_cli.masking import patches as masking
 from facemae_cli.masking.job import SIZE, Masker, MaskJob
 from facemae_cli.masking.key import DEFAULT_KEY_FILE, Key
 from facemae_cli.masking.key_file import check_makeable
+from facemae_cli.masking.people_list import without_people
 from facemae_cli.runtime import shared_output
 from facemae_cli.runtime.progress import SILENT, Progress
 from facemae_cli.runtime.threads import thread_count
@@ -32,7 +34,8 @@ PROBED = 8  # faces looked at to tell a masked dataset from a raw one
 class MaskResult:
     """What `mask` did.
 
-    `faces` of `faces_in` were masked, of `identities` people; `refused` lists the others. `ratio` is the share of
+    `faces` of `faces_in` were masked, of `identities` people; `refused` lists the others, and `excluded` more were left
+    out on request. `ratio` is the share of
     patches hidden, as measured (None without faces). `key_id` is None where neither names nor masks needed the key;
     `seed` is None where masks came from the key. `names` is "keyed" or "kept". `resized` faces went through `size`.
     `subsampled` faces come from JPEGs whose pixels share samples of colour. `sizes`: raw faces by WxH pixels.
@@ -43,6 +46,7 @@ class MaskResult:
     out: Path
     faces_in: int
     faces: int
+    excluded: int
     identities: int
     refused: list[Refusal]
     ignored: int
@@ -63,6 +67,7 @@ class MaskResult:
             "command": "mask",
             "out": str(self.out),
             "faces": {"in": self.faces_in, "out": self.faces, "refused": count_reasons(self.refused)},
+            "excluded": self.excluded,
             "identities": self.identities,
             "ignored_files": self.ignored,
             "passed_over": dict(self.passed_over),
@@ -88,6 +93,7 @@ class MaskResult:
             ("names", "pseudonyms, in a keyed order" if self.names == "keyed" else "kept, in their order"),
         ]
         rows += [("key_id", self.key_id)] if self.key_id else []
+        rows += [("excluded", f"{self.excluded} faces, as asked")] if self.excluded else []
         rows += left_out_rows(self.ignored, self.passed_over)
         return rows + [("note", note) for note in self.notes()]
 
@@ -127,6 +133,7 @@ def mask(
     seed: int | None = None,
     keep_names: bool = False,
     size: int | None = None,
+    exclude: str | Path | None = None,
     allow_unaligned: bool = False,
     overwrite: bool = False,
     resume: bool = False,
@@ -140,14 +147,18 @@ def mask(
     Under a `seed` they come from the seed and the photo's name in `input` and never from pixels; a seed is not
     secret: who guesses it and a name can confirm the name by its mask. Names become pseudonyms and the order means
     nothing, unless `keep_names`. `size` resizes each whole face to size x size first. Pictures that cannot be aligned
-    crops, of which a patch may show a whole face, are refused unless `allow_unaligned`. `workers` None: one a CPU core.
+    crops, of which a patch may show a whole face, are refused unless `allow_unaligned`. `exclude`: a text file of
+    people and photos to leave out, a line each, see `masking.people_list`. `workers` None: one a CPU core.
 
     Raises UsageError, InputError and OutputError; a face that cannot be masked is refused and listed in the result.
     """
     threads = thread_count(workers)
     Masker(strategy, ratio, None, seed or 0, size)  # so that a wrong option makes no key
-    source = open_source(Path(input))
+    source, excluded = open_source(Path(input)), 0
     _refuse_masked(source, progress)
+    if exclude is not None:
+        require_outside(Path(exclude), (Path(input), Path(out)), "--exclude")
+        source, excluded = without_people(source, Path(exclude), "--exclude")
     with shared_output.process_group("cpu"):
         placed: dict[str, Any] = {"overwrite": overwrite, "resume": resume, "inputs": (Path(input),)}
 
@@ -169,7 +180,7 @@ def mask(
         _warn(job, Path(out), progress)
         with shared_output.rank_zero_context(lambda: open_output(Path(out), plan=job.plan(), **placed)) as output:
             job.run(output, threads, progress)
-            result = shared_output.broadcast(_result(job, output, Path(out)) if output else None)
+            result = shared_output.broadcast(_result(job, output, Path(out), excluded) if output else None)
             assert result is not None
             # The dataset is whole before any rank says so.
             shared_output.rank_zero_first(lambda: _finish(output, result))
@@ -238,7 +249,7 @@ def _warn(job: MaskJob, out: Path, progress: Progress) -> None:
         )
 
 
-def _result(job: MaskJob, output: Output, out: Path) -> MaskResult:
+def _result(job: MaskJob, output: Output, out: Path, excluded: int) -> MaskResult:
     refused = [*job.source.refused, *output.refused]
     places = {item.where for item in output.refused}
     masked = (name for index, name in enumerate(job.names) if not places or job.source.where(index) not in places)
@@ -247,6 +258,7 @@ def _result(job: MaskJob, output: Output, out: Path) -> MaskResult:
         out=out,
         faces_in=len(job.order) + len(job.source.refused),
         faces=faces,
+        excluded=excluded,
         identities=len({name.identity for name in masked} - {None}),
         refused=refused,
         ignored=job.source.ignored,
@@ -274,5 +286,8 @@ def _manifest(result: MaskResult) -> Manifest:
         strategy=result.strategy,
         names=result.names,
         seed=result.seed is not None,
-        extra={"size": result.size, "resized": result.resized} if result.size else {},
+        extra={
+            **({"size": result.size, "resized": result.resized} if result.size else {}),
+            **({"excluded": result.excluded} if result.excluded else {}),
+        },
     )

@@ -1,0 +1,38 @@
+"""`facemae withdraw`: take people or photos out of datasets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from facemae_cli.commands.command import task_command
+from facemae_cli.commands.options import Json, KeyFile, MaxPixels, Workers, files
+from facemae_cli.data.images.header import MAX_PIXELS
+
+
+@task_command(example="facemae withdraw masked released --people withdrawn.txt -k facemae.key")
+def withdraw(
+    datasets: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="DATA",
+            help="Datasets that facemae made, folders or .rec: masked, released, converted.",
+            rich_help_panel="Input and output",
+        ),
+    ],
+    people: Annotated[
+        Path,
+        files("--people", metavar="FILE", help="Who goes, one a line, as in the raw data: person, or person/photo."),
+    ],
+    key: KeyFile = Path("facemae.key"),
+    json: Json = False,
+    workers: Workers = None,
+    max_pixels: MaxPixels = MAX_PIXELS,
+) -> None:
+    """Take people or photos out of masked, released and converted datasets, as if they had never been in them.
+
+    Each dataset is replaced at once, and nothing of those withdrawn is left in any of its files; all other images keep
+    their names and bytes. Raw photos, copies handed on, trained models, caches and reports are not touched.
+    """

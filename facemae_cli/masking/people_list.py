@@ -1,0 +1,138 @@
+"""Lists of people and photos that a dataset must not hold: whose consent was never given, or is withdrawn."""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from facemae_cli.data.faces import FaceSource, Name
+from facemae_cli.data.names import one_line
+from facemae_cli.data.scan import IMAGE_SUFFIXES
+from facemae_cli.errors import InputError, UsageError
+from facemae_cli.masking.key import Key, without_suffix
+
+MAX_BYTES = 2**26
+_SUFFIXES = ("", *sorted({made for suffix in IMAGE_SUFFIXES for made in (suffix, suffix.upper())}))
+
+
+@dataclass(frozen=True)
+class PeopleList:
+    """A text file of a person, a folder of people or a photo a line, as the raw dataset calls them: `Ann Smith`,
+    `Ann Smith/holiday.jpg`. `lines` are in NFC, empty ones left out."""
+
+    path: Path
+    lines: tuple[str, ...]
+
+    @classmethod
+    def read(cls, path: Path, option: str) -> PeopleList:
+        """The list at `path`, in UTF-8. Raises InputError where it cannot be read, and where nobody is in it."""
+        try:
+            with path.open("rb") as file:
+                data = file.read(MAX_BYTES + 1)
+        except OSError as error:
+            raise InputError(f"{option} {path} cannot be read: {error.strerror or error}") from error
+        if len(data) > MAX_BYTES:
+            raise InputError(f"{option} {path} has over {MAX_BYTES} bytes: give a text file of one name a line")
+        try:
+            text = unicodedata.normalize("NFC", data.decode("utf-8-sig"))
+        except UnicodeDecodeError:
+            raise InputError(f"{option} {path} is not UTF-8: save it as such, one name a line") from None
+        lines = tuple(dict.fromkeys(found for line in text.splitlines() if (found := line.strip().strip("/"))))
+        if not lines:
+            raise InputError(f"{option} {path} names nobody: write one person or photo a line")
+        return cls(path, lines)
+
+    def find(self, names: Sequence[Name], key: Key | None) -> dict[str, set[int]]:
+        """For each line the numbers of the `names` it means, as they are or as `key` calls them; often none."""
+        places = _Places(names)
+        return {line: places.called(line) | (places.keyed(line, key) if key else set()) for line in self.lines}
+
+    def require_found(self, found: Sequence[str], option: str, where: str) -> None:
+        """Raises UsageError for a line that is not among `found`: who is misspelt would stay in the dataset."""
+        if missing := [line for line in self.lines if line not in found]:
+            more = f", and {len(missing) - 1} more" if len(missing) > 1 else ""
+            raise UsageError(
+                f"{option} {self.path}: {one_line(missing[0][:80])!r}{more} is nobody in {where}: a person is named as "
+                "their folder below it, a photo as folder/file; mend the line or remove it"
+            )
+
+
+class _Places:
+    """Where each person's and photo's face stands among `names`."""
+
+    def __init__(self, names: Sequence[Name]) -> None:
+        self.people: dict[str, set[int]] = {}
+        self.photos: dict[Name, set[int]] = {}
+        for number, name in enumerate(names):
+            stem = without_suffix(name)
+            known = Name(_normal(stem.identity), _normal(stem.photo) or "")
+            self.photos.setdefault(known, set()).add(number)
+            for folder in _with_parents(known.identity):
+                self.people.setdefault(folder, set()).add(number)
+
+    def called(self, line: str) -> set[int]:
+        photo = without_suffix(_photo(line))
+        return self.people.get(line, set()) | self.photos.get(photo, set())
+
+    def keyed(self, line: str, key: Key) -> set[int]:
+        """By pseudonym, which is made from a file's whole name: any suffix of an image is tried."""
+        photo = _photo(line)
+        identity = None if photo.identity is None else key.identity(photo.identity)
+        names = {Name(identity, key.photo(photo.identity, photo.photo + suffix)) for suffix in _SUFFIXES}
+        found = self.people.get(key.identity(line), set())
+        return found.union(*(self.photos.get(name, set()) for name in names))
+
+
+def _with_parents(identity: str | None) -> Iterator[str]:
+    """`a/b/c`, `a/b`, `a`."""
+    while identity:
+        yield identity
+        identity = os.path.dirname(identity)
+
+
+def _photo(line: str) -> Name:
+    identity, _, photo = line.rpartition("/")
+    return Name(identity or None, photo)
+
+
+def _normal(text: str | None) -> str | None:
+    return None if text is None else unicodedata.normalize("NFC", text)
+
+
+class WithoutPeople(FaceSource):
+    """The faces of `source` but for those numbered in `left_out`, in their order."""
+
+    def __init__(self, source: FaceSource, left_out: set[int]) -> None:
+        self.source = source
+        self.path, self.kind, self.refused = source.path, source.kind, source.refused
+        self.ignored, self.passed_over = source.ignored, source.passed_over
+        self._kept = [index for index in range(len(source)) if index not in left_out]
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def name(self, index: int) -> Name:
+        return self.source.name(self._kept[index])
+
+    def where(self, index: int) -> str:
+        return self.source.where(self._kept[index])
+
+    def read(self, index: int) -> bytes:
+        return self.source.read(self._kept[index])
+
+
+def without_people(source: FaceSource, path: Path, option: str) -> tuple[FaceSource, int]:
+    """`source` without those whom the list at `path` names, and how many faces that leaves out.
+
+    Raises InputError as `PeopleList.read` does, and UsageError where a line names nobody or nobody is left.
+    """
+    people = PeopleList.read(path, option)
+    found = people.find([source.name(index) for index in range(len(source))], None)
+    people.require_found([line for line, faces in found.items() if faces], option, str(source.path))
+    left_out = set[int]().union(*found.values())
+    if len(left_out) == len(source):
+        raise UsageError(f"{option} {path} names everybody in {source.path}: nobody would be left")
+    return WithoutPeople(source, left_out), len(left_out)

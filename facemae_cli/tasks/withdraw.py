@@ -1,0 +1,170 @@
+"""Take people or photos out of datasets that were made from them: masked, released and converted ones."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from facemae_cli import __version__
+from facemae_cli.data.faces import FaceSource, fingerprint
+from facemae_cli.data.files import require_outside
+from facemae_cli.data.manifest import Manifest, read_manifest
+from facemae_cli.data.open import kind_of, open_source
+from facemae_cli.data.output.output import check_output, open_output
+from facemae_cli.data.recordio.sidecars import rec_file
+from facemae_cli.errors import InputError, UsageError
+from facemae_cli.masking.key import DEFAULT_KEY_FILE, Key
+from facemae_cli.masking.people_list import PeopleList, WithoutPeople
+from facemae_cli.runtime.progress import SILENT, Progress
+from facemae_cli.runtime.threads import ordered_map, thread_count
+
+UNIT = 512  # faces made durable together
+
+
+@dataclass(frozen=True)
+class Withdrawal:
+    """What was taken out of one dataset: `withdrawn` faces, of which it keeps `left`."""
+
+    dataset: Path
+    withdrawn: int
+    left: int
+
+
+@dataclass(frozen=True)
+class WithdrawResult:
+    """What `withdraw` did, a dataset each, for a list of `entries` people and photos."""
+
+    datasets: list[Withdrawal]
+    entries: int
+
+    def as_json(self) -> dict[str, Any]:
+        """The result for machines, which names nobody."""
+        rows = [
+            {"dataset": str(one.dataset), "withdrawn": one.withdrawn, "left": one.left, "changed": one.withdrawn > 0}
+            for one in self.datasets
+        ]
+        return {"command": "withdraw", "entries": self.entries, "datasets": rows}
+
+    def summary(self) -> list[tuple[str, str]]:
+        """The result for a person."""
+        rows = [
+            ("withdrawn", f"{one.withdrawn} faces from {one.dataset}, {one.left} are left") for one in self.datasets
+        ]
+        return [
+            *rows,
+            ("note", "the raw photos, copies handed on, models trained on them, caches and reports are not touched"),
+        ]
+
+
+def withdraw(
+    datasets: Sequence[str | Path],
+    *,
+    people: str | Path,
+    key: str | Path = DEFAULT_KEY_FILE,
+    workers: int | None = None,
+    progress: Progress = SILENT,
+) -> WithdrawResult:
+    """Takes people or photos out of `datasets`, each at once: a reader sees it as it was or without them.
+
+    datasets: folders and `.rec` that carry our manifest. All other images keep their bytes and names; numbers in a
+        `.rec` close up, as if those withdrawn had never been in it.
+    people: a text file with a person, or a photo as person/file, a line, called as in the raw dataset.
+    key: the key the datasets were masked with; not needed where names were kept.
+    workers: threads; None: one a CPU core.
+
+    Everything is checked before anything is changed. Raises UsageError where a line names nobody in any of the
+    datasets, for another key, and where nobody would be left; InputError and OutputError.
+    """
+    threads = thread_count(workers)
+    places = [Path(each) for each in datasets]
+    if not places:
+        raise UsageError("no dataset is given: name those to take people out of, such as masked and released")
+    require_outside(Path(people), places, "--people")
+    listed = PeopleList.read(Path(people), "--people")
+    jobs = _planned(places, listed, Path(key), progress)
+    done = []
+    for job in jobs:
+        if job.left_out:
+            job.run(threads, progress)
+        done.append(Withdrawal(job.path, len(job.left_out), len(job.source) - len(job.left_out)))
+    return WithdrawResult(done, len(listed.lines))
+
+
+def _planned(places: Sequence[Path], listed: PeopleList, key: Path, progress: Progress) -> list[_Job]:
+    """What is to be done with each dataset, all of it checked. Raises UsageError and InputError."""
+    opened = [_open(path) for path in places]
+    secret = None
+    if any(manifest.key_id is not None for _, manifest in opened):
+        secret = Key.load(key, outside=places)
+    jobs, found = [], set[str]()
+    for path, (source, manifest) in zip(places, opened, strict=True):
+        if manifest.key_id is not None and secret is not None and manifest.key_id != secret.key_id:
+            raise UsageError(
+                f"{path} was masked with another key (key_id {manifest.key_id}, {key} has {secret.key_id}): give that "
+                "one by --key"
+            )
+        faces = listed.find([source.name(index) for index in range(len(source))], secret)
+        found |= {line for line, numbers in faces.items() if numbers}
+        left_out = set[int]().union(*faces.values())
+        if len(left_out) == len(source):
+            raise UsageError(f"{listed.path} names everybody in {path}: remove the dataset itself")
+        check_output(_target(path), overwrite=True)
+        jobs.append(_Job(path, source, manifest, left_out))
+    listed.require_found([*found], "--people", " and ".join(map(str, places)))
+    return jobs
+
+
+def _open(path: Path) -> tuple[FaceSource, Manifest]:
+    if os.path.exists(path) and kind_of(path) == "pack":
+        raise UsageError(f"{path} is a verification pack: make it anew by `facemae convert` from what is left")
+    source = open_source(path)
+    manifest = read_manifest(path)
+    if manifest is None:
+        raise UsageError(f"{path} carries no facemae.json, so it was not made by facemae, and is left alone")
+    if source.refused:
+        item = source.refused[0]
+        raise InputError(f"{path} is damaged ({item.where}: {item.detail}): mend it, or make it anew by mask --exclude")
+    if (path / "pairs.txt").is_file():
+        raise UsageError(f"{path} holds a pairs.txt, which names people: make it anew by `facemae convert`")
+    return source, manifest
+
+
+def _target(path: Path) -> Path:
+    """The dataset as an output is named."""
+    return rec_file(path) if kind_of(path) == "rec" else path
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One dataset, and the numbers of the faces that leave it."""
+
+    path: Path
+    source: FaceSource
+    manifest: Manifest
+    left_out: set[int]
+
+    def run(self, threads: int, progress: Progress) -> None:
+        """Writes the dataset without them aside, and puts it in place of the old one, which is removed."""
+        kept = WithoutPeople(self.source, self.left_out)
+        plan = {"command": "withdraw", "version": __version__, "input": fingerprint(kept), "faces": len(kept)}
+        progress.start("withdraw", len(kept))
+        with open_output(_target(self.path), plan=plan, overwrite=True) as output:
+            for number, image in enumerate(self._images(kept, threads), 1):
+                output.write(kept.name(number - 1), image)
+                if number % UNIT == 0:
+                    output.commit()
+                progress.advance()
+            output.finish(self._left(len(kept)))
+
+    def _images(self, kept: FaceSource, threads: int) -> Iterator[bytes]:
+        with closing(ordered_map(kept.read, range(len(kept)), threads)) as images:
+            yield from images
+
+    def _left(self, faces: int) -> Manifest:
+        before = self.manifest.extra.get("withdrawn", 0)
+        extra = {**self.manifest.extra, "withdrawn": int(before) + len(self.left_out)}
+        return replace(self.manifest, counts={**self.manifest.counts, "out": faces}, extra=extra)

@@ -1,0 +1,227 @@
+"""Whoever withdraws leaves no trace in any dataset, and everybody else's faces stay the bytes they were."""
+
+from __future__ import annotations
+
+import csv
+import json
+import stat
+from pathlib import Path
+
+import pytest
+from helpers.maskcases import OTHER, PEOPLE, Listener, key_file, make_folder, make_rec, tree
+from helpers.models import write_mae
+
+from facemae_cli.app import main
+from facemae_cli.data.manifest import read_manifest
+from facemae_cli.data.open import open_source
+from facemae_cli.errors import InputError, UsageError
+from facemae_cli.masking.key import Key
+from facemae_cli.tasks.convert import convert
+from facemae_cli.tasks.mask import mask
+from facemae_cli.tasks.names import COLUMNS, names
+from facemae_cli.tasks.reconstruct import reconstruct
+from facemae_cli.tasks.withdraw import withdraw
+
+GONE, KEPT = "family/Bartholomew Xq\u00e9zk", "Ottoline-Vavasour"
+OUTPUTS = ("masked", "masked.rec", "set/train.rec")
+
+
+@pytest.fixture
+def raw(tmp_path: Path) -> Path:
+    return make_folder(tmp_path / "raw")
+
+
+@pytest.fixture
+def key(tmp_path: Path) -> Path:
+    return key_file(tmp_path / "the.key")
+
+
+def listed(folder: Path, *lines: str) -> Path:
+    path = folder / "withdrawn.txt"
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    return path
+
+
+def files(path: Path) -> dict[str, bytes]:
+    """All files of an output, sidecars included."""
+    return tree(path.parent if path.name == "train.rec" else path)
+
+
+def images(path: Path) -> dict[tuple[str | None, str], bytes]:
+    source = open_source(path)
+    assert not source.refused
+    return {tuple(source.name(index)): source.read(index) for index in range(len(source))}
+
+
+def traces(key: Path, raw: Path, people: list[str]) -> set[bytes]:
+    """What tells of a person: their names, those of their photos, and all pseudonyms."""
+    secret, found = Key.load(key), set()
+    source = open_source(raw)
+    for name in (source.name(index) for index in range(len(source))):
+        if name.identity in people:
+            keyed = secret.name(name)
+            found |= {text.encode() for text in (name.identity, keyed.identity, keyed.photo) if text}
+    return found
+
+
+@pytest.mark.parametrize("out", OUTPUTS)
+@pytest.mark.parametrize("keep_names", [False, True])
+def test_a_withdrawn_person_leaves_no_byte_and_the_rest_stays(
+    raw: Path, key: Path, tmp_path: Path, out: str, keep_names: bool
+) -> None:
+    masked, without = tmp_path / out, tmp_path / "w" / out
+    mask(raw, masked, key=key, keep_names=keep_names)
+    before, marks = images(masked), traces(key, raw, [GONE])
+    lost = [data for (identity, _), data in before.items() if identity and identity.encode() in marks]
+    assert len(lost) == PEOPLE[GONE]
+    result = withdraw([masked], people=listed(tmp_path, GONE), key=key)
+    assert [(one.withdrawn, one.left) for one in result.datasets] == [(3, 6)]
+    after = images(masked)
+    assert after == {name: data for name, data in before.items() if data not in lost}
+    for name, data in files(masked).items():
+        held = name.encode() + b"\n" + data
+        assert not [mark for mark in marks if mark in held], name
+        assert not [body for body in lost if body[60:] in held], name
+    manifest = read_manifest(masked)
+    assert manifest is not None
+    assert (manifest.extra["withdrawn"], manifest.counts["out"], manifest.counts["in"]) == (3, 6, 9)
+    # As if they had never been in it.
+    assert mask(raw, without, key=key, keep_names=keep_names, exclude=listed(tmp_path, GONE)).excluded == 3
+    ours, anew = files(masked), files(without)
+    for held in (ours, anew):
+        held.pop(next(name for name in held if name.endswith("facemae.json")))
+    assert ours == anew
+    assert not list(tmp_path.rglob("*.facemae-part"))
+
+
+def test_out_of_all_that_was_made_of_them_at_once(raw: Path, key: Path, tmp_path: Path) -> None:
+    write_mae(tmp_path / "mae")
+    mask(raw, tmp_path / "masked", key=key)
+    reconstruct(tmp_path / "masked", tmp_path / "released", model=str(tmp_path / "mae"), device="cpu")
+    convert(tmp_path / "released", tmp_path / "released.rec")
+    places = [tmp_path / name for name in ("masked", "released", "released.rec")]
+    before = [images(place) for place in places]
+    people = listed(tmp_path, GONE, f"{KEPT}/snap 1")  # a photo, named without its suffix
+    assert main(["withdraw", *map(str, places), "--people", str(people), "-k", str(key)]) == 0
+    gone = traces(key, raw, [GONE]) | {Key.load(key).photo(KEPT, "snap 1.png").encode()}
+    for place, old in zip(places, before, strict=True):
+        left = images(place)
+        assert len(left) == len(old) - 4
+        assert left.items() <= old.items()
+        assert not [mark for mark in gone for name, data in files(place).items() if mark in name.encode() + data]
+    manifest = read_manifest(places[2])
+    assert manifest is not None
+    assert manifest.extra["withdrawn"] == 4
+
+
+def test_twice_is_counted_together(raw: Path, key: Path, tmp_path: Path) -> None:
+    mask(raw, tmp_path / "masked", key=key)
+    for line in (GONE, KEPT):
+        withdraw([tmp_path / "masked"], people=listed(tmp_path, line), key=key)
+    manifest = read_manifest(tmp_path / "masked")
+    assert manifest is not None
+    assert (manifest.extra["withdrawn"], manifest.counts["out"]) == (5, 4)
+
+
+def test_nothing_changes_where_anything_is_wrong(raw: Path, key: Path, tmp_path: Path) -> None:
+    masked, strange = tmp_path / "masked", tmp_path / "strange"
+    mask(raw, masked, key=key)
+    make_folder(strange)
+    before = tree(masked)
+    wrong = key_file(tmp_path / "other.key", OTHER)
+    cases = [
+        ([masked], [GONE, "Ottoline-Vavasur"], key, "'Ottoline-Vavasur' is nobody in"),
+        ([masked], [GONE], wrong, "with another key"),
+        ([masked, strange], [GONE], key, "carries no facemae.json"),
+        ([masked], [*PEOPLE], key, "names everybody"),
+        ([], [GONE], key, "no dataset is given"),
+    ]
+    for places, lines, with_key, told in cases:
+        with pytest.raises(UsageError, match=told):
+            withdraw(places, people=listed(tmp_path, *lines), key=with_key)
+        assert tree(masked) == before
+    with pytest.raises(InputError, match="names nobody"):
+        withdraw([masked], people=listed(tmp_path, " "), key=key)
+
+
+@pytest.mark.parametrize("stop", [1, 4])
+def test_stopped_it_leaves_the_old_dataset_and_done_again_it_is_whole(
+    raw: Path, key: Path, tmp_path: Path, stop: int
+) -> None:
+    mask(raw, tmp_path / "masked", key=key)
+    before = tree(tmp_path / "masked")
+
+    class Stop(Listener):
+        def advance(self, count: int = 1, note: str = "") -> None:
+            super().advance(count, note)
+            if self.done == stop:
+                raise KeyboardInterrupt
+
+    people = listed(tmp_path, GONE)
+    with pytest.raises(KeyboardInterrupt):
+        withdraw([tmp_path / "masked"], people=people, key=key, progress=Stop())
+    assert tree(tmp_path / "masked") == before
+    withdraw([tmp_path / "masked"], people=people, key=key)
+    assert len(images(tmp_path / "masked")) == 6
+    assert not list(tmp_path.glob("*.facemae-part"))
+
+
+def test_a_staged_part_of_a_stopped_mask_goes_with_them(raw: Path, key: Path, tmp_path: Path) -> None:
+    mask(raw, tmp_path / "masked", key=key)
+
+    class Stop(Listener):
+        def advance(self, count: int = 1, note: str = "") -> None:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        mask(raw, tmp_path / "masked", key=key, overwrite=True, progress=Stop())
+    assert list(tmp_path.glob("masked.facemae-part/*"))
+    withdraw([tmp_path / "masked"], people=listed(tmp_path, GONE), key=key)
+    assert not list(tmp_path.glob("*.facemae-part"))
+
+
+def test_mask_excludes_a_folder_of_people_and_refuses_who_is_misspelt(
+    raw: Path, key: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result = mask(raw, tmp_path / "a", key=key, exclude=listed(tmp_path, "family"))
+    assert (result.excluded, result.faces, result.faces_in) == (3, 6, 6)
+    manifest = read_manifest(tmp_path / "a")
+    assert manifest is not None
+    assert manifest.extra["excluded"] == 3
+    words = ["mask", "-i", str(raw), "-o", str(tmp_path / "b"), "-k", str(key), "--exclude"]
+    assert main([*words, str(listed(tmp_path, "famly"))]) == 2
+    assert "'famly' is nobody in" in capsys.readouterr().err
+    assert not (tmp_path / "b").exists()
+
+
+def test_a_rec_of_numbers_is_excluded_by_label_and_key(key: Path, tmp_path: Path) -> None:
+    rec = make_rec(tmp_path / "raw.rec")
+    rec.with_suffix(".lst").unlink()
+    assert mask(rec, tmp_path / "masked", key=key, exclude=listed(tmp_path, "1", "2/9")).excluded == 4
+
+
+def test_names_tell_who_is_who_to_the_owner_of_the_key(
+    raw: Path, key: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mask(raw, tmp_path / "masked", key=key)
+    out = tmp_path / "names.csv"
+    assert main(["names", "-i", str(raw), "-o", str(out), "-k", str(key), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["photos"] == 9
+    assert stat.S_IMODE(out.stat().st_mode) == 0o600
+    with out.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.reader(file))
+    assert tuple(rows[0]) == COLUMNS
+    found = {(row[2], f"{row[3]}.png") for row in rows[1:]}
+    assert found == set(images(tmp_path / "masked"))
+    assert {row[0] for row in rows[1:]} == set(PEOPLE)
+    with pytest.raises(UsageError, match="--overwrite"):
+        names(raw, out, key=key)
+    assert names(str(raw), str(out), key=str(key), overwrite=True).people == 3
+    with pytest.raises(UsageError, match="inside the dataset"):
+        names(raw, raw / "names.csv", key=key)
+    with pytest.raises(UsageError, match="no key at"):
+        names(raw, tmp_path / "more.csv", key=tmp_path / "lost.key")
+    key_copy = tmp_path / "copy.key"
+    key_copy.write_bytes(key.read_bytes())
+    with pytest.raises(UsageError, match="is not a list of names"):
+        names(raw, key_copy, key=key, overwrite=True)
