@@ -36,7 +36,7 @@ REPORTS_SERVE = ROOMS[: ROOMS.index("evaluation") + 1]
 # The side that talks to a person; of it, the console alone prints.
 TALKING = {"__main__", "app", "commands"}
 CONSOLE = "facemae_cli.commands.console"
-SHARED_BY_COMMANDS = {"command", "config_file", "console", "help", "options", "places"}
+SHARED_BY_COMMANDS = {"command", "config_file", "console", "help", "options", "places", "precheck"}
 FILE_LINES, BODY_LINES = 400, 40
 
 

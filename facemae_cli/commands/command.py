@@ -16,6 +16,7 @@ from facemae_cli.commands import config_file
 from facemae_cli.commands.console import Console, notice, settings_in_use
 from facemae_cli.commands.help import write_example, write_options
 from facemae_cli.commands.places import check_places
+from facemae_cli.commands.precheck import check_inputs
 from facemae_cli.errors import UsageError
 
 # Options of the console and of the process, which no task takes.
@@ -43,6 +44,7 @@ def task_command(example: str) -> Callable[[Callable[..., None]], Callable[..., 
 def _run(name: str, options: Mapping[str, Any]) -> int:
     of_the_task = {key: value for key, value in options.items() if key not in NOT_OF_THE_TASK}
     check_places(options)
+    check_inputs(name, options)
     flags = {key: bool(options.get(key)) for key in ("json", "overwrite")}
     with Console(refused=options.get("refused"), **flags) as console:
         return console.finish(getattr(facemae_cli, name)(**of_the_task, progress=console))

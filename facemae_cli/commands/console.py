@@ -147,7 +147,7 @@ class Log:
         notice(line)
 
     def end(self) -> None:
-        if self._stage is not None:
+        if self._stage is not None and (self._written is None or self._written[0] != self._stage.done):
             self._write(self._stage)
         self._stage = None
 

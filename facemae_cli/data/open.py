@@ -35,14 +35,19 @@ def kind_of(path: Path) -> Kind:
     return "folder"
 
 
+def require_exists(path: Path) -> None:
+    """Raises InputError where nothing is at the path of a dataset."""
+    if not os.path.exists(path):
+        raise InputError(f"{one_line(str(path))} does not exist: give a folder of images or a .rec file")
+
+
 def open_source(path: Path) -> FaceSource:
     """The faces at `path`, a folder of images or a `.rec`, opened for reading.
 
     Raises InputError where nothing is there or it cannot be read, UsageError for a verification pack.
     """
     path = Path(path)
-    if not os.path.exists(path):
-        raise InputError(f"{one_line(str(path))} does not exist: give a folder of images or a .rec file")
+    require_exists(path)
     kind = kind_of(path)
     if kind == "pack":
         raise UsageError(
