@@ -29,6 +29,7 @@ from facemae_cli.commands.reconstruct import reconstruct
 from facemae_cli.commands.train_recognizer import train_recognizer
 from facemae_cli.commands.verify import verify
 from facemae_cli.commands.withdraw import withdraw
+from facemae_cli.data.reading import EXHAUSTED, exhausted
 from facemae_cli.errors import FacemaeError, UsageError
 from facemae_cli.runtime.signals import Stopped, signals_end
 
@@ -157,10 +158,14 @@ def _explain_one(error: BaseException, words: Sequence[str]) -> tuple[int, str]:
         return error.exit_code, str(error)
     if isinstance(error, ClickException):
         return 2, _usage_line(error)
+    if isinstance(error, OSError) and error.errno in EXHAUSTED:
+        return 4, f"{error.filename or 'a file'}: {exhausted(error)}"
     if isinstance(error, OSError):
         return 4, f"{error.filename}: {error.strerror}" if error.filename else f"{error.strerror or error}"
     if isinstance(error, MemoryError):
         return 4, "out of memory; a smaller --batch-size, or a machine with more, may do"
+    if isinstance(error, RuntimeError) and "can't start new thread" in str(error):
+        return 4, "no more threads can be started; lower --workers, or raise the limit of processes (`ulimit -u`)"
     return 70, f"internal error: {type(error).__name__}: {error}; run it again with --debug to see where"
 
 

@@ -324,3 +324,12 @@ def test_an_option_given_twice_is_an_error_where_it_takes_one_value(
 def test_several_values_and_plain_flags_may_be_repeated(capsys: pytest.CaptureFixture[str]) -> None:
     assert module.main(["verify", "--pairs", "a.bin", "--pairs", "b.bin", "--json", "--json"]) == 2
     assert "a.bin is not a file" in capsys.readouterr().err
+
+
+def test_no_more_threads_or_files_is_told_as_that(runs: Any) -> None:
+    code, _, err = runs(raises(RuntimeError("can't start new thread")))
+    assert (code, "lower --workers" in err, "`ulimit -u`" in err) == (4, True, True)
+    code, _, err = runs(raises(OSError(errno.EMFILE, "Too many open files", "out/x")))
+    assert code == 4
+    assert err.startswith("facemae: error: out/x: too many open files, the limit is ")
+    assert "`ulimit -n`" in err

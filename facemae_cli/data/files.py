@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from facemae_cli.data.reading import EXHAUSTED, exhausted
 from facemae_cli.errors import OutputError, UsageError
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
@@ -38,6 +39,8 @@ def disk_errors(path: Path, again: str = "then run again") -> Iterator[None]:
 def _told(error: OSError) -> str:
     """What happened, and what to do about it."""
     reason = (error.strerror or str(error) or type(error).__name__).lower()
+    if error.errno in EXHAUSTED:
+        return exhausted(error)
     if error.errno in _FULL:
         return f"{reason}: free some space"
     if error.errno in _LIMIT:

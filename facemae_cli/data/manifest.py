@@ -15,6 +15,7 @@ from typing import Any
 from facemae_cli import __version__
 from facemae_cli.data.files import write_whole
 from facemae_cli.data.names import utf8
+from facemae_cli.data.reading import unreadable
 from facemae_cli.errors import InputError
 
 SCHEMA = 1
@@ -150,7 +151,7 @@ def read_manifest(dataset: Path) -> Manifest | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        raise InputError(f"{path}: {error.strerror or error}; make it readable") from error
+        raise unreadable(path, error, "make it readable") from error
     return _parse(path, text)
 
 

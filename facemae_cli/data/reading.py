@@ -14,7 +14,7 @@ from facemae_cli.errors import FaceError, InputError, OutputError
 _VANISHED = {errno.ENOENT, errno.ENOTDIR, errno.ESTALE}
 _FORBIDDEN = {errno.EACCES, errno.EPERM}
 _NO_FILE = {errno.ELOOP, errno.ENXIO, errno.ENODEV, errno.EISDIR}
-_EXHAUSTED = {errno.EMFILE, errno.ENFILE}
+EXHAUSTED = {errno.EMFILE, errno.ENFILE}
 _FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
 
 
@@ -50,7 +50,7 @@ def unreadable(path: Path | str, error: OSError, way_out: str) -> InputError | O
     """The error to raise where a whole dataset, or a file of it, cannot be opened: an InputError with `way_out`, or an
     OutputError where it is this process that can open nothing more."""
     shown = one_line(str(path))
-    if error.errno in _EXHAUSTED:
+    if error.errno in EXHAUSTED:
         return OutputError(f"{shown} cannot be opened: {exhausted(error)}")
     return InputError(f"{shown} cannot be read: {error.strerror or error}; {way_out}")
 
@@ -74,7 +74,7 @@ def face_error(error: OSError, path: str) -> FaceError:
         return FaceError("unreadable", "there is no permission to read it: grant it, or run as its owner")
     if error.errno in _NO_FILE:
         return not_a_file()
-    reason = exhausted(error) if error.errno in _EXHAUSTED else error.strerror
+    reason = exhausted(error) if error.errno in EXHAUSTED else error.strerror
     raise OutputError(f"reading {one_line(path)} fails: {reason}") from error
 
 

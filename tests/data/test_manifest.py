@@ -118,7 +118,7 @@ def test_what_is_no_file_is_told_and_does_not_hang(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"facemae\.json: a pipe or a device, so not ours"):
         read_manifest(tmp_path)
     (tmp_path / "x.facemae.json").mkdir()
-    with pytest.raises(InputError, match=r"x\.facemae\.json: "):
+    with pytest.raises(InputError, match=r"x\.facemae\.json cannot be read: "):
         read_manifest(tmp_path / "x.rec")
 
 
