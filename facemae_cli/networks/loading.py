@@ -6,22 +6,20 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from facemae_cli.errors import InputError
 from facemae_cli.networks.architectures.iresnet import DEPTHS, IResNet, iresnet_shape
+from facemae_cli.networks.architectures.mae import MaskedAutoencoder
 from facemae_cli.networks.architectures.mobilefacenet import MobileFaceNet, mobilefacenet_shape
 from facemae_cli.networks.architectures.vit import VisionTransformer, transformer_shape
 from facemae_cli.networks.card import Card, InputSpec, Model
 from facemae_cli.networks.embedder import Embedder
 from facemae_cli.networks.onnx.graph import load_onnx
 from facemae_cli.networks.weights import check_state, first_line, read_safetensors, read_state
-
-if TYPE_CHECKING:
-    from facemae_cli.networks.architectures.mae import MaskedAutoencoder
 
 MAX_ARGUMENT = 2**16
 # Arguments of timm.create_model that read files or change what comes out; no published configuration needs them.
@@ -70,10 +68,6 @@ PUBLISHED = ("iresnet", "mobilefacenet")
 
 def build_mae(card: Card) -> MaskedAutoencoder:
     """The autoencoder a card describes, with fresh weights. Raises InputError for what it cannot be."""
-    from facemae_cli.networks.architectures.mae import (
-        MaskedAutoencoder,  # its blocks are timm's, which takes seconds to import
-    )
-
     where = card.name or "the card"
     network: MaskedAutoencoder = _built(MaskedAutoencoder, card.architecture or {}, where)
     if card.input != InputSpec(network.size):
@@ -89,10 +83,10 @@ def load_mae(model: Model, device: torch.device | str = "cpu") -> MaskedAutoenco
     if model.weights is None:
         raise InputError(f"{model.name} is an architecture without weights; `facemae fit --model {model.name}` fits it")
     state = read_safetensors(model.weights)
-    with torch.device("meta"):
-        check_state(build_mae(model.card), state, model.weights)
-    network = build_mae(model.card)
-    network.load_state_dict(state)
+    with torch.device("meta"):  # as below
+        network = build_mae(model.card)
+    check_state(network, state, model.weights)
+    network.load_state_dict(_filled(network, state), assign=True)
     return network.eval().to(device)
 
 

@@ -6,13 +6,11 @@ Tokens are the 14 x 14 patches of a face in row-major order; a patch is flattene
 
 from __future__ import annotations
 
-from functools import partial
-
 import torch
-from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
 from facemae_cli.masking.patches import GRID, TOKENS
+from facemae_cli.networks.architectures.transformer import Block
 
 
 def sincos_positions(width: int, grid: int = GRID) -> Tensor:
@@ -24,8 +22,9 @@ def sincos_positions(width: int, grid: int = GRID) -> Tensor:
     if width % 4:
         raise ValueError(f"width {width} is not a multiple of 4, which 2-D sine-cosine positions need")
     quarter = width // 4
-    frequency = 10000.0 ** (-torch.arange(quarter, dtype=torch.float64) / quarter)
-    angle = torch.arange(grid, dtype=torch.float64)[:, None] * frequency  # (grid, quarter)
+    # On the CPU even where a network is made on `meta`: they are in no file of weights.
+    frequency = 10000.0 ** (-torch.arange(quarter, dtype=torch.float64, device="cpu") / quarter)
+    angle = torch.arange(grid, dtype=torch.float64, device="cpu")[:, None] * frequency  # (grid, quarter)
     wave = torch.cat([angle.sin(), angle.cos()], dim=1)  # (grid, width / 2)
     column = wave.repeat(grid, 1)
     row = wave.repeat_interleave(grid, dim=0)
@@ -108,6 +107,10 @@ class MaskedAutoencoder(nn.Module):
         self._initialise()
 
     def _initialise(self) -> None:
+        if (
+            self.mask_token.is_meta
+        ):  # nothing to initialise, and to ask for it makes torch import its compiler, for seconds
+            return
         for module in (*self.encoder.modules(), *self.decoder.modules(), self.embed, self.decoder_embed, self.head):
             if isinstance(module, nn.Linear):
                 nn.init.xavier_uniform_(module.weight)
@@ -135,11 +138,10 @@ class MaskedAutoencoder(nn.Module):
 
 
 def _blocks(width: int, depth: int, heads: int) -> nn.ModuleList:
-    norm = partial(nn.LayerNorm, eps=1e-6)
-    blocks = [Block(width, heads, qkv_bias=True, norm_layer=norm) for _ in range(depth)]  # type: ignore[arg-type]
+    blocks = [Block(width, heads) for _ in range(depth)]
     for block in blocks:
         # A CPU multiplies plain matrices faster than torch fuses them there: 110 faces/s against 76 in training.
-        block.attn.fused_attn = torch.cuda.is_available()  # type: ignore[assignment]
+        block.attn.fused_attn = torch.cuda.is_available()
     return nn.ModuleList(blocks)
 
 

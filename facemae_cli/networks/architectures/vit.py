@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from facemae_cli.networks.architectures.transformer import Block
 
 MAX_BLOCKS = 400
 
@@ -57,6 +58,10 @@ class VisionTransformer(nn.Module):
         self._initialise()
 
     def _initialise(self) -> None:
+        if (
+            self.positions.is_meta
+        ):  # nothing to initialise, and to ask for it makes torch import its compiler, for seconds
+            return
         nn.init.trunc_normal_(self.positions, std=0.02)
         for module in self.modules():
             if isinstance(module, nn.Linear):
@@ -73,12 +78,8 @@ class VisionTransformer(nn.Module):
 
 
 def _blocks(width: int, depth: int, heads: int, drop_path: float) -> nn.ModuleList:
-    from timm.models.vision_transformer import Block  # timm takes seconds to import, so only who needs it pays
-
-    norm = partial(nn.LayerNorm, eps=1e-6)
     rates = [drop_path * index / max(depth - 1, 1) for index in range(depth)]
-    blocks = (Block(width, heads, qkv_bias=True, drop_path=rate, norm_layer=norm) for rate in rates)  # type: ignore[arg-type]
-    return nn.ModuleList(blocks)
+    return nn.ModuleList(Block(width, heads, rate) for rate in rates)
 
 
 def transformer_shape(state: Mapping[str, Tensor]) -> dict[str, Any]:
