@@ -122,7 +122,7 @@ class Audit:
         for line in early:
             progress.notice(line)
         scans = scan_all(self.data, self.settings.threads, progress)
-        embedded = embed_all(self.data, scans, self.settings, progress)
+        embedded = embed_all(self.data, scans, self.matching, self.settings, progress)
         measured = measure_all(self.data, self.matching, embedded.views, self.plan, progress)
         exposure = expose(self.data, scans, self.matching, embedded.views, measured, self.plan, self.show_faces)
         attackers = self._attackers(embedded.views, measured.findings)

@@ -38,11 +38,16 @@ def combine(members: Sequence[FeatureSets], weights: Sequence[float]) -> Feature
         released,
         imitated,
         _asking(strangers, spreads, weights) if len(strangers) == len(members) else None,
-        (
-            _asking([each.real for each in members], [_Spread.of(each.real) for each in members], weights),
-            side_by_side([each.real for each in members]),
-        ),
+        _among_real([each.among_real or (each.real, each.real) for each in members], weights),
     )
+
+
+def _among_real(
+    sides: Sequence[tuple[Embeddings, Embeddings]], weights: Sequence[float]
+) -> tuple[Embeddings, Embeddings]:
+    """The originals as they ask, and are asked, among themselves; `sides` are the members' queries and galleries."""
+    queries, galleries = zip(*sides, strict=True)
+    return _asking(queries, [_Spread.of(each) for each in galleries], weights), side_by_side(galleries)
 
 
 class _Spread:

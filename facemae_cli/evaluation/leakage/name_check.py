@@ -15,22 +15,28 @@ from facemae_cli.evaluation.leakage.scan import Scan
 from facemae_cli.evaluation.leakage.thumbnails import by_distance
 from facemae_cli.evaluation.retrieval import top_k
 
-STANDS_OUT = 0.5  # the squared distance of thumbnails to the nearest released face, of that to the second nearest
-FEWEST = 10
-MOST_MISNAMED = 0.5  # of the photos that stand out
+# The squared distance of thumbnails to the nearest released face, of that to the nearest of another person. Of 6,731
+# photos 94.6 % stand out so among facemae-v1's reconstructions, all under their own name; 2.1 % among other photos.
+STANDS_OUT = 0.5
+LOOKED_AT = 10  # of the nearest faces
+FEWEST, LEAST = 10, 0.2  # photos, and of all photos, that must stand out for a judgement
+MOST_MISNAMED = 0.1  # of those that stand out
 
 
 @dataclass(frozen=True)
 class NameCheck:
-    """Photos whose nearest released face `stand_out` from the others, and how many of these bear `another` name."""
+    """Of `photos` those whose nearest released face `stand_out` from the others, and how many of these bear `another`
+    person's name."""
 
+    photos: int
     stand_out: int
     another: int
 
     @property
     def misnamed(self) -> bool:
         """Whether names cannot be believed."""
-        return self.stand_out >= FEWEST and self.another > MOST_MISNAMED * self.stand_out
+        enough = self.stand_out >= max(FEWEST, LEAST * self.photos)
+        return enough and self.another > MOST_MISNAMED * self.stand_out
 
     def __str__(self) -> str:
         return (
@@ -44,11 +50,16 @@ def check_names(original: Scan, released: Scan, matching: Matching, device: str 
     faces = np.flatnonzero(released.valid)
     rows = np.flatnonzero(original.valid & np.isin(matching.real, matching.released))
     if len(faces) < 2 or not len(rows):
-        return NameCheck(0, 0)
+        return NameCheck(len(rows), 0, 0)
     scores, nearest = top_k(
-        by_distance(original.thumbnails[rows]), by_distance(released.thumbnails[faces]), 2, device=device
+        by_distance(original.thumbnails[rows]),
+        by_distance(released.thumbnails[faces]),
+        min(LOOKED_AT, len(faces)),
+        device=device,
     )
-    away = np.maximum(1 - scores, 0)
-    stands_out = away[:, 0] < STANDS_OUT * away[:, 1]
-    own = matching.released[faces[nearest[:, 0]]] == matching.real[rows]
-    return NameCheck(int(stands_out.sum()), int((stands_out & ~own).sum()))
+    away, people = np.maximum(1 - scores, 0), matching.released[faces[nearest]]
+    another = people != people[:, :1]
+    second = np.where(another.any(axis=1), another.argmax(axis=1), people.shape[1] - 1)
+    stands_out = away[:, 0] < STANDS_OUT * away[np.arange(len(rows)), second]
+    own = people[:, 0] == matching.real[rows]
+    return NameCheck(len(rows), int(stands_out.sum()), int((stands_out & ~own).sum()))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,14 +16,17 @@ from facemae_cli.evaluation.leakage.datasets import Datasets, overlapping_non_me
 from facemae_cli.evaluation.leakage.ensemble import ENSEMBLE, combine
 from facemae_cli.evaluation.leakage.identification import FeatureSets
 from facemae_cli.evaluation.leakage.imitation import Imitator, imitate
+from facemae_cli.evaluation.leakage.matching import Matching
 from facemae_cli.evaluation.leakage.results import Adapted
-from facemae_cli.evaluation.leakage.scan import Scan
+from facemae_cli.evaluation.leakage.scan import Pixels, Scan
+from facemae_cli.evaluation.leakage.see_through import PROBED, best_way, probe
 from facemae_cli.evaluation.leakage.thumbnails import THUMBNAILS, Thumbnails
+from facemae_cli.evaluation.leakage.transforms import TRANSFORMS, TransformedFaces
 from facemae_cli.inference.embed import Embeddings
 from facemae_cli.inference.recognizer import Recognizer
-from facemae_cli.runtime.progress import Progress
+from facemae_cli.runtime.progress import SILENT, Progress
 
-ADAPTED = "+adapted"
+ADAPTED, THROUGH = "+adapted", "+transforms"
 WEIGHTS = dict.fromkeys(THUMBNAILS, 1 / len(THUMBNAILS))  # all thumbnails count as much as one embedder
 
 Attacking = Recognizer | Thumbnails
@@ -96,6 +100,19 @@ class _Eye:
             progress=self.progress,
         )
 
+    def transformed(self, name: str, attacker: str, transform: str | None, faces: NDArray[np.int64]) -> Embeddings:
+        """The faces of a dataset under a transform (None: as they are), as an attacker sees them."""
+        by, change = self.settings.everyone[attacker], TRANSFORMS[transform] if transform else _unchanged
+        if isinstance(by, Thumbnails) and transform != "blurred":
+            scan = self.scans[name]
+            return by.of(np.ascontiguousarray(change(scan.thumbnails[faces])), scan.valid[faces])
+        source = TransformedFaces(self.data.sources[name], change, faces)
+        if isinstance(by, Thumbnails):
+            return by.embed(source, workers=self.settings.threads)
+        options = {"batch_size": self.settings.batch_size, "workers": self.settings.threads}
+        label = f"embed {name} {transform or 'as they are'} by {attacker}"
+        return by.embed(source, **options, label=label, progress=self.progress if len(faces) > PROBED else SILENT)
+
     def imitated(self, name: str, imitator: Imitator, times: int) -> dict[str, Embeddings]:
         """The dataset `name` as `imitator` makes it and each attacker sees that."""
         made = imitate(
@@ -113,7 +130,13 @@ class _Eye:
         return dict(zip(self.settings.everyone, made, strict=True))
 
 
-def embed_all(data: Datasets, scans: Mapping[str, Scan], settings: AttackSettings, progress: Progress) -> Embedded:
+def _unchanged(image: Pixels) -> Pixels:
+    return image
+
+
+def embed_all(
+    data: Datasets, scans: Mapping[str, Scan], matching: Matching, settings: AttackSettings, progress: Progress
+) -> Embedded:
     """Every dataset by every attacker: as it is, adapted where there are faces to adapt to, and all of them as one."""
     eye = _Eye(data, scans, settings, progress)
     imitated = [(each.name, eye.imitated("original", each, settings.times)) for each in settings.imitators]
@@ -131,7 +154,12 @@ def embed_all(data: Datasets, scans: Mapping[str, Scan], settings: AttackSetting
         views += _adapted(eye, plain)
     for rebuilder in settings.rebuilders:
         views += _rebuilt(eye, plain, rebuilder)
-    return Embedded(views, _each_once(refused), _notices(data, known))
+    through, transforms = _through(eye, plain, matching, known)
+    notices = _notices(data, known)
+    if transforms:
+        how = ", or ".join(transforms)
+        notices.append(f"more people are found once photos are {how}: faces of the release were changed so")
+    return Embedded(views + through, _each_once(refused), notices)
 
 
 def _without(seen: Embeddings, known: NDArray[np.bool_]) -> Embeddings:
@@ -186,6 +214,42 @@ def _rebuilt(eye: _Eye, plain: Sequence[AttackerView], rebuilder: Imitator) -> l
         for view in plain
     ]
     return [*made, _ensemble(made, suffix)]
+
+
+def _through(
+    eye: _Eye, plain: Sequence[AttackerView], matching: Matching, known: NDArray[np.bool_]
+) -> tuple[list[AttackerView], list[str]]:
+    """What each attacker sees who does to photos what was done to the release, where that finds people in new ways; and
+    what that was."""
+    found: dict[str, None] = {}
+    for view in plain:
+        name = view.sets.attacker
+        tried = probe(partial(eye.transformed, "original", name), view.sets.released, matching, eye.settings.seed)
+        found |= dict.fromkeys(tried.worth_it)
+    if not found:
+        return [], []
+    made = [_in_the_best_way(eye, view, list(found), known) for view in plain]
+    return [*made, _ensemble(made, THROUGH)], list(found)
+
+
+def _in_the_best_way(
+    eye: _Eye, view: AttackerView, transforms: Sequence[str], known: NDArray[np.bool_]
+) -> AttackerView:
+    def asking(name: str, as_they_are: Embeddings) -> Embeddings:
+        everyone = np.arange(len(as_they_are.valid))
+        ways = [eye.transformed(name, view.sets.attacker, each, everyone) for each in transforms]
+        return best_way([as_they_are, *ways], view.sets.released)
+
+    strangers, real = view.sets.non_members, view.sets.real
+    sets = replace(
+        view.sets,
+        attacker=view.sets.attacker + THROUGH,
+        real=asking("original", real),
+        imitated={},
+        non_members=None if strangers is None else _without(asking("non-members", strangers), known),
+        among_real=(real, real),
+    )
+    return AttackerView(sets, view.attacker)
 
 
 def _each_once(refused: Sequence[Refusal]) -> list[Refusal]:

@@ -137,7 +137,12 @@ def test_people_who_may_be_there_under_other_names_refuse_it(alone: int, release
 
 
 def test_names_that_are_shuffled_refuse_it() -> None:
-    for check, status in ((NameCheck(50, 26), "refused"), (NameCheck(50, 25), "passed"), (NameCheck(9, 9), "passed")):
+    for check, status in (
+        (NameCheck(100, 50, 6), "refused"),
+        (NameCheck(100, 50, 5), "passed"),
+        (NameCheck(9, 9, 9), "passed"),
+        (NameCheck(1000, 50, 50), "passed"),
+    ):
         assert judge([rate(0.01, 0.0, 0.02)], [], [GOOD], max_leakage=0.5, name_check=check).status == status
 
 
