@@ -10,6 +10,7 @@ from facemae_cli.commands.options import (
     BatchSize,
     Cache,
     Device,
+    Groups,
     Json,
     MaxPixels,
     Overwrite,
@@ -95,6 +96,19 @@ def leakage(
         attack(
             "--adapt", metavar="DATA", help="Other faces, on which each attacker learns to see through the release."
         ),
+    ] = None,
+    known_members: Annotated[
+        str | None,
+        attack(
+            "--known-members",
+            metavar="N[,N...]",
+            help="How many people the attacker knows, real and released, such as 10,50,200.",
+        ),
+    ] = None,
+    groups: Groups = None,
+    attributes: Annotated[
+        Path | None,
+        files("--attributes", metavar="FILE", help="A CSV like that of --groups, of what might be inferred of faces."),
     ] = None,
     max_leakage: Annotated[
         float | None,

@@ -14,6 +14,7 @@ from facemae_cli.errors import UsageError
 from facemae_cli.evaluation.leakage.attackers import Origin, Trust, bundled_autoencoders, load_attackers
 from facemae_cli.evaluation.leakage.audit import Audit, imitators_of
 from facemae_cli.evaluation.leakage.datasets import Datasets, match_people, open_datasets
+from facemae_cli.evaluation.leakage.further_findings import plan_further
 from facemae_cli.evaluation.leakage.identification import Plan, parse_identities, parse_ks
 from facemae_cli.evaluation.leakage.imitation import Imitator, Recipe
 from facemae_cli.evaluation.leakage.leakage_result import LeakageResult
@@ -42,6 +43,9 @@ def leakage(
     imitations: int = 1,
     non_members: Path | None = None,
     adapt: Path | None = None,
+    known_members: str | None = None,
+    groups: Path | None = None,
+    attributes: Path | None = None,
     max_leakage: float | None = None,
     max_leakage_same: float | None = None,
     max_tpr: float | None = None,
@@ -75,6 +79,9 @@ def leakage(
     imitations: masks a photo in the attacker's own release; 0: none is made.
     non_members: faces of people who are not in the release; None: half of the people are left out of it.
     adapt: faces of the attacker's own, to learn from.
+    known_members: how many people the attacker knows, real and released, "10,50,200"; None: nobody.
+    groups: a CSV file of people or photos (`data.attributes`), and their groups, whose risk is measured.
+    attributes: a CSV file of the same kind, of what might be inferred of released faces.
     max_leakage: gate on the risk by other photos of a person, a share, as all gates on the upper end of its interval.
     max_leakage_same: gate on the risk by the very photo.
     max_tpr: gate on the share of members told at 1 % false positives, by `photo`: "other" or "same".
@@ -106,6 +113,7 @@ def leakage(
     chosen, ks = choose_device(device), parse_ks(k)
     data = open_datasets(Path(original), Path(released), non_members, adapt)
     matching, unmeasured = match_people(data, key)
+    further = plan_further(data.original, matching, known_members, groups, attributes)
     plan = Plan(ks, parse_identities(identities, matching.names.people), trials, seed, str(chosen))
     models = [resolve(each, "mae") for each in imitation_model or ()]
     keep_freed_memory()
@@ -118,7 +126,9 @@ def leakage(
         attackers, imitators, how.rebuilders(data), imitations, seed, batch_size, workers or cores(), cache
     )
     trust = Trust(origin, min_attacker, allow_shared_ancestor)
-    audit = Audit(data, matching, settings, plan, trust, limits, show_faces, _repeatable(plan, settings, trust))
+    audit = Audit(
+        data, matching, settings, plan, trust, limits, show_faces, _repeatable(plan, settings, trust), further
+    )
     with distributed.process_group(chosen):
         result = audit.run(tuple(unmeasured), why_none, progress)
         if page is not None and distributed.rank() == 0:

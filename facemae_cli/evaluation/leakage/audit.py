@@ -9,6 +9,7 @@ from facemae_cli.evaluation.leakage.attackers import Origin, Trust, describe, wa
 from facemae_cli.evaluation.leakage.datasets import Datasets, scan_all
 from facemae_cli.evaluation.leakage.duplicates import Duplicates, find_duplicates
 from facemae_cli.evaluation.leakage.exposed_people import exposed, triplets
+from facemae_cli.evaluation.leakage.further_findings import FurtherFindings, FurtherPlan, find_further
 from facemae_cli.evaluation.leakage.identification import Measured, Plan, measure
 from facemae_cli.evaluation.leakage.leakage_result import LeakageResult
 from facemae_cli.evaluation.leakage.matching import Matching
@@ -114,6 +115,7 @@ class Audit:
     limits: Limits
     show_faces: bool
     repeatable: Mapping[str, str]
+    further: FurtherPlan
 
     def run(self, unmeasured: Sequence[str], not_imitated: str | None, progress: Progress) -> LeakageResult:
         """Looks at all faces, attacks and judges. `unmeasured`: what cannot be, `not_imitated`: why there is nothing to
@@ -127,8 +129,9 @@ class Audit:
         exposure = expose(self.data, scans, self.matching, embedded.views, measured, self.plan, self.show_faces)
         attackers = self._attackers(embedded.views, measured.findings)
         names = check_names(scans["original"], scans["released"], self.matching, self.plan.device)
+        further = self._further(embedded.views, measured)
         found = measured.findings, measured.memberships, attackers
-        evidence = Evidence(*found, self.matching.names, exposure.duplicates, names)
+        evidence = Evidence(*found, self.matching.names, exposure.duplicates, names, further.known_members)
         late = [*embedded.notices, *(exposure.duplicates.lines()[:1] if exposure.duplicates.all_released else [])]
         for line in late:
             progress.notice(line)
@@ -142,11 +145,13 @@ class Audit:
             memberships=measured.memberships,
             exposed=exposure.exposed,
             triplets=exposure.triplets,
+            further=further,
             verdict=judge(evidence, self.limits),
             unmeasured=[
                 *unmeasured,
                 *(["imitated_to_released: there is no --imitation-model"] if not_imitated else []),
                 *measured.unmeasured,
+                *further.unmeasured,
             ],
             notices=early + late,
             digests=self._digests(scans),
@@ -155,7 +160,25 @@ class Audit:
             refused=embedded.refused,
         )
 
+    def _further(self, views: Sequence[AttackerView], measured: Measurements) -> FurtherFindings:
+        """What is found beside the rates, by the strongest single attacker."""
+        single = {view.sets.attacker for view in views if view.attacker is not None}
+        top = strongest(measured.findings, "real_to_released", "other")
+        best = strongest([each for each in measured.findings if each.attacker in single], "real_to_released", "other")
+        order = sorted(single, key=lambda name: (best is None or name != best.attacker, name))
+        return find_further(
+            self.further,
+            {view.sets.attacker: view.sets for view in views},
+            measured.searches,
+            None if top is None else top.attacker,
+            order,
+            self.matching,
+            self.data.non_member_people,
+            self.plan,
+        )
+
     def _early_notices(self, not_imitated: str | None) -> Iterator[str]:
+        yield from self.further.lines()
         for name, each in self.settings.attackers.items():
             yield from warnings(name, each, self.trust.origin)
         if not_imitated is not None:

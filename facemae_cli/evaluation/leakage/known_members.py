@@ -66,6 +66,16 @@ class Sides:
         """The people on both sides, ascending."""
         return np.intersect1d(self.real_people, self.released_people)
 
+    @property
+    def arrays(self) -> tuple[Features, People, People, Features, People]:
+        """Real faces, whose, and their reconstructions; released faces, and whose."""
+        return self.real, self.real_people, self.same_photo, self.released, self.released_people
+
+    @property
+    def highest(self) -> int:
+        """A number that no person here has, nor any higher."""
+        return 1 + int(max(self.real_people.max(initial=-1), self.released_people.max(initial=-1)))
+
 
 @dataclass(frozen=True)
 class KnownMembers:

@@ -9,6 +9,8 @@ from typing import Any
 
 from facemae_cli.data.faces import Refusal
 from facemae_cli.evaluation.leakage.duplicates import Duplicates
+from facemae_cli.evaluation.leakage.further_findings import FurtherFindings
+from facemae_cli.evaluation.leakage.groups import group_lines
 from facemae_cli.evaluation.leakage.matching import Names
 from facemae_cli.evaluation.leakage.results import Attacker, Exposed, Finding, MembershipFinding, Triplet, strongest
 from facemae_cli.evaluation.leakage.verdict import Verdict
@@ -29,8 +31,9 @@ class LeakageResult:
     `findings`: every rate; `headline`: the strongest attacker's real_to_released with other photos, None where that
     could not be measured. `memberships`: the first is the headline's. `names`: how real and released faces were
     joined. `duplicates`: released faces that are real ones, and photos held twice. `exposed`: people, worst first;
-    `triplets`: faces to show, only where asked for. `unmeasured`: what could not be measured, and why. `digests`:
-    sha256 of the datasets and the release's model, by name. `settings`: how it was measured, as text, by name.
+    `triplets`: faces to show, only where asked for. `further`: groups, controls and more. `unmeasured`: what could not
+    be measured, and why. `digests`: sha256 of the datasets and the release's model, by name. `settings`: how it was
+    measured, as text, by name.
     """
 
     original: Path
@@ -42,6 +45,7 @@ class LeakageResult:
     memberships: list[MembershipFinding] = field(default_factory=list)
     exposed: list[Exposed] = field(default_factory=list)
     triplets: list[Triplet] = field(default_factory=list)
+    further: FurtherFindings = field(default_factory=FurtherFindings)
     verdict: Verdict = field(default_factory=Verdict)
     unmeasured: list[str] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
@@ -77,6 +81,7 @@ class LeakageResult:
             "verdict": self.verdict.as_json(),
             "names": None if self.names is None else self.names.as_json(),
             "duplicates": None if self.duplicates is None else self.duplicates.as_json(),
+            **self.further.as_json(),
             "exposed": [person.as_json() for person in self.exposed],
             "not_measured": self.unmeasured,
             "notices": self.notices,
@@ -95,10 +100,12 @@ class LeakageResult:
         """What else a person should see, the verdict first."""
         rows = [("verdict", str(self.verdict))] + [("because", reason) for reason in self.verdict.reasons]
         rows += [("not gated", line) for line in self.verdict.not_gated]
+        rows += [("groups", line) for line in group_lines(self.further.groups)]
         rows += [("membership", _in_words(found)) for found in self.memberships]
         rows += [
             ("note", note) for note in dict.fromkeys(n for each in self.memberships for n in each.membership.notes)
         ]
+        rows += self.further.summary()
         if self.names is not None:
             rows += [("people", line) for line in self.names.lines()]
         if self.duplicates is not None:

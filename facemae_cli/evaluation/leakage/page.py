@@ -11,6 +11,7 @@ from typing import Literal
 
 from facemae_cli import __version__
 from facemae_cli.evaluation.leakage import prose
+from facemae_cli.evaluation.leakage.groups import group_lines
 from facemae_cli.evaluation.leakage.leakage_result import LeakageResult
 from facemae_cli.evaluation.leakage.plots import (
     Series,
@@ -23,6 +24,7 @@ from facemae_cli.evaluation.leakage.plots import (
 )
 from facemae_cli.evaluation.leakage.prose import PHOTOS, among, count, title
 from facemae_cli.evaluation.leakage.results import Exposed, Finding, MembershipFinding, Triplet
+from facemae_cli.evaluation.leakage.terms import terms_sections
 from facemae_cli.reports.html import Block, Callout, Facts, Gallery, Paragraphs, Row, Section, Shown, Table, render
 from facemae_cli.reports.text import NONE, decimal, percent, percent_interval
 
@@ -49,6 +51,7 @@ def audit_page(result: LeakageResult) -> str:
         Section("In the release or not", _membership(result.memberships)),
         Section("People most exposed", _exposed(result)),
         Section("Copies", _copies(result)),
+        *terms_sections(result),
         Section("Who attacked", [Facts(prose.attacker(each)) for each in result.attackers]),
         Section("How it was measured", [Paragraphs(prose.METHOD)]),
         Section("To repeat it", _settings(result)),
@@ -64,7 +67,8 @@ def audit_page(result: LeakageResult) -> str:
 
 def _opening(result: LeakageResult) -> list[Block]:
     verdict = result.verdict
-    reasons = [str(gate) for gate in verdict.gates] or list(verdict.reasons)
+    reasons = [*(str(gate) for gate in verdict.gates)] or list(verdict.reasons)
+    reasons += group_lines(result.further.groups)
     tone: Literal["passed", "failed", "open"] = "open"
     if verdict.status == "passed" or verdict.status == "failed":
         tone = verdict.status

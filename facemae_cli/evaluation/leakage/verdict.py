@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from facemae_cli.evaluation.leakage.duplicates import Duplicates
+from facemae_cli.evaluation.leakage.known_members import KnownMembers
 from facemae_cli.evaluation.leakage.matching import Names
 from facemae_cli.evaluation.leakage.name_check import NameCheck
 from facemae_cli.evaluation.leakage.results import (
@@ -95,6 +96,7 @@ class Evidence:
     names: Names | None = None
     duplicates: Duplicates | None = None
     name_check: NameCheck | None = None
+    known_members: Sequence[KnownMembers] = ()
 
 
 def judge(evidence: Evidence, limits: Limits) -> Verdict:
@@ -165,7 +167,11 @@ def _rates(evidence: Evidence, photo: Photo) -> list[Rate]:
         if found.attack != "real_to_real" and found.photo == photo:
             how = f"{found.attacker} at K = {found.k}" + (f", imitating by {found.model}" if found.model else "")
             rates.append((how, found.risk, found.interval))
-    return rates
+    return rates + [
+        (f"{each.attacker} at K = {each.k}, knowing {each.known} people", each.risk, each.interval)
+        for each in evidence.known_members
+        if each.photo == photo
+    ]
 
 
 def _tprs(evidence: Evidence, photo: Photo) -> list[Rate]:

@@ -59,6 +59,8 @@ def test_everything_else_has_its_section(html: str) -> None:
         "In the release or not",
         "People most exposed",
         "Copies",
+        "By recipient",
+        "In an auditor's terms",
         "Who attacked",
         "How it was measured",
         "To repeat it",

@@ -1,0 +1,215 @@
+"""An audit in the terms of standards: ISO/IEC 19795-1's error rates, the three tests of the Article 29 Working Party,
+and the headings of ISO/IEC 27559, with one risk for each recipient. No claim of conformity with any of these.
+
+The three tests (Opinion 05/2014, WP216) are mapped to what was measured, and to nothing where nothing was:
+
+- singling out: is somebody's record isolated? The very photo finds its released face; whether a person is in it at all.
+- linkability: are two records of one person linked? In two datasets, by other photos; within the release, by itself.
+- inference: is an attribute's value deduced? The gain over the base rate, for each attribute that was given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from facemae_cli.evaluation.leakage.further_findings import (
+    FurtherFindings,
+    control_in_words,
+    inference_in_words,
+    linkability_in_words,
+    open_set_in_words,
+)
+from facemae_cli.evaluation.leakage.groups import group_lines
+from facemae_cli.evaluation.leakage.leakage_result import LeakageResult
+from facemae_cli.evaluation.leakage.prose import PHOTOS, measured
+from facemae_cli.evaluation.leakage.results import AttackKind, Finding, Photo, strongest
+from facemae_cli.evaluation.metrics import Interval
+from facemae_cli.reports.html import Block, Facts, Paragraphs, Section, Table
+from facemae_cli.reports.text import percent, percent_interval
+
+NOT_MEASURED = "not measured"
+NO_CLAIM = (
+    "The headings are those of ISO/IEC 27559:2022, the tests those of the Article 29 Working Party's Opinion 05/2014, "
+    "the error rates those of ISO/IEC 19795-1:2021. No conformity with any of these is claimed: they also ask for what "
+    "no measurement of a dataset can show."
+)
+REEVALUATE = (
+    "Audit again when the release, or what is known of its people elsewhere, changes; when a stronger recogniser is "
+    "published, by adding it as an attacker; and before another recipient gets the data."
+)
+
+
+def terms_sections(result: LeakageResult) -> list[Section]:
+    """The sections of the page that an auditor looks for; equal results give equal sections."""
+    further = result.further
+    if not result.findings:
+        return []
+    sections = [
+        Section("By recipient", [_recipients(result)]),
+        Section("In an auditor's terms", [*_framework(result), Paragraphs([NO_CLAIM], remark=True)]),
+        Section("By group", _groups(further)),
+        Section("What is due to the population", _control(further)),
+    ]
+    return [section for section in sections if section.blocks]
+
+
+def _best(result: LeakageResult, kind: AttackKind, photo: Photo) -> Finding | None:
+    return strongest(result.findings, kind, photo)
+
+
+def _recipients(result: LeakageResult) -> Table:
+    """Who may get hold of what, and the highest risk measured for each."""
+    further = result.further
+    other, same = (_best(result, "real_to_released", photo) for photo in ("other", "same"))
+    imitated = [_best(result, "imitated_to_released", photo) for photo in ("other", "same")]
+    rows = [
+        ["whoever gets the release and has other photos of people", _rate(other)],
+        ["whoever gets the release and has the very photos", _rate(same)],
+    ]
+    rows += [
+        [f"whoever also holds {each.model}, and {PHOTOS[each.photo]}", _rate(each)]
+        for each in imitated
+        if each is not None
+    ]
+    rows += [
+        [
+            f"whoever also knows {each.known} people of the release, real and released",
+            f"{_figures(each.risk, each.interval)}, K = {each.k}, by {each.attacker}, {each.method}",
+        ]
+        for each in further.known_members
+    ]
+    return Table(
+        ["recipient", "highest risk measured, 95 % interval"], rows, "The share of photos that find their person"
+    )
+
+
+def _rate(finding: Finding | None) -> str:
+    if finding is None:
+        return NOT_MEASURED
+    return f"{_figures(finding.risk, finding.interval)}, K = {finding.k}, by {finding.attacker}"
+
+
+def _figures(rate: float | None, interval: Interval | None) -> str:
+    return f"{percent(rate)} ({percent_interval(interval).removesuffix(' %')})"
+
+
+def _framework(result: LeakageResult) -> Iterator[Block]:
+    """ISO/IEC 27559's headings, a line or more each."""
+    yield Facts(
+        [
+            ("context", "; ".join(_context(result))),
+            ("threats", "; ".join(_threats(result))),
+            ("data", "; ".join(_data(result))),
+            *(("adversarial testing", f"{test}: {found}") for test, found in wp29(result)),
+            *(("adversarial testing", f"ISO/IEC 19795-1: {line}") for line in iso_19795(result)),
+            ("mitigation", "; ".join(_mitigation(result))),
+            ("re-evaluation", REEVALUATE),
+        ]
+    )
+
+
+def _context(result: LeakageResult) -> Iterator[str]:
+    yield "faces released to whoever gets the release; nothing is known here of contracts, access or purpose"
+    if result.names is not None:
+        yield {
+            "key": "people go by pseudonyms that a key makes",
+            "names": "people are called as the originals call them",
+        }.get(result.names.by or "", "names do not lead from the originals to the release")
+
+
+def _threats(result: LeakageResult) -> Iterator[str]:
+    further = result.further
+    yield f"attackers: {', '.join(each.name for each in result.attackers) or 'none'}"
+    yield "who hold other photos of the people, or the very photos that were released"
+    models = list(dict.fromkeys(each.model for each in result.findings if each.model is not None))
+    if models:
+        yield f"who imitate the release with {', '.join(models)}"
+    if further.known_members:
+        yield f"who know {', '.join(str(each.known) for each in further.known_members)} people of it"
+
+
+def _data(result: LeakageResult) -> Iterator[str]:
+    if result.names is not None:
+        yield from result.names.lines()
+    if result.duplicates is not None:
+        yield from result.duplicates.lines() or ["no released face is a real one"]
+
+
+def wp29(result: LeakageResult) -> list[tuple[str, str]]:
+    """The three tests, each with what was measured of it."""
+    further = result.further
+    same, other = (_best(result, "real_to_released", photo) for photo in ("same", "other"))
+    singled = [f"the very photo finds its person in {measured(same)}"] if same is not None else []
+    for found in result.memberships[:1]:
+        low, high = found.membership.auc_interval
+        words = f"whether a person is in it is told with AUC {found.membership.auc:.3f} ({low:.3f} to {high:.3f})"
+        singled.append(f"{words}, by {found.attacker}")
+    linked = [f"other photos find their person in {measured(other)}"] if other is not None else []
+    if further.linkability is not None:
+        linked.append(linkability_in_words(further.linkability))
+    inferred = [inference_in_words(each) for each in further.inferences]
+    return [
+        ("singling out", "; ".join(singled) or NOT_MEASURED),
+        ("linkability", "; ".join(linked) or NOT_MEASURED),
+        ("inference", "; ".join(inferred) or f"{NOT_MEASURED}: no attributes were given"),
+    ]
+
+
+def iso_19795(result: LeakageResult) -> list[str]:
+    """Closed-set identification at K = 1 where it was measured, and open-set errors."""
+    lines = []
+    for photo in ("other", "same"):
+        found = [
+            each
+            for each in result.findings
+            if (each.attack, each.photo, each.k) == ("real_to_released", photo, 1) and each.whole
+        ]
+        if found:
+            top = max(found, key=lambda each: each.risk)
+            low, high = top.interval
+            lines.append(
+                f"FNIR({top.identities}, 1, 0) {percent(1 - top.risk)} ({percent_interval((1 - high, 1 - low))}), "
+                f"{PHOTOS['other' if photo == 'other' else 'same']}, by {top.attacker}"
+            )
+    return lines + [open_set_in_words(each) for each in result.further.open_sets]
+
+
+def _mitigation(result: LeakageResult) -> Iterator[str]:
+    origin = result.digests.get("model of the release")
+    yield (
+        f"faces reconstructed from masked ones by the model of sha256 {origin[:16]}…"
+        if origin
+        else ("how the release was made is not known")
+    )
+    yield f"verdict on the limits that were set: {result.verdict.status}"
+
+
+def _groups(further: FurtherFindings) -> list[Block]:
+    if not further.groups:
+        return []
+    rows = [
+        [
+            f"{each.column} {each.value}",
+            str(each.people),
+            str(each.queries),
+            _figures(each.risk, each.interval) + (", too small to tell" if each.too_small else ""),
+        ]
+        for each in further.groups
+    ]
+    lines = [f"{line[0].upper()}{line[1:]}." for line in group_lines(further.groups)]
+    words = "Of many groups one is always the worst; where its interval holds the others' rates, that says nothing."
+    columns = ["group", "people", "photos asking", "photos that find their person, 95 % interval"]
+    return [Paragraphs([*lines, words]), Table(columns, rows)]
+
+
+def _control(further: FurtherFindings) -> list[Block]:
+    if not further.controls:
+        return []
+    first = further.controls[0]
+    who = "people who were named as not being in it" if first.given else "half of the people, taken out of the release"
+    words = (
+        f"Photos of {who} attacked it too. They cannot find themselves; what counts is whether they find their "
+        "stand-in, the person in it who looks most like the photo, by another face than that one. What members' photos "
+        "find beyond that, (attack - control) / (1 - control), is due to the release."
+    )
+    return [Paragraphs([words, *(f"{control_in_words(each)}." for each in further.controls)])]
