@@ -40,6 +40,15 @@ def reconstruct(
         int,
         files("--mask-tolerance", metavar="N", help="How far, 0 to 255, a hidden pixel may be from --mask-color."),
     ] = 8,
+    min_hidden: Annotated[
+        float | None,
+        files(
+            "--min-hidden",
+            metavar="SHARE",
+            help="Refuse faces of which a smaller share is hidden.",
+            show_default="0.5 with --mask-color, else 0.2",
+        ),
+    ] = None,
     preview: Annotated[
         Path | None, files("--preview", metavar="FILE", help="Write a contact sheet of the first faces (PNG).")
     ] = None,

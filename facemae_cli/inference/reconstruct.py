@@ -6,7 +6,6 @@ anything still there, could not come out again.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,35 +16,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from facemae_cli.data.faces import FaceSource
-from facemae_cli.data.images.codec import decode, decode_masked, encode_jpeg, encode_png, resize
+from facemae_cli.data.images.codec import decode, decode_luma, decode_masked, encode_jpeg, encode_png, resize
 from facemae_cli.errors import FaceError, UsageError
 from facemae_cli.inference.pipeline import Runner
 from facemae_cli.masking import patches as masking
+from facemae_cli.masking.mask_color import MaskColor
 from facemae_cli.networks.architectures.mae import MaskedAutoencoder
 
 Pixels = NDArray[np.uint8]
-
-
-@dataclass(frozen=True)
-class MaskColor:
-    """The colour that hides patches in faces masked elsewhere: three bytes, and how far from it a pixel may be."""
-
-    rgb: tuple[int, int, int]
-    tolerance: int
-
-    @classmethod
-    def parse(cls, text: str, tolerance: int) -> MaskColor:
-        """RRGGBB in hex, with or without `#`. Raises UsageError."""
-        match = re.fullmatch(r"#?([0-9a-fA-F]{6})", text)
-        if match is None:
-            raise UsageError(f"--mask-color {text!r} is not a colour; give six hex digits such as 000000 for black")
-        if not 0 <= tolerance <= 255:
-            raise UsageError(f"--mask-tolerance {tolerance} must be from 0 to 255")
-        red, green, blue = bytes.fromhex(match[1])
-        return cls((red, green, blue), tolerance)
-
-    def __str__(self) -> str:
-        return bytes(self.rgb).hex() + f"+{self.tolerance}"
 
 
 @dataclass(frozen=True)
@@ -76,10 +54,15 @@ class ReleasedFace:
 
 
 class MaskedReader:
-    """Reads masked faces of a source for a model whose patches are `patch` pixels wide; safe from many threads."""
+    """Reads masked faces of a source for a model whose patches are `patch` pixels wide; safe from many threads.
 
-    def __init__(self, source: FaceSource, patch: int, color: MaskColor | None) -> None:
-        self.source, self.patch, self.color = source, patch, color
+    `color`: what hides patches, where alpha does not; `least`: the share of patches that must be hidden.
+    """
+
+    def __init__(
+        self, source: FaceSource, patch: int, color: MaskColor | None, least: float = masking.MIN_HIDDEN_FRACTION
+    ) -> None:
+        self.source, self.patch, self.color, self.least = source, patch, color, least
 
     def read(self, index: int) -> VisibleFace:
         """The visible patches of face `index`; a face that is not masked as it should be carries its error."""
@@ -93,9 +76,9 @@ class MaskedReader:
     def _masked(self, data: bytes) -> tuple[Pixels, masking.Mask]:
         if self.color is None:
             masked = decode_masked(data)
-            return masked, masking.read_mask(masked)
+            return masked, masking.read_mask(masked, self.least)
         rgb = decode(data)
-        mask = masking.mask_from_color(rgb, self.color.rgb, self.color.tolerance)
+        mask = self.color.mask(rgb, decode_luma(data), self.least)
         return masking.apply(rgb, mask), mask
 
     def _visible(self, masked: Pixels, tokens: NDArray[np.intp]) -> Pixels:

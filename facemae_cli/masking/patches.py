@@ -155,12 +155,12 @@ def as_words(rgba: Pixels) -> NDArray[np.uint32]:
     return np.ascontiguousarray(rgba).view(np.uint32)[..., 0]
 
 
-def read_mask(rgba: Pixels) -> Mask:
+def read_mask(rgba: Pixels, least: float = MIN_HIDDEN_FRACTION) -> Mask:
     """The (196,) mask that an (H, W, 4) uint8 RGBA face carries in its alpha channel.
 
     Raises FaceError: `no-mask` (no alpha channel, or nothing hidden), `bad-size`, `half-transparent` (an alpha other
     than 0 and 255, or a patch that is hidden in part), `colour-under-mask` (RGB other than 0 where alpha is 0),
-    `too-little-hidden` (under 20 %), `nothing-visible`.
+    `too-little-hidden` (a share under `least`), `nothing-visible`.
     """
     if rgba.ndim != 3 or rgba.shape[2] != 4:
         raise FaceError("no-mask", "the face has no alpha channel, so it is not masked")
@@ -173,31 +173,21 @@ def read_mask(rgba: Pixels) -> Mask:
         raise FaceError("half-transparent", "every patch must be wholly opaque (alpha 255) or wholly removed (alpha 0)")
     if (as_words(rgba) * removed).any():
         raise FaceError("colour-under-mask", "there are colours under removed patches: hidden is not gone")
-    return _plausible(mask)
+    check_plausible(mask, least)
+    return mask
 
 
-def mask_from_color(rgb: Pixels, color: tuple[int, int, int], tolerance: int) -> Mask:
-    """The (196,) mask of a face masked elsewhere by filled patches: (H, W, 3) uint8 RGB, RGB color 0..255.
-
-    A patch is hidden when each of its pixels is within `tolerance` (0..255, per channel) of the color; a patch that
-    is filled in part counts as visible. Raises FaceError `bad-size`, `no-mask`, `too-little-hidden` and
-    `nothing-visible`.
-    """
-    patch_height, patch_width = patch_shape(*rgb.shape[:2])
-    far = np.abs(rgb.astype(np.int16) - np.array(color, dtype=np.int16)) > tolerance
-    patches = far.reshape(GRID, patch_height, GRID, patch_width * 3)
-    return _plausible(~patches.any(axis=(1, 3)).reshape(TOKENS))
-
-
-def _plausible(mask: Mask) -> Mask:
-    """The mask itself if it hides enough and leaves something to reconstruct from."""
+def check_plausible(mask: Mask, least: float = MIN_HIDDEN_FRACTION) -> None:
+    """Raises FaceError unless a share of `least` or more is hidden (`no-mask`, `too-little-hidden`), and something is
+    left to reconstruct from (`nothing-visible`)."""
     count = int(mask.sum())
     if count == 0:
         raise FaceError("no-mask", "no patch of the face is hidden, so it is not masked")
-    if count < MIN_HIDDEN:
-        raise FaceError(
-            "too-little-hidden", f"{count} of {TOKENS} patches are hidden; at least {MIN_HIDDEN} (20 %) must be"
-        )
+    if count < least * TOKENS:
+        share = f"{count} of {TOKENS} patches ({100 * count / TOKENS:.1f} %) are hidden, under {100 * least:g} %"
+        way_out = "mask it again"
+        if least > MIN_HIDDEN_FRACTION:
+            way_out += f"; --min-hidden {MIN_HIDDEN_FRACTION} takes faces that are masked as little as that"
+        raise FaceError("too-little-hidden", f"{share}, where {100 * DEFAULT_RATIO:g} % is usual: {way_out}")
     if count == TOKENS:
         raise FaceError("nothing-visible", f"all {TOKENS} patches are hidden; nothing is left to reconstruct from")
-    return mask

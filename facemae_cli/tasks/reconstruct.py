@@ -21,7 +21,6 @@ from facemae_cli.data.side_files import SideFile
 from facemae_cli.errors import InputError, UsageError
 from facemae_cli.inference.pipeline import Runner, choose_batch_size, pipeline
 from facemae_cli.inference.reconstruct import (
-    MaskColor,
     MaskedReader,
     Reconstructor,
     ReleasedFace,
@@ -29,6 +28,7 @@ from facemae_cli.inference.reconstruct import (
     release,
 )
 from facemae_cli.masking import patches as masking
+from facemae_cli.masking.mask_color import LEAST_HIDDEN, MaskColor
 from facemae_cli.networks.card import Model
 from facemae_cli.networks.loading import load_mae
 from facemae_cli.networks.zoo import resolve
@@ -104,6 +104,7 @@ def reconstruct(
     quality: int = 95,
     mask_color: str | None = None,
     mask_tolerance: int = 8,
+    min_hidden: float | None = None,
     preview: Path | None = None,
     overwrite: bool = False,
     resume: bool = False,
@@ -114,10 +115,12 @@ def reconstruct(
 
     `model` names a fitted autoencoder; every pixel is its prediction unless its card says `paste_visible`. Names are
     copied. `mask_color` (RRGGBB) says where faces masked elsewhere are hidden, within `mask_tolerance` of it (0..255).
+    Faces of which a share less than `min_hidden` is hidden are refused (None: 0.5 with `mask_color`, else 0.2).
     `format` is jpg (4:4:4, `quality` 1..100) or png. `preview` gets a contact sheet of the first faces.
     Raises UsageError, InputError and OutputError; a face that is not masked, or cannot be read, is refused and listed.
     """
     color = MaskColor.parse(mask_color, mask_tolerance) if mask_color is not None else None
+    least = _least_hidden(min_hidden, color)
     writer = ReleasedWriter(format, quality)
     threads = thread_count(workers)
     sheet = None if preview is None else SideFile(Path(preview), "--preview", "picture")
@@ -130,12 +133,12 @@ def reconstruct(
     chosen = choose_device(device)
     keep_freed_memory()
     network = Reconstructor(load_mae(found, chosen))
-    reader = MaskedReader(source, network.patch, color)
+    reader = MaskedReader(source, network.patch, color, least)
     _refuse_raw(source, reader)
     runner = Runner(network, chosen, choose_precision(precision, chosen), 1)
     with shared_output.process_group(chosen.type):
         runner.batch_size = shared_output.broadcast(choose_batch_size(batch_size, runner, network.example()))
-        plan = _plan(source, found, runner, writer, color)
+        plan = _plan(source, found, runner, writer, color) | {"min_hidden": least}
         job = _Job(source, found, reader, runner, writer, plan, PREVIEWED if preview is not None else 0)
         with shared_output.rank_zero_context(lambda: open_output(Path(out), plan=job.plan, **placed)) as output:
             job.run(output, threads, progress)
@@ -144,6 +147,16 @@ def reconstruct(
             # The release is whole before any rank says so.
             shared_output.rank_zero_first(lambda: job.finish(output, result, sheet, overwrite))
     return result
+
+
+def _least_hidden(min_hidden: float | None, color: MaskColor | None) -> float:
+    """The share of a face's patches that must be hidden. Raises UsageError."""
+    if min_hidden is None:
+        return LEAST_HIDDEN if color is not None else masking.MIN_HIDDEN_FRACTION
+    if not masking.MIN_HIDDEN_FRACTION <= min_hidden < 1:
+        limits = f"from {masking.MIN_HIDDEN_FRACTION} to below 1"
+        raise UsageError(f"--min-hidden {min_hidden} must be {limits}: a raw face must never pass")
+    return min_hidden
 
 
 @dataclass

@@ -34,6 +34,7 @@ from facemae_cli.data.manifest import Manifest
 from facemae_cli.data.open import open_source
 from facemae_cli.data.output.output import open_output
 from facemae_cli.masking import patches as masking
+from facemae_cli.masking.mask_color import MaskColor
 from facemae_cli.networks.architectures.mae import MaskedAutoencoder, patchify
 from facemae_cli.networks.card import card_text
 from facemae_cli.networks.loading import build_mae
@@ -65,7 +66,7 @@ class MaskedFaces(Dataset[tuple[np.ndarray, np.ndarray]]):
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         image = np.array(Image.open(io.BytesIO(self.source.read(index))).convert("RGB"))
-        return image, masking.mask_from_color(image, (0, 0, 0), 16)
+        return image, MaskColor((0, 0, 0), 16).mask(image)
 
 
 def batches(faces: MaskedFaces, size: int, workers: int) -> Iterable[Sequence[torch.Tensor]]:

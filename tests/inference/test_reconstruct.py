@@ -12,7 +12,6 @@ from facemae_cli.data.images.codec import decode, encode_jpeg, encode_png
 from facemae_cli.errors import FaceError, UsageError
 from facemae_cli.inference.pipeline import Runner
 from facemae_cli.inference.reconstruct import (
-    MaskColor,
     MaskedReader,
     Reconstructor,
     ReleasedFace,
@@ -20,6 +19,7 @@ from facemae_cli.inference.reconstruct import (
     release,
 )
 from facemae_cli.masking import patches
+from facemae_cli.masking.mask_color import MaskColor
 from facemae_cli.networks.architectures.mae import MaskedAutoencoder, patchify
 
 SMALL = {"width": 16, "depth": 1, "heads": 2, "decoder_width": 8, "decoder_depth": 1, "decoder_heads": 2}

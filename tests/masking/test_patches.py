@@ -222,27 +222,3 @@ def test_what_is_hidden_can_not_be_read_from_a_masked_face():
     other[visible] = one[visible]
     assert not np.array_equal(one, other)
     assert np.array_equal(masking.apply(one, mask), masking.apply(other, mask))
-
-
-def test_mask_from_color_finds_painted_patches_within_the_tolerance():
-    image = np.full((112, 112, 3), (200, 100, 50), dtype=np.uint8)
-    mask = np.arange(196) % 2 == 0
-    painted = masking.per_pixel(mask, 112, 112)
-    image[painted] = (10, 250, 3)
-    image[0, 0] = (13, 247, 0)
-    assert masking.mask_from_color(image, (10, 250, 3), 3).tolist() == mask.tolist()
-    expected = mask.copy()
-    expected[0] = False
-    assert masking.mask_from_color(image, (10, 250, 3), 2).tolist() == expected.tolist()
-
-
-def test_mask_from_color_refuses_a_face_that_is_not_painted():
-    with pytest.raises(FaceError) as caught:
-        masking.mask_from_color(photo(), (0, 0, 0), 0)
-    assert caught.value.reason == "no-mask"
-    with pytest.raises(FaceError) as caught:
-        masking.mask_from_color(np.zeros((112, 112, 3), dtype=np.uint8), (0, 0, 0), 0)
-    assert caught.value.reason == "nothing-visible"
-    with pytest.raises(FaceError) as caught:
-        masking.mask_from_color(photo(height=100), (0, 0, 0), 0)
-    assert caught.value.reason == "bad-size"

@@ -15,6 +15,7 @@ import pytest
 from helpers.models import write_embedder, write_mae
 from helpers.ranks import end_of
 from helpers.sources import smooth_face
+from PIL import Image
 
 from facemae_cli.data.images.codec import decode, encode_jpeg, encode_png
 from facemae_cli.data.open import open_source
@@ -138,6 +139,35 @@ def test_faces_masked_elsewhere_need_their_colour(tmp_path: Path, model: str) ->
     with pytest.raises(UsageError, match="for faces masked elsewhere say --mask-color"):
         release(folder, tmp_path / "out", model)
     assert release(folder, tmp_path / "out", model, mask_color="000000").ratio == 0.75
+
+
+@pytest.mark.parametrize("quality", [95, 75])
+def test_squares_in_a_jpeg_with_subsampled_colour_are_found(tmp_path: Path, model: str, quality: int) -> None:
+    """A quarter of them was once missed, and nearly black patches became face."""
+    order = np.random.default_rng(quality).permutation(196)
+    image = np.maximum(smooth_face(3), 40)
+    image[patches.per_pixel(np.isin(np.arange(196), order[:147]), 112, 112)] = 0
+    (tmp_path / "elsewhere/anna").mkdir(parents=True)
+    Image.fromarray(image).save(tmp_path / "elsewhere/anna/1.jpg", quality=quality)
+    result = release(tmp_path / "elsewhere", tmp_path / "released", model, mask_color="000000")
+    assert (result.ratio, result.refused) == (0.75, [])
+
+
+def test_nearly_whole_faces_do_not_pass(tmp_path: Path, model: str) -> None:
+    """Three black rows; among faces that are masked, so that the run does not end with nothing to do."""
+    rows, scattered = np.arange(196) < 42, np.random.default_rng(0).permutation(196) < 147
+    for name, hidden in (("1.png", rows), ("2.png", scattered)):
+        image = np.maximum(smooth_face(4), 40)
+        image[patches.per_pixel(hidden, 112, 112)] = 0
+        (tmp_path / "elsewhere").mkdir(exist_ok=True)
+        (tmp_path / "elsewhere" / name).write_bytes(encode_png(image))
+    result = release(tmp_path / "elsewhere", tmp_path / "released", model, mask_color="000000")
+    assert [item.reason for item in result.refused] == ["too-little-hidden"]
+    (tmp_path / "elsewhere/1.png").unlink()
+    assert release(tmp_path / "elsewhere", tmp_path / "more", model, mask_color="000000", min_hidden=0.7).ratio == 0.75
+    for share in (0.1, 1.0):
+        with pytest.raises(UsageError, match=r"--min-hidden .* must be from 0.2 to below 1"):
+            release(tmp_path / "elsewhere", tmp_path / "none", model, min_hidden=share)
 
 
 def test_wrong_options_and_models_are_one_clear_error(tmp_path: Path, masked: Path, model: str) -> None:

@@ -88,6 +88,18 @@ def decode_masked(data: bytes, limits: Limits | None = None) -> np.ndarray:
     return _pixels(info, body)
 
 
+def decode_luma(data: bytes, limits: Limits | None = None) -> np.ndarray | None:
+    """The brightness of a JPEG in colour as it stores it, (H, W) uint8, untouched by how it stores colours; None of any
+    other image. Raises FaceError as `decode` does."""
+    info, body = _parse(data, limits)
+    if info.format != "jpeg" or info.channels != 3:
+        return None
+    luma = cv2.imdecode(np.frombuffer(body, np.uint8), cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION)
+    if luma is None:
+        raise FaceError("corrupt", "broken JPEG: its decoder gives up")
+    return _upright(luma, info.orientation) if info.orientation > 1 else luma
+
+
 def decode_visible(data: bytes, limits: Limits | None = None) -> np.ndarray:
     """What a face shows, (H, W, 3) uint8 RGB: as `decode`, and of a masked face its visible patches on black.
 
@@ -207,7 +219,7 @@ def _without_blend(info: ImageInfo, body: bytes, blended: np.ndarray) -> np.ndar
 def _upright(image: np.ndarray, orientation: int) -> np.ndarray:
     """`image` turned and mirrored as Exif `orientation` 2 to 8 asks."""
     if orientation >= 5:
-        image = image.transpose(1, 0, 2)
+        image = image.swapaxes(0, 1)
     if orientation in (2, 3, 6, 7):
         image = image[:, ::-1]
     if orientation in (3, 4, 7, 8):
