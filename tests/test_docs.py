@@ -19,6 +19,11 @@ from facemae_cli.app import app, main
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 CHANGELOG = (ROOT / "CHANGELOG.md").read_text()
+# Every page, by its path: what they show is held to the code alike.
+PAGES = {
+    path.relative_to(ROOT).as_posix(): path.read_text()
+    for path in (ROOT / "README.md", *sorted(ROOT.glob("facemae_cli/**/*.md")), *sorted(ROOT.glob("tests/**/*.md")))
+}
 PROGRAM = typer.main.get_command(app)
 COMMANDS: dict[str, Any] = PROGRAM.commands  # type: ignore[attr-defined]
 KINDS_OF_CHANGE = {"Added", "Changed", "Deprecated", "Fixed", "Removed", "Security"}
@@ -28,18 +33,28 @@ UNFINISHED = re.compile(r"\bTOD[O]|\bFIXM[E]|\bXX[X]\b|pragma: no cove[r]|@@[A-Z
 PLACES = re.compile(r"(?<![\w.])/(?:wor[k]|roo[t]|far[m])/\w|index-ur[l]|file:/[/]")
 
 
-def blocks(language: str) -> list[str]:
-    """The README's fenced blocks of a language."""
-    return re.findall(rf"^```(?:{language})\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+def blocks(language: str, page: str) -> list[str]:
+    """A page's fenced blocks of a language."""
+    return re.findall(rf"^```(?:{language})\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+
+
+def commands_in(page: str) -> Iterator[str]:
+    """A page's shell commands, one a line; in a `console` block only what follows a prompt is one."""
+    for language, prompt in (("sh|bash", ""), ("console", "$ ")):
+        for block in blocks(language, page):
+            for line in re.sub(r"\\\n\s*", " ", block).splitlines():
+                if line.startswith(prompt):
+                    yield line.removeprefix(prompt).strip()
 
 
 def shell_lines() -> Iterator[str]:
-    """The README's shell commands, one a line; in a `console` block only what follows a prompt is one."""
-    for language, prompt in (("sh|bash", ""), ("console", "$ ")):
-        for block in blocks(language):
-            for line in re.sub(r"\\\n\s*", " ", block).splitlines():
-                if line.startswith(prompt) and "facemae" in line:
-                    yield line.removeprefix(prompt).strip()
+    """Those of all pages that run facemae; in workflows too."""
+    for page in PAGES.values():
+        yield from (line for line in commands_in(page) if "facemae" in line)
+        for block in blocks("yaml", page):
+            for line in block.splitlines():
+                if line.strip().removeprefix("- run: ").startswith("facemae "):
+                    yield line.strip().removeprefix("- run: ")
 
 
 def words_of(line: str) -> list[str] | None:
@@ -57,17 +72,57 @@ RUNS = [(line, words) for line in shell_lines() if (words := words_of(line)) is 
 
 
 @pytest.mark.parametrize("name", sorted(COMMANDS))
-def test_every_command_has_a_section_in_the_readme(name: str) -> None:
-    assert re.search(rf"^##+ .*`(facemae )?{name}`", README, re.MULTILINE), f"give {name} a heading with `{name}` in it"
-    assert any(words[:1] == [name] for _, words in RUNS), f"show a line that runs facemae {name}"
+def test_every_command_has_a_page_that_runs_it_and_the_readme_leads_there(name: str) -> None:
+    path = f"facemae_cli/commands/{name}.md"
+    assert PAGES[path].startswith(f"# `facemae {name}`\n")
+    runs = (words_of(line) for line in commands_in(PAGES[path]))
+    assert any(words is not None and words[:1] == [name] for words in runs), f"show a line that runs facemae {name}"
+    assert f"]({path})" in README
+
+
+def test_a_page_of_a_command_is_of_one_that_there_is() -> None:
+    pages = {Path(path).stem for path in PAGES if path.startswith("facemae_cli/commands/")}
+    assert pages == {"README", *COMMANDS}
+
+
+def test_the_readme_is_read_in_one_sitting_and_opens_with_what_ci_runs() -> None:
+    assert len(README.splitlines()) <= 170
+    first = [line for block in blocks("sh|bash|console", README) for line in block.splitlines()]
+    until = next(number for number, line in enumerate(first) if "pytest" in line)
+    assert first[: until + 1] == ["pip install . && facemae demo", "pip install '.[test]' && pytest"]
 
 
 def test_the_readme_runs_facemae() -> None:
-    assert len(RUNS) >= len(COMMANDS)
+    assert sum(words_of(line) is not None for line in commands_in(README)) >= 6
+
+
+def test_scripts_that_pages_run_are_there() -> None:
+    for path, page in PAGES.items():
+        for line in commands_in(page):
+            for script in re.findall(r"python (tests/\S+\.py)", line):
+                assert (ROOT / script).is_file(), f"{path}: {script}"
+
+
+def json_keys(name: str) -> set[str]:
+    """The first-level keys that the result of a command writes in its own `as_json`, from the source."""
+    module = "evaluation/leakage/leakage_result" if name == "leakage" else f"tasks/{name.replace('-', '_')}"
+    tree = ast.parse((ROOT / f"facemae_cli/{module}.py").read_text())
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name == "as_json"]
+    returned = (node.value for node in functions[-1].body if isinstance(node, ast.Return))
+    return {key.value for each in returned for key in each.keys if isinstance(key, ast.Constant)}  # type: ignore
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_a_command_s_page_lists_the_keys_of_its_json(name: str) -> None:
+    table = PAGES[f"facemae_cli/commands/{name}.md"].partition("\n## JSON\n")[2]
+    listed = set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE))
+    keys = json_keys(name)
+    assert keys
+    assert keys <= listed, f"the page lacks {sorted(keys - listed)}"
 
 
 @pytest.mark.parametrize(("line", "words"), RUNS, ids=[line for line, _ in RUNS])
-def test_what_the_readme_runs_is_understood(line: str, words: list[str]) -> None:
+def test_what_the_pages_run_is_understood(line: str, words: list[str]) -> None:
     if words and words[0] not in COMMANDS:
         assert set(words) <= {"--help", "--version"}, line
         return
@@ -76,17 +131,27 @@ def test_what_the_readme_runs_is_understood(line: str, words: list[str]) -> None
     COMMANDS[words[0]].make_context(words[0], words[1:], parent=typer.Context(PROGRAM))
 
 
-def test_python_in_the_readme_compiles_and_finds_its_names() -> None:
-    for block in blocks("python|py"):
+def test_python_in_the_pages_compiles_and_finds_its_names() -> None:
+    for block in (block for page in PAGES.values() for block in blocks("python|py", page)):
         for node in ast.walk(ast.parse(block)):
             if isinstance(node, ast.ImportFrom) and node.module == "facemae_cli":
                 assert {alias.name for alias in node.names} <= set(facemae_cli.__all__)
 
 
 def test_links_in_the_documents_lead_somewhere() -> None:
-    for page in (ROOT / "README.md", ROOT / "CHANGELOG.md", *ROOT.glob("models/*.md")):
+    for page in (*map(ROOT.joinpath, PAGES), ROOT / "CHANGELOG.md", *ROOT.glob("models/*.md")):
         for target in re.findall(r"\]\(([^)#]+)", page.read_text()):
             assert target.startswith(("https://", "http://")) or (page.parent / target).exists(), target
+
+
+def test_links_to_headings_lead_to_one() -> None:
+    for path, page in PAGES.items():
+        for target, heading in re.findall(r"\]\(([^)#\s]*)#([^)\s]+)\)", page):
+            if not target.startswith("http"):
+                there = (ROOT / path).parent / target if target else ROOT / path
+                heads = re.findall(r"^#+ (.*)$", there.read_text(), re.MULTILINE)
+                slugs = {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
+                assert heading in slugs, f"{path}: {target}#{heading}"
 
 
 @pytest.mark.parametrize("name", sorted(COMMANDS))

@@ -140,7 +140,10 @@ class Log:
 
     def update(self) -> None:
         stage = self._stage
-        if stage is not None and (stage.done >= stage.total or time.monotonic() - self._written_at >= LOG_SECONDS):
+        if stage is None:
+            return
+        ended = stage.done >= stage.total and (self._written is None or self._written[0] != stage.done)
+        if ended or time.monotonic() - self._written_at >= LOG_SECONDS:
             self._write(stage)
 
     def notice(self, line: str) -> None:

@@ -275,7 +275,7 @@ def _contact_sheet(out: Path) -> pictures.Face:
                 decode_masked(hidden[0].read(hidden[1])),
                 decode(shown[0].read(shown[1])),
             ]
-    return pictures.contact_sheet(list(rows.values()), ["original", "masked", "reconstructed"])
+    return pictures.contact_sheet(list(rows.values()), ["original", "masked", "released"])
 
 
 def _by_name(source: FaceSource) -> dict[Name, tuple[FaceSource, int]]:

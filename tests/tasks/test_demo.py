@@ -106,9 +106,9 @@ def test_the_sheet_puts_each_person_s_three_faces_side_by_side(made: Path) -> No
     for index in (0, 2, 4):
         name = key.name(raw.name(index))
         rows.append([decode(raw.read(index)), decode_masked(keyed[0][name]), decode(keyed[1][name])])
-    expected = pictures.contact_sheet(rows, ["original", "masked", "reconstructed"])
+    expected = pictures.contact_sheet(rows, ["original", "masked", "released"])
     assert np.array_equal(sheet, expected)
-    assert not np.array_equal(sheet, pictures.contact_sheet(rows[::-1], ["original", "masked", "reconstructed"]))
+    assert not np.array_equal(sheet, pictures.contact_sheet(rows[::-1], ["original", "masked", "released"]))
 
 
 def test_strangers_are_not_in_the_release_and_its_pack_says_so(made: Path) -> None:
