@@ -46,7 +46,7 @@ def terms_sections(result: LeakageResult) -> list[Section]:
         return []
     sections = [
         Section("By recipient", [_recipients(result)]),
-        Section("In an auditor's terms", [*_framework(result), Paragraphs([NO_CLAIM], remark=True)]),
+        Section("In the terms of standards", [*_framework(result), Paragraphs([NO_CLAIM], remark=True)]),
         Section("By group", _groups(further)),
         Section("What is due to the population", _control(further)),
     ]

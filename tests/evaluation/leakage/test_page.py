@@ -60,7 +60,7 @@ def test_everything_else_has_its_section(html: str) -> None:
         "People most exposed",
         "Copies",
         "By recipient",
-        "In an auditor's terms",
+        "In the terms of standards",
         "Who attacked",
         "How it was measured",
         "To repeat it",

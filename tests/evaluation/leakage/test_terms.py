@@ -81,12 +81,12 @@ def test_error_rates_are_misses() -> None:
 
 def test_sections_name_the_headings_and_one_risk_a_recipient() -> None:
     sections = {section.heading: section.blocks for section in terms_sections(result())}
-    assert list(sections) == ["By recipient", "In an auditor's terms", "By group", "What is due to the population"]
+    assert list(sections) == ["By recipient", "In the terms of standards", "By group", "What is due to the population"]
     [recipients] = sections["By recipient"]
     assert isinstance(recipients, Table)
     assert len(recipients.rows) == 5
     assert len({row[0] for row in recipients.rows}) == 5
-    facts, claim = sections["In an auditor's terms"]
+    facts, claim = sections["In the terms of standards"]
     assert isinstance(facts, Facts)
     headings = list(dict.fromkeys(name for name, _ in facts.rows))
     assert headings == ["context", "threats", "data", "adversarial testing", "mitigation", "re-evaluation"]
