@@ -67,7 +67,7 @@ def texts(tree: ast.Module, in_commands: bool) -> Iterator[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and node.body:
             first = node.body[0]
-            is_help = in_commands and isinstance(node, ast.FunctionDef)
+            is_help = in_commands and isinstance(node, ast.FunctionDef) and bool(node.decorator_list)
             if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and not is_help:
                 docstrings.add(first.value)
             for after in node.body:  # a docstring of a field

@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from facemae_cli.commands.command import task_command
-from facemae_cli.commands.options import Json, MaxPixels, Overwrite, RefusedFile, Resume, Workers, files, model
-from facemae_cli.data.images.header import MAX_PIXELS
+from facemae_cli.commands.options import Overwrite, RefusedFile, Resume, Workers, files, model
 
 
 @task_command(example="facemae align -i photos -o raw --doubtful doubtful.png --refused refused.jsonl")
@@ -50,9 +49,7 @@ def align(
     overwrite: Overwrite = False,
     resume: Resume = False,
     refused: RefusedFile = None,
-    json: Json = False,
     workers: Workers = None,
-    max_pixels: MaxPixels = MAX_PIXELS,
 ) -> None:
     """Find the faces in photos and cut them out, upright and aligned, as the other commands expect them.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from functools import wraps
@@ -15,19 +16,25 @@ import facemae_cli
 from facemae_cli.commands import config_file
 from facemae_cli.commands.console import Console, notice, settings_in_use
 from facemae_cli.commands.help import write_example, write_options
+from facemae_cli.commands.options import Json, MaxPixels
 from facemae_cli.commands.places import check_places
 from facemae_cli.commands.precheck import check_inputs
+from facemae_cli.data.images.header import MAX_PIXELS
 from facemae_cli.errors import UsageError
 
-# Options of the console and of the process, which no task takes.
+# Options of the console and of the process, which no task takes; those that every command has.
 NOT_OF_THE_TASK = ("json", "refused", "max_pixels")
+OF_ALL = (
+    inspect.Parameter("json", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Json),
+    inspect.Parameter("max_pixels", inspect.Parameter.KEYWORD_ONLY, default=MAX_PIXELS, annotation=MaxPixels),
+)
 
 
 def task_command(example: str) -> Callable[[Callable[..., None]], Callable[..., int]]:
     """Makes a command of a function whose signature is its options, and whose docstring is its help.
 
-    The command calls `facemae_cli.<the function's name>` with these options, and shows the result. `example` is the
-    command line that ends the help.
+    The command calls `facemae_cli.<the function's name>` with these options, and shows the result; --json and
+    --max-pixels are every command's. `example` is the command line that ends the help.
     """
 
     def make(signature: Callable[..., None]) -> Callable[..., int]:
@@ -35,6 +42,9 @@ def task_command(example: str) -> Callable[[Callable[..., None]], Callable[..., 
         def command(**options: Any) -> int:
             return _run(signature.__name__, options)
 
+        parameters = [*inspect.signature(signature, eval_str=True).parameters.values(), *OF_ALL]
+        command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
         command.example = example  # type: ignore[attr-defined]
         return command
 

@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 from facemae_cli.commands.command import task_command
-from facemae_cli.commands.options import Json, MaxPixels, Overwrite, RefusedFile, Resume, Workers, files
-from facemae_cli.data.images.header import MAX_PIXELS
+from facemae_cli.commands.options import Overwrite, RefusedFile, Resume, Workers, files
 
 
 @task_command(example="facemae convert -i released -o insightface/train.rec")
@@ -26,9 +25,7 @@ def convert(
     overwrite: Overwrite = False,
     resume: Resume = False,
     refused: RefusedFile = None,
-    json: Json = False,
     workers: Workers = None,
-    max_pixels: MaxPixels = MAX_PIXELS,
 ) -> None:
     """Turn a dataset or a verification pack into another format.
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 from facemae_cli.commands.command import task_command
-from facemae_cli.commands.options import Autoencoder, Json, Overwrite, files, training
+from facemae_cli.commands.options import Autoencoder, Overwrite, files, training
 
 
 @task_command(example="facemae demo -o facemae-demo")
@@ -18,6 +18,5 @@ def demo(
     model: Autoencoder = "facemae-v1",
     epochs: Annotated[int, training("--epochs", metavar="N", help="How long the small recognisers learn.")] = 10,
     overwrite: Overwrite = False,
-    json: Json = False,
 ) -> None:
     """Go the whole way with synthetic people: mask, reconstruct, train, verify, attack, and a report."""

@@ -7,13 +7,10 @@ from typing import Annotated
 
 from facemae_cli.commands.command import task_command
 from facemae_cli.commands.options import (
-    THE_CARDS,
     Architecture,
     Device,
     Epochs,
     Init,
-    Json,
-    MaxPixels,
     ModelFolder,
     Overwrite,
     Precision,
@@ -24,10 +21,9 @@ from facemae_cli.commands.options import (
     StepSize,
     Warmup,
     files,
+    from_card,
     model,
-    training,
 )
-from facemae_cli.data.images.header import MAX_PIXELS
 
 
 @task_command(example="facemae fit -i public -m facemae-small --embedder embedder-v1 -o runs/mine")
@@ -39,7 +35,6 @@ def fit(
     overwrite: Overwrite = False,
     resume: Resume = False,
     refused: RefusedFile = None,
-    json: Json = False,
     model: Architecture = "facemae-tiny",
     init: Init = None,
     embedder: Annotated[
@@ -54,68 +49,46 @@ def fit(
     recipe: RecipeFile = None,
     loss: Annotated[
         str | None,
-        training(
-            "--loss",
-            metavar="irm|mse|mixed",
-            help="Relation matching, pixels (a plain MAE), or both.",
-            show_default=THE_CARDS,
-        ),
+        from_card("--loss", metavar="irm|mse|mixed", help="Relation matching, pixels (a plain MAE), or both."),
     ] = None,
     beta: Annotated[
         float | None,
-        training("--beta", metavar="WEIGHT", help="Weight of relation matching.", show_default=THE_CARDS),
+        from_card("--beta", metavar="WEIGHT", help="Weight of relation matching."),
     ] = None,
     pixel_weight: Annotated[
         float | None,
-        training(
-            "--pixel-weight",
-            metavar="WEIGHT",
-            help="Weight of the pixel error under --loss mixed.",
-            show_default=THE_CARDS,
-        ),
+        from_card("--pixel-weight", metavar="WEIGHT", help="Weight of the pixel error under --loss mixed."),
     ] = None,
     privacy_margin: Annotated[
         float | None,
-        training(
+        from_card(
             "--privacy-margin",
             metavar="COSINE",
             help="Push each face's cosine to its own original, as the embedder sees it, below this.",
-            show_default=THE_CARDS,
         ),
     ] = None,
     view_shift: Annotated[
         int | None,
-        training(
-            "--view-shift",
-            metavar="N",
-            help="Shift what the embedder sees by up to N pixels of 112.",
-            show_default=THE_CARDS,
-        ),
+        from_card("--view-shift", metavar="N", help="Shift what the embedder sees by up to N pixels of 112."),
     ] = None,
     view_blur: Annotated[
         float | None,
-        training(
-            "--view-blur",
-            metavar="SIGMA",
-            help="Blur what the embedder sees by up to this many pixels.",
-            show_default=THE_CARDS,
-        ),
+        from_card("--view-blur", metavar="SIGMA", help="Blur what the embedder sees by up to this many pixels."),
     ] = None,
     ratio: Annotated[
         float | None,
-        training("--ratio", metavar="SHARE", help="Share of the patches hidden.", show_default=THE_CARDS),
+        from_card("--ratio", metavar="SHARE", help="Share of the patches hidden."),
     ] = None,
     epochs: Epochs = None,
     warmup: Warmup = None,
     batch_size: StepSize = None,
     lr: Annotated[
         float | None,
-        training("--lr", metavar="RATE", help="Learning rate for 256 faces a step.", show_default=THE_CARDS),
+        from_card("--lr", metavar="RATE", help="Learning rate for 256 faces a step."),
     ] = None,
     seed: RunSeed = None,
     precision: Precision = "auto",
     device: Device = "auto",
-    max_pixels: MaxPixels = MAX_PIXELS,
 ) -> None:
     """Fit a masked autoencoder on other people's faces.
 

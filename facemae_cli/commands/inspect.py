@@ -8,8 +8,7 @@ from typing import Annotated
 import typer
 
 from facemae_cli.commands.command import task_command
-from facemae_cli.commands.options import Json, MaxPixels, RefusedFile, Workers
-from facemae_cli.data.images.header import MAX_PIXELS
+from facemae_cli.commands.options import RefusedFile, Workers
 
 
 @task_command(example="facemae inspect released")
@@ -23,9 +22,7 @@ def inspect(
         ),
     ],
     refused: RefusedFile = None,
-    json: Json = False,
     workers: Workers = None,
-    max_pixels: MaxPixels = MAX_PIXELS,
 ) -> None:
     """Say what a dataset is: its format, faces, people, sizes and masks, and what is wrong with it.
 

@@ -11,8 +11,6 @@ from facemae_cli.commands.options import (
     Cache,
     Device,
     Groups,
-    Json,
-    MaxPixels,
     Overwrite,
     Precision,
     RefusedFile,
@@ -22,7 +20,6 @@ from facemae_cli.commands.options import (
     gates,
     privacy,
 )
-from facemae_cli.data.images.header import MAX_PIXELS
 
 
 @task_command(example="facemae leakage --original raw --released released --max-leakage 0.2 --report audit.html")
@@ -37,7 +34,6 @@ def leakage(
     show_faces: Annotated[bool, files("--show-faces", help="Show faces of exposed people in --report.")] = False,
     overwrite: Overwrite = False,
     refused: RefusedFile = None,
-    json: Json = False,
     key: Annotated[
         Path | None,
         privacy(
@@ -150,7 +146,6 @@ def leakage(
     precision: Precision = "auto",
     device: Device = "auto",
     workers: Workers = None,
-    max_pixels: MaxPixels = MAX_PIXELS,
 ) -> None:
     """Attack a release: how often real photos still find their people in it, and gate on it.
 

@@ -6,19 +6,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from facemae_cli.commands.command import task_command
-from facemae_cli.commands.options import (
-    Json,
-    KeyFile,
-    MaxPixels,
-    Overwrite,
-    RefusedFile,
-    Resume,
-    Seed,
-    Workers,
-    files,
-    privacy,
-)
-from facemae_cli.data.images.header import MAX_PIXELS
+from facemae_cli.commands.options import KeyFile, Overwrite, RefusedFile, Resume, Seed, Workers, files, privacy
 
 Strategy = Literal["random", "eyes", "mouth", "parts"]
 
@@ -71,8 +59,6 @@ def mask(
     overwrite: Overwrite = False,
     resume: Resume = False,
     refused: RefusedFile = None,
-    json: Json = False,
     workers: Workers = None,
-    max_pixels: MaxPixels = MAX_PIXELS,
 ) -> None:
     """Remove most of each face for good: raw faces in, masked faces (RGBA PNG) out."""

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 from facemae_cli.commands.command import task_command
-from facemae_cli.commands.options import Json, KeyFile, Overwrite, files
+from facemae_cli.commands.options import KeyFile, Overwrite, files
 
 
 @task_command(example="facemae names -i raw -k facemae.key -o names.csv")
@@ -19,7 +19,6 @@ def names(
     ] = Path("names.csv"),
     key: KeyFile = Path("facemae.key"),
     overwrite: Overwrite = False,
-    json: Json = False,
 ) -> None:
     """Say who is who: each person and photo beside the pseudonym that the key gives them.
 

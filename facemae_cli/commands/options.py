@@ -19,11 +19,10 @@ files = partial(typer.Option, rich_help_panel="Input and output")
 model = partial(typer.Option, rich_help_panel="Model")
 privacy = partial(typer.Option, rich_help_panel="Privacy")
 training = partial(typer.Option, rich_help_panel="Training")
+from_card = partial(training, show_default="the card's")
 attack = partial(typer.Option, rich_help_panel="Attack")
 gates = partial(typer.Option, rich_help_panel="Gates: exit code 1 where one does not pass")
 machine = partial(typer.Option, rich_help_panel="Machine")
-
-THE_CARDS = "the card's"
 
 
 def _allow(pixels: int) -> int:
@@ -99,18 +98,18 @@ Init = Annotated[
 RecipeFile = Annotated[
     Path | None, training("--recipe", metavar="FILE", help="YAML with fields of a recipe, which win over the card's.")
 ]
-Epochs = Annotated[int | None, training("--epochs", metavar="N", help="Passes over the faces.", show_default=THE_CARDS)]
+Epochs = Annotated[int | None, from_card("--epochs", metavar="N", help="Passes over the faces.")]
 Warmup = Annotated[
     float | None,
-    training("--warmup", metavar="EPOCHS", help="How long the learning rate rises.", show_default=THE_CARDS),
+    from_card("--warmup", metavar="EPOCHS", help="How long the learning rate rises."),
 ]
 StepSize = Annotated[
     int | None,
-    training("--batch-size", metavar="N", help="Faces a step, over all processes.", show_default=THE_CARDS),
+    from_card("--batch-size", metavar="N", help="Faces a step, over all processes."),
 ]
 RunSeed = Annotated[
     int | None,
-    training("--seed", metavar="N", help="Where all random choices come from.", show_default=THE_CARDS),
+    from_card("--seed", metavar="N", help="Where all random choices come from."),
 ]
 # Of the commands that embed faces.
 Groups = Annotated[

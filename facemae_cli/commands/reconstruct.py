@@ -10,9 +10,7 @@ from facemae_cli.commands.options import (
     Autoencoder,
     BatchSize,
     Device,
-    Json,
     MaskColor,
-    MaxPixels,
     Overwrite,
     Precision,
     RefusedFile,
@@ -20,7 +18,6 @@ from facemae_cli.commands.options import (
     Workers,
     files,
 )
-from facemae_cli.data.images.header import MAX_PIXELS
 
 
 @task_command(example="facemae reconstruct -i masked -o released -m facemae-v1 --preview preview.png")
@@ -55,13 +52,11 @@ def reconstruct(
     overwrite: Overwrite = False,
     resume: Resume = False,
     refused: RefusedFile = None,
-    json: Json = False,
     model: Autoencoder = "facemae-v1",
     batch_size: BatchSize = "auto",
     precision: Precision = "auto",
     device: Device = "auto",
     workers: Workers = None,
-    max_pixels: MaxPixels = MAX_PIXELS,
 ) -> None:
     """Reconstruct every masked face with a fitted model: the dataset to release.
 

@@ -7,14 +7,11 @@ from typing import Annotated
 
 from facemae_cli.commands.command import task_command
 from facemae_cli.commands.options import (
-    THE_CARDS,
     Architecture,
     Cache,
     Device,
     Epochs,
     Init,
-    Json,
-    MaxPixels,
     ModelFolder,
     Overwrite,
     Precision,
@@ -25,10 +22,9 @@ from facemae_cli.commands.options import (
     StepSize,
     Warmup,
     files,
+    from_card,
     model,
-    training,
 )
-from facemae_cli.data.images.header import MAX_PIXELS
 
 
 @task_command(example="facemae train-recognizer -i released -m r50 -o runs/r50 --pairs lfw.bin --export onnx")
@@ -53,7 +49,6 @@ def train_recognizer(
     overwrite: Overwrite = False,
     resume: Resume = False,
     refused: RefusedFile = None,
-    json: Json = False,
     model: Architecture = "r50",
     init: Init = None,
     teacher: Annotated[
@@ -67,63 +62,43 @@ def train_recognizer(
     recipe: RecipeFile = None,
     margin: Annotated[
         str | None,
-        training(
-            "--margin",
-            metavar="arcface|cosface|none",
-            help="What labels teach; none: a teacher alone.",
-            show_default=THE_CARDS,
-        ),
+        from_card("--margin", metavar="arcface|cosface|none", help="What labels teach; none: a teacher alone."),
     ] = None,
     m: Annotated[
         float | None,
-        training("--m", metavar="NUMBER", help="The margin: an angle in radians, or a cosine.", show_default=THE_CARDS),
+        from_card("--m", metavar="NUMBER", help="The margin: an angle in radians, or a cosine."),
     ] = None,
     scale: Annotated[
         float | None,
-        training("--scale", metavar="NUMBER", help="What cosines are multiplied by.", show_default=THE_CARDS),
+        from_card("--scale", metavar="NUMBER", help="What cosines are multiplied by."),
     ] = None,
     sample_rate: Annotated[
         float | None,
-        training(
-            "--sample-rate",
-            metavar="SHARE",
-            help="Share of the people compared with in a step (PartialFC).",
-            show_default=THE_CARDS,
-        ),
+        from_card("--sample-rate", metavar="SHARE", help="Share of the people compared with in a step (PartialFC)."),
     ] = None,
     teacher_weight: Annotated[
         float | None,
-        training(
-            "--teacher-weight", metavar="WEIGHT", help="Weight of the distance to the teacher.", show_default=THE_CARDS
-        ),
+        from_card("--teacher-weight", metavar="WEIGHT", help="Weight of the distance to the teacher."),
     ] = None,
     schedule: Annotated[
         str | None,
-        training(
-            "--schedule", metavar="steps|poly|cosine", help="How the learning rate falls.", show_default=THE_CARDS
-        ),
+        from_card("--schedule", metavar="steps|poly|cosine", help="How the learning rate falls."),
     ] = None,
     epochs: Epochs = None,
     warmup: Warmup = None,
     batch_size: StepSize = None,
     lr: Annotated[
         float | None,
-        training("--lr", metavar="RATE", help="Learning rate for 512 faces a step.", show_default=THE_CARDS),
+        from_card("--lr", metavar="RATE", help="Learning rate for 512 faces a step."),
     ] = None,
     validation: Annotated[
         int | None,
-        training(
-            "--validation",
-            metavar="N",
-            help="Hold out people with about N faces, and verify on them.",
-            show_default=THE_CARDS,
-        ),
+        from_card("--validation", metavar="N", help="Hold out people with about N faces, and verify on them."),
     ] = None,
     seed: RunSeed = None,
     cache: Cache = None,
     precision: Precision = "auto",
     device: Device = "auto",
-    max_pixels: MaxPixels = MAX_PIXELS,
 ) -> None:
     """Train a recogniser on released, original or masked faces.
 

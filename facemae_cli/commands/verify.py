@@ -11,8 +11,6 @@ from facemae_cli.commands.options import (
     Cache,
     Device,
     Groups,
-    Json,
-    MaxPixels,
     Overwrite,
     Precision,
     RefusedFile,
@@ -21,7 +19,6 @@ from facemae_cli.commands.options import (
     gates,
     model,
 )
-from facemae_cli.data.images.header import MAX_PIXELS
 
 
 @task_command(example="facemae verify -m runs/r50 --pairs lfw.bin --min-accuracy 0.99 --report lfw.html")
@@ -58,13 +55,11 @@ def verify(
     groups: Groups = None,
     overwrite: Overwrite = False,
     refused: RefusedFile = None,
-    json: Json = False,
     cache: Cache = None,
     batch_size: BatchSize = "auto",
     precision: Precision = "auto",
     device: Device = "auto",
     workers: Workers = None,
-    max_pixels: MaxPixels = MAX_PIXELS,
 ) -> None:
     """Measure how well a recogniser tells people apart, and gate on it.
 

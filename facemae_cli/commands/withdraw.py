@@ -8,8 +8,7 @@ from typing import Annotated
 import typer
 
 from facemae_cli.commands.command import task_command
-from facemae_cli.commands.options import Json, KeyFile, MaxPixels, Workers, files
-from facemae_cli.data.images.header import MAX_PIXELS
+from facemae_cli.commands.options import KeyFile, Workers, files
 
 
 @task_command(example="facemae withdraw masked released --people withdrawn.txt -k facemae.key")
@@ -27,9 +26,7 @@ def withdraw(
         files("--people", metavar="FILE", help="Who goes, one a line, as in the raw data: person, or person/photo."),
     ],
     key: KeyFile = Path("facemae.key"),
-    json: Json = False,
     workers: Workers = None,
-    max_pixels: MaxPixels = MAX_PIXELS,
 ) -> None:
     """Take people or photos out of masked, released and converted datasets, as if they had never been in them.
 
