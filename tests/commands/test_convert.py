@@ -38,7 +38,7 @@ def test_a_broken_image_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture
 def test_an_output_that_exists_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "x.bin").write_bytes(b"old")
     assert main(["convert", "--in", str(raw(tmp_path)), "--out", str(tmp_path / "x.bin")]) == 2
-    assert "--overwrite" in capsys.readouterr().err
+    assert "was not made by facemae" in capsys.readouterr().err
     assert (tmp_path / "x.bin").read_bytes() == b"old"
 
 

@@ -15,7 +15,7 @@ PROGRAM = typer.main.get_command(module.app)
 COMMANDS: dict[str, Any] = PROGRAM.commands  # type: ignore[attr-defined]
 METAVARS = re.compile(
     r"DATA|FILE|DIR|MODEL|PACK|N|SHARE|NUMBER|WEIGHT|EPOCHS|RATE|SIGMA|COSINE|STRATEGY|RRGGBB"
-    r"|[A-Za-z0-9]+(\|[A-Za-z0-9]+)+|K\[,K...\]|N\[,N...\],all|\[PACK=\]SHARE"
+    r"|[A-Za-z0-9]+(\|[A-Za-z0-9]+)+|K\[,K...\]|N\[,N...\](,all)?|\[PACK=\]SHARE"
 )
 SHORT = {"-i": {"--in", "--data"}, "-o": {"--out"}, "-m": {"--model"}, "-k": {"--key"}}
 

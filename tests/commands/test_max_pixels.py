@@ -15,7 +15,7 @@ from facemae_cli.data.images import header
 from facemae_cli.data.images.codec import decode
 from facemae_cli.errors import FaceError
 
-PIXELS = 28 * 42
+PIXELS = 42 * 42
 COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 
 
@@ -25,7 +25,7 @@ def raw(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     key_file(tmp_path / "facemae.key", SECRET)
     put(tmp_path / "raw" / "anna" / "small.png", encoded(pixels(1, 28, 28), ".png"))
-    put(tmp_path / "raw" / "anna" / "large.png", encoded(pixels(2, 28, 42), ".png"))
+    put(tmp_path / "raw" / "anna" / "large.png", encoded(pixels(2, 42, 42), ".png"))
     return tmp_path / "raw"
 
 
@@ -44,7 +44,7 @@ def test_an_image_over_the_limit_is_refused_and_one_at_the_limit_is_not(raw: Pat
     (refused,) = told(capsys)["refused"]
     assert Path(refused["where"]).name == "large.png"
     assert refused["reason"] == "too-large"
-    assert refused["detail"].endswith("42x28 is over the limit of 1175 pixels: resize it, or allow it by --max-pixels")
+    assert refused["detail"].endswith("42x42 is over the limit of 1763 pixels: resize it, or allow it by --max-pixels")
     assert main(["inspect", "raw", "--json", "--max-pixels", str(PIXELS)]) == 0
 
 
@@ -82,5 +82,5 @@ def test_a_stopped_run_goes_on_under_its_own_limit_only(raw: Path, monkeypatch: 
         patch.setattr(output, "_put_in_place", stop)
         assert main(["mask", "--max-pixels", str(PIXELS - 1)]) == 130
     assert main(["mask", "--resume"]) == 2
-    assert "the stopped run had max_pixels = 1175, and now it is 16777216" in capsys.readouterr().err
+    assert "the stopped run had max_pixels = 1763, and now it is 16777216" in capsys.readouterr().err
     assert main(["mask", "--resume", "--max-pixels", str(PIXELS - 1)]) == 3
