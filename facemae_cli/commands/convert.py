@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 from facemae_cli.commands.command import task_command
-from facemae_cli.commands.options import Overwrite, RefusedFile, Resume, Workers, files
+from facemae_cli.commands.options import AuditFiles, Overwrite, RefusedFile, Resume, Workers, files
 
 
 @task_command(example="facemae convert -i released -o insightface/train.rec")
@@ -22,6 +22,7 @@ def convert(
         files("--pairs", metavar="N", help="Pairs to sample for a pack of faces that have none.", show_default="6000"),
     ] = None,
     seed: Annotated[int, files("--seed", metavar="N", help="What pairs are sampled from.")] = 0,
+    audit: AuditFiles = None,
     overwrite: Overwrite = False,
     resume: Resume = False,
     refused: RefusedFile = None,

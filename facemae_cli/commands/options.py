@@ -34,6 +34,14 @@ Json = Annotated[bool, files("--json", help="Print the result as JSON on stdout,
 RefusedFile = Annotated[
     Path | None, files("--refused", metavar="FILE", help="Write what was refused, and why, to FILE; it names people.")
 ]
+AuditFiles = Annotated[
+    list[Path] | None,
+    files(
+        "--audit",
+        metavar="FILE",
+        help="JSON of `leakage --json` or `verify --json`, for the card beside the dataset; repeatable.",
+    ),
+]
 Overwrite = Annotated[bool, files("--overwrite", help="Replace an output that exists.")]
 Resume = Annotated[bool, files("--resume", help="Go on where a stopped run of the same command ended.")]
 KeyFile = Annotated[

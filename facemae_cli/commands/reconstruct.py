@@ -7,6 +7,7 @@ from typing import Annotated
 
 from facemae_cli.commands.command import task_command
 from facemae_cli.commands.options import (
+    AuditFiles,
     Autoencoder,
     BatchSize,
     Device,
@@ -49,6 +50,7 @@ def reconstruct(
     preview: Annotated[
         Path | None, files("--preview", metavar="FILE", help="Write a contact sheet of the first faces (PNG).")
     ] = None,
+    audit: AuditFiles = None,
     overwrite: Overwrite = False,
     resume: Resume = False,
     refused: RefusedFile = None,

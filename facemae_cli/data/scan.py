@@ -18,7 +18,7 @@ FOREIGN_SUFFIXES = frozenset(  # images too, so they are refused and not ignored
     {".gif", ".tif", ".tiff", ".heic", ".heif", ".avif", ".jp2", ".j2k", ".jpf", ".jpx", ".jxl", ".psd", ".tga"}
     | {".ico", ".svg", ".exr", ".hdr", ".pbm", ".pgm", ".ppm", ".pnm", ".pam", ".dng", ".cr2", ".cr3", ".nef", ".arw"}
 )
-PASSED_OVER = frozenset({"facemae.json", "pairs.txt"})
+PASSED_OVER = frozenset({"facemae.json", "pairs.txt", "README.md", "croissant.json"})
 
 # What systems and network drives put among photos: deleted ones, thumbnails, snapshots. Compared without case.
 SYSTEM_FOLDERS = frozenset(

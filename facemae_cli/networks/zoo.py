@@ -46,6 +46,12 @@ def names() -> list[str]:
     return sorted(path.parent.name for path in root().glob(f"*/{CARD_NAME}"))
 
 
+def bundled(sha256: str) -> Model | None:
+    """The bundled model whose weights have this digest, if there is one."""
+    models = (_from_folder(root() / name) for name in names())
+    return next((model for model in models if model.weights is not None and model.digest == sha256), None)
+
+
 def resolve(text: str, kind: str | None = None) -> Model:
     """The model that `text` names: hf-hub:owner/name, a bundled NAME, or a path.
 

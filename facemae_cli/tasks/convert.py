@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import islice
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from facemae_cli import __version__
 from facemae_cli.data.faces import FaceSource, Name, Refusal, count_reasons, input_plan
+from facemae_cli.data.images.codec import suffix_of
 from facemae_cli.data.manifest import Manifest
 from facemae_cli.data.open import kind_of, open_source
 from facemae_cli.data.output.output import Made, open_output
@@ -22,10 +23,14 @@ from facemae_cli.data.packs.pairs import FOLDS, Photo, format_pairs, sample_pair
 from facemae_cli.data.packs.source import PackSource, open_pack
 from facemae_cli.data.packs.writer import check_free, copied_manifest, whole_face, whole_pairs, write_bin
 from facemae_cli.errors import FaceError, UsageError
+from facemae_cli.networks.zoo import bundled
+from facemae_cli.reports.publication.facts import Facts, ModelFacts, read_figures
+from facemae_cli.reports.publication.files import published_files
 from facemae_cli.runtime.progress import SILENT, Progress
 from facemae_cli.runtime.threads import ordered_map, thread_count
 
 UNIT = 512  # faces made durable together
+PROBED = 8  # faces looked at to tell whether there are people
 PAIRS = 6000  # as LFW has
 
 
@@ -74,6 +79,7 @@ def convert(
     *,
     pairs: int | None = None,
     seed: int = 0,
+    audit: Sequence[str | Path] | None = None,
     overwrite: bool = False,
     resume: bool = False,
     workers: int | None = None,
@@ -84,6 +90,7 @@ def convert(
     Image bytes are copied as they are, metadata included, and names are copied and never hashed. A pack becomes a
     folder with a `pairs.txt`, or a `.rec` without pairs. Where a pack is made of faces that have no `pairs.txt`,
     `pairs` of them (None: 6000) are drawn by LFW's protocol from `seed`. `workers` None: one thread a CPU core.
+    `audit`: files with the JSON of `leakage` and `verify`, whose figures the card beside the copy repeats.
     Raises UsageError, InputError and OutputError; a face whose image is damaged is refused and listed in the result.
     """
     input, out = Path(input), Path(out)
@@ -95,7 +102,8 @@ def convert(
         raise UsageError("--pairs samples pairs for a .bin or pairs.txt out of faces that have none; leave it out here")
     result = ConvertResult(input, out, source.kind, target, len(source) + len(source.refused))
     result.refused += source.refused
-    job = _Job(source, result, threads, progress)
+    job = _Job(source, result, threads, progress, [Path(path) for path in audit or ()])
+    read_figures(job.audits, job.manifest())  # before any work
     if target == "pack" and out.name != "pairs.txt":
         _refuse_existing(input, out, overwrite, resume)
         job.write_bin(_Pairs.of(source, pairs, seed, result))
@@ -161,6 +169,7 @@ class _Job:
     result: ConvertResult
     workers: int
     progress: Progress
+    audits: Sequence[Path] = ()
 
     def face(self, index: int) -> bytes | FaceError:
         """The bytes of a face, or why there are none."""
@@ -215,7 +224,27 @@ class _Job:
                     )
             self.result.faces = output.faces
             self.result.refused += output.refused
-            output.finish(self.manifest(), refused=self.result.refused, pairs=pairs)
+            manifest = self.manifest()
+            beside = self._published(manifest, out) if manifest.mask_ratio is not None else None
+            output.finish(manifest, refused=self.result.refused, pairs=pairs, beside=beside)
+
+    def _published(self, manifest: Manifest, out: Path) -> dict[str, str]:
+        """The card of what facemae masked or released, and Croissant; of other datasets nothing is known."""
+        known = bundled((manifest.model or {}).get("sha256", ""))
+        facts = Facts(
+            manifest,
+            "rec" if out.suffix.lower() == ".rec" else "folder",
+            self._suffix(),
+            any(self.source.name(index).identity is not None for index in range(min(PROBED, len(self.source)))),
+            ModelFacts.of(manifest, known.name if known else None, known.card if known else None),
+            read_figures(self.audits, manifest),
+        )
+        return published_files(facts, out)
+
+    def _suffix(self) -> str:
+        """What the first whole images are."""
+        firsts = (self.face(index) for index in range(len(self.source)))
+        return next((suffix_of(face) for face in firsts if not isinstance(face, FaceError)), ".jpg")
 
     def _lost(self) -> set[int]:
         """The faces that are refused."""

@@ -31,8 +31,10 @@ from facemae_cli.masking import patches as masking
 from facemae_cli.masking.mask_color import LEAST_HIDDEN, MaskColor
 from facemae_cli.networks.card import Model
 from facemae_cli.networks.loading import load_mae
-from facemae_cli.networks.zoo import resolve
+from facemae_cli.networks.zoo import bundled, resolve
 from facemae_cli.reports import pictures
+from facemae_cli.reports.publication.facts import Facts, ModelFacts, read_figures
+from facemae_cli.reports.publication.files import published_files
 from facemae_cli.runtime import shared_output
 from facemae_cli.runtime.device import choose_device, choose_precision, keep_freed_memory
 from facemae_cli.runtime.progress import SILENT, Progress
@@ -106,6 +108,7 @@ def reconstruct(
     mask_tolerance: int = 8,
     min_hidden: float | None = None,
     preview: Path | None = None,
+    audit: Sequence[str | Path] | None = None,
     overwrite: bool = False,
     resume: bool = False,
     workers: int | None = None,
@@ -117,6 +120,7 @@ def reconstruct(
     copied. `mask_color` (RRGGBB) says where faces masked elsewhere are hidden, within `mask_tolerance` of it (0..255).
     Faces of which a share less than `min_hidden` is hidden are refused (None: 0.5 with `mask_color`, else 0.2).
     `format` is jpg (4:4:4, `quality` 1..100) or png. `preview` gets a contact sheet of the first faces.
+    `audit`: files with the JSON of `leakage` and `verify`, whose figures the card beside the release repeats.
     Raises UsageError, InputError and OutputError; a face that is not masked, or cannot be read, is refused and listed.
     """
     color = MaskColor.parse(mask_color, mask_tolerance) if mask_color is not None else None
@@ -129,6 +133,8 @@ def reconstruct(
     placed: dict[str, Any] = {"overwrite": overwrite, "resume": resume, "inputs": (Path(input),)}
     check_output(Path(out), **placed)
     found = resolve(model, "mae")
+    audits = [Path(path) for path in audit or ()]
+    read_figures(audits, Manifest("reconstruct", model={"sha256": found.digest}))  # before any work
     source = open_source(Path(input))
     chosen = choose_device(device)
     keep_freed_memory()
@@ -139,7 +145,7 @@ def reconstruct(
     with shared_output.process_group(chosen.type):
         runner.batch_size = shared_output.broadcast(choose_batch_size(batch_size, runner, network.example()))
         plan = _plan(source, found, runner, writer, color) | {"min_hidden": least}
-        job = _Job(source, found, reader, runner, writer, plan, PREVIEWED if preview is not None else 0)
+        job = _Job(source, found, reader, runner, writer, plan, audits, PREVIEWED if preview is not None else 0)
         with shared_output.rank_zero_context(lambda: open_output(Path(out), plan=job.plan, **placed)) as output:
             job.run(output, threads, progress)
             result = shared_output.broadcast(job.result(output, Path(out)) if output else None)
@@ -169,6 +175,7 @@ class _Job:
     runner: Runner
     writer: ReleasedWriter
     plan: dict[str, Any]
+    audits: Sequence[Path]
     previewed: int
     shown: list[list[Any]] = field(default_factory=list)
 
@@ -215,7 +222,21 @@ class _Job:
         if sheet is not None and self.shown:
             picture = encode_png(pictures.contact_sheet(self.shown, ["masked", "released"]))
             sheet.write(picture, overwrite=overwrite)
-        output.finish(_manifest(result, read_manifest(self.source.path)), refused=result.refused)
+        manifest = _manifest(result, read_manifest(self.source.path))
+        output.finish(manifest, refused=result.refused, beside=self._published(manifest, result.out))
+
+    def _published(self, manifest: Manifest, out: Path) -> dict[str, str]:
+        """The card of the release and Croissant, for whoever is handed it."""
+        known = bundled(self.model.digest or "")
+        facts = Facts(
+            manifest,
+            "rec" if out.suffix.lower() == ".rec" else "folder",
+            f".{self.writer.format}",
+            any(self.source.name(index).identity is not None for index in range(min(PROBED, len(self.source)))),
+            ModelFacts.of(manifest, known.name if known else None, self.model.card),
+            read_figures(self.audits, manifest),
+        )
+        return published_files(facts, out)
 
     def result(self, output: Output, out: Path) -> ReconstructResult:
         faces, hidden = output.tally.get("out", 0), output.tally.get("hidden", 0)

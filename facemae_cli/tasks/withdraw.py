@@ -12,13 +12,18 @@ from typing import Any
 from facemae_cli import __version__
 from facemae_cli.data.faces import FaceSource, fingerprint
 from facemae_cli.data.files import require_outside
+from facemae_cli.data.images.codec import suffix_of
 from facemae_cli.data.manifest import Manifest, read_manifest
 from facemae_cli.data.open import kind_of, open_source
+from facemae_cli.data.output.beside import CARD, beside_path
 from facemae_cli.data.output.output import check_output, open_output
 from facemae_cli.data.recordio.sidecars import rec_file
 from facemae_cli.errors import InputError, UsageError
 from facemae_cli.masking.key import DEFAULT_KEY_FILE, Key
 from facemae_cli.masking.people_list import PeopleList, WithoutPeople
+from facemae_cli.networks.zoo import bundled
+from facemae_cli.reports.publication.facts import Facts, ModelFacts
+from facemae_cli.reports.publication.files import published_files
 from facemae_cli.runtime.progress import SILENT, Progress
 from facemae_cli.runtime.threads import ordered_map, thread_count
 
@@ -158,11 +163,27 @@ class _Job:
                 if number % UNIT == 0:
                     output.commit()
                 progress.advance()
-            output.finish(self._left(len(kept)))
+            left = self._left(len(kept))
+            output.finish(left, beside=self._published(kept, left))
 
     def _images(self, kept: FaceSource, threads: int) -> Iterator[bytes]:
         with closing(ordered_map(kept.read, range(len(kept)), threads)) as images:
             yield from images
+
+    def _published(self, kept: FaceSource, left: Manifest) -> dict[str, str] | None:
+        """The card anew, where there is one: without figures, which were measured with those withdrawn."""
+        target = _target(self.path)
+        if not beside_path(target, CARD).is_file():
+            return None
+        known = bundled((left.model or {}).get("sha256", ""))
+        facts = Facts(
+            left,
+            "rec" if target.suffix.lower() == ".rec" else "folder",
+            suffix_of(kept.read(0)),
+            kept.name(0).identity is not None,
+            ModelFacts.of(left, known.name if known else None, known.card if known else None),
+        )
+        return published_files(facts, target)
 
     def _left(self, faces: int) -> Manifest:
         before = self.manifest.extra.get("withdrawn", 0)

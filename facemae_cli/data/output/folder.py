@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 
 from facemae_cli.data.faces import Name
-from facemae_cli.data.files import sync_folder
+from facemae_cli.data.files import sync_folder, write_whole
 from facemae_cli.data.manifest import Manifest, own_manifest, write_manifest
+from facemae_cli.data.output.beside import BESIDE, beside_path
 from facemae_cli.data.output.names import check_file_name, with_suffix_of
 from facemae_cli.data.scan import IMAGE_SUFFIXES
 from facemae_cli.errors import FaceError, OutputError, UsageError
@@ -169,6 +170,10 @@ class FolderWriter:
         if self._spellings is not None and identity is not None:
             self._spellings.setdefault(_folded(identity), identity)
 
+    def add(self, name: str, text: str) -> None:
+        """Stages a file for readers. Raises OutputError."""
+        write_whole(beside_path(self.faces, name), text, 0o666)
+
     def seal(self, manifest: Manifest) -> None:
         """Completes the staged folder. Raises OSError and OutputError."""
         write_manifest(self.faces / "facemae.json", manifest)
@@ -211,8 +216,8 @@ class FolderWriter:
 
 
 def _files(folder: Path) -> Iterator[tuple[str, bool]]:
-    """Files in an old output beside its `facemae.json` and `pairs.txt`, and whether each is called like a face."""
-    own = {os.path.join(folder, name) for name in ("facemae.json", "pairs.txt")}
+    """Files in an old output beside its manifest, pairs and card, and whether each is called like a face."""
+    own = {os.path.join(folder, name) for name in ("facemae.json", "pairs.txt", *BESIDE)}
     for at, _, files in os.walk(folder):
         for file in files:
             path = os.path.join(at, file)

@@ -57,7 +57,7 @@ def check_file_name(name: Name) -> None:
             _refuse(part, "it holds a control character")
         if part.startswith("."):
             _refuse(part, "a leading dot hides it, and hidden files are not read")
-        if part.lower() in PASSED_OVER | {"train.rec"}:
+        if part.lower() in {name.lower() for name in PASSED_OVER} | {"train.rec"}:
             _refuse(part, "a file of the dataset itself has this name")
         if len(part.encode()) > MAX_NAME_BYTES:
             _refuse(part, f"{len(part.encode())} bytes, and a file's name holds at most {MAX_NAME_BYTES}")

@@ -126,11 +126,17 @@ class Output:
         self._count(entry)
 
     def finish(
-        self, manifest: Manifest, *, refused: Sequence[Refusal] = (), pairs: Callable[[], str] | None = None
+        self,
+        manifest: Manifest,
+        *,
+        refused: Sequence[Refusal] = (),
+        pairs: Callable[[], str] | None = None,
+        beside: Mapping[str, str] | None = None,
     ) -> None:
         """Completes the output with its sidecars and `facemae.json` and moves it into place, the old one aside first.
 
-        `pairs`: gives the text of a `pairs.txt`, which makes a folder a verification pack.
+        `pairs`: gives the text of a `pairs.txt`, which makes a folder a verification pack. `beside`: texts for readers,
+        by the names in `beside.BESIDE`.
         What was written after the last commit is committed first. After a resume from within `finish` the output is
         complete already, with the manifest it was given then. `refused`: all inputs that are not in the output.
         Raises OutputError, UsageError where something came to stand in the output's place meanwhile, and AllRefused
@@ -146,6 +152,8 @@ class Output:
                 _check_free(self._writer, self._replaces)
                 if text is not None:
                     write_whole(self._writer.moves[-1][0] / "pairs.txt", text, 0o666)
+                for name, written in (beside or {}).items():
+                    self._writer.add(name, written)
                 self._writer.seal(manifest)
                 self._staging.append({"sealed": True})
             _put_in_place(self._staging, self._writer, self._replaces)

@@ -12,6 +12,7 @@ from facemae_cli.data.faces import Name
 from facemae_cli.data.files import write_whole
 from facemae_cli.data.images.codec import probe
 from facemae_cli.data.manifest import Manifest, manifest_path, own_manifest, write_manifest
+from facemae_cli.data.output.beside import BESIDE, beside_path
 from facemae_cli.data.output.names import check_face_name, with_suffix_of
 from facemae_cli.data.recordio import lst
 from facemae_cli.data.recordio.records import HEADER_BYTES, frame, pack_header
@@ -44,7 +45,9 @@ class RecWriter:
     def moves(self) -> list[tuple[Path, Path]]:
         """(staged, final) paths; the last is the one whose arrival completes the output."""
         beside = self.target.parent / "property" if self.target.name == "train.rec" else None
+        cards = [(self.staged / name, beside_path(self.target, name)) for name in BESIDE]
         return [
+            *cards,
             (self.staged / "facemae.json", manifest_path(self.target)),
             (self.staged / "property", beside or self.target.with_suffix(".property")),
             (self.staged / "faces.lst", self.target.with_suffix(".lst")),
@@ -124,6 +127,10 @@ class RecWriter:
                 raise OutputError(f"{path}: under the {self._sizes[kind]} bytes finished: --overwrite starts over")
             os.truncate(path, self._sizes[kind])
             self._files[kind] = path.open("ab", buffering=2**20)
+
+    def add(self, name: str, text: str) -> None:
+        """Stages a file for readers. Raises OutputError."""
+        write_whole(self.staged / name, text, 0o666)
 
     def seal(self, manifest: Manifest) -> None:
         """Completes the staged files: header and range records, `property`, `facemae.json`. Raises OSError."""

@@ -1,0 +1,16 @@
+"""The files that are published beside a dataset."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from facemae_cli.data.output.beside import CARD, CROISSANT
+from facemae_cli.reports.publication.card import dataset_card
+from facemae_cli.reports.publication.croissant import croissant
+from facemae_cli.reports.publication.facts import Facts
+
+
+def published_files(facts: Facts, out: Path) -> dict[str, str]:
+    """The texts of the card and of Croissant for the dataset at `out`, by what an `Output` calls them."""
+    file = out.name if facts.format == "rec" else None
+    return {CARD: dataset_card(facts), CROISSANT: croissant(facts, file)}

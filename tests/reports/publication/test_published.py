@@ -1,0 +1,186 @@
+"""What is published beside a dataset: valid for its readers, true to the manifest and the audit, and naming nobody."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import mlcroissant
+import pytest
+from helpers.maskcases import PEOPLE, key_file, make_folder, tree
+from helpers.models import write_embedder, write_mae
+from huggingface_hub import DatasetCard
+
+import facemae_cli
+from facemae_cli.app import main
+from facemae_cli.data.manifest import Manifest, read_manifest
+from facemae_cli.data.open import open_source
+from facemae_cli.errors import InputError, UsageError
+from facemae_cli.reports.publication.card import dataset_card
+from facemae_cli.reports.publication.croissant import croissant
+from facemae_cli.reports.publication.facts import Facts, ModelFacts, read_figures
+from facemae_cli.reports.text import finite
+
+SHA = "ab" * 32
+
+
+def described(out: Path) -> dict[str, Any]:
+    """croissant.json, which mlcroissant accepts without a complaint but for what only the publisher knows."""
+    found = mlcroissant.Dataset(jsonld=str(out))
+    issues = found.metadata.ctx.issues
+    assert not issues.errors
+    left = ("datePublished", "license", "url")
+    assert all(any(word in warning for word in left) for warning in issues.warnings), issues.warnings
+    return dict(json.loads(out.read_text()))
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """raw, masked, released, and the audit and verification of the release as JSON."""
+    root = tmp_path_factory.mktemp("made")
+    make_folder(root / "raw")
+    write_mae(root / "mae")
+    phi = str(write_embedder(root / "phi.onnx", dim=16))
+    facemae_cli.mask(root / "raw", root / "masked", key=key_file(root / "key"))
+    facemae_cli.reconstruct(root / "masked", root / "released", model=str(root / "mae"), device="cpu")
+    audit = facemae_cli.leakage(root / "raw", root / "released", attacker=[phi], key=root / "key", imitations=0)
+    (root / "audit.json").write_text(json.dumps(finite(audit.as_json())))
+    return root
+
+
+def test_a_release_carries_a_card_that_the_hub_reads(made: Path) -> None:
+    card = DatasetCard.load(made / "released/README.md")
+    assert card.data.to_dict()["size_categories"] == ["n<1K"]
+    assert {"synthetic", "privacy"} <= set(card.data.to_dict()["tags"])
+    manifest = read_manifest(made / "released")
+    assert manifest is not None
+    assert manifest.model is not None
+    text = card.text
+    for said in ("75.0 % of each face", str(manifest.model["sha256"]), "9 images went in", "has not been audited"):
+        assert said in text
+
+
+def test_croissant_is_valid_and_its_records_are_the_faces(made: Path) -> None:
+    path = made / "released/croissant.json"
+    told = described(path)
+    assert {key for key in told if key.startswith("rai:")} >= {
+        "rai:dataLimitations",
+        "rai:personalSensitiveInformation",
+    }
+    records = [*mlcroissant.Dataset(jsonld=str(path)).records("faces")]
+    source = open_source(made / "released")
+    people = [source.name(index).identity for index in range(len(source))]
+    assert sorted(record["faces/person"].decode() for record in records) == sorted(map(str, people))
+    assert {record["faces/image"].size for record in records} == {(112, 112)}
+
+
+def test_neither_names_anybody(made: Path) -> None:
+    for name, data in tree(made / "released").items():
+        assert not [person for person in PEOPLE if person.encode() in name.encode() + data]
+
+
+def test_they_do_not_disturb_readers(made: Path, tmp_path: Path) -> None:
+    source = open_source(made / "released")
+    assert (len(source), source.ignored, [*source.refused]) == (9, 0, [])
+    assert facemae_cli.inspect(made / "released").people == 3
+    again = facemae_cli.reconstruct(made / "masked", tmp_path / "released", model=str(made / "mae"), device="cpu")
+    assert tree(again.out) == tree(made / "released")
+    facemae_cli.reconstruct(
+        made / "masked", tmp_path / "released", model=str(made / "mae"), device="cpu", overwrite=True
+    )
+    assert tree(tmp_path / "released") == tree(made / "released")
+
+
+@pytest.mark.parametrize("out", ["x.rec", "set/train.rec", "copy"])
+def test_a_copy_is_published_with_the_audits_figures(
+    made: Path, tmp_path: Path, out: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["convert", "-i", str(made / "released"), "-o", str(tmp_path / out), "--audit", str(made / "audit.json")]
+    assert main(words) == 0
+    place = tmp_path / out
+    card, machine = (
+        (place / "README.md", place / "croissant.json")
+        if out == "copy"
+        else (place.with_suffix(".README.md"), place.with_suffix(".croissant.json"))
+    )
+    headline = json.loads((made / "audit.json").read_text())["headline"]
+    low, high = (f"{100 * bound:.1f} %" for bound in headline["interval"])
+    for text in (DatasetCard.load(card).text, machine.read_text()):
+        assert f": {100 * headline['risk']:.1f} % (95 % interval {low} to {high}); by chance" in text
+        assert "The audit's verdict: " in text
+        assert "has not been audited" not in text
+        assert not [person for person in PEOPLE if person in text]
+    described(machine)
+    source = open_source(place)
+    assert (len(source), source.ignored, [*source.refused]) == (9, 0, [])
+
+
+def test_verifications_are_told_too(tmp_path: Path) -> None:
+    pack = {"accuracy": 0.91, "interval": [0.88, 0.93], "pairs": 600}
+    path = tmp_path / "verified.json"
+    path.write_text(json.dumps({"command": "verify", "packs": {"lfw": pack, "<b>x</b>": {**pack, "accuracy": None}}}))
+    figures = read_figures([path], Manifest("reconstruct"))
+    assert [str(figure) for figure in figures.utility] == [
+        "accuracy of a recogniser on lfw (600 pairs): 91.0 % (95 % interval 88.0 % to 93.0 %)"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("{", "is not the JSON that"),
+        ('{"command": "mask"}', "its command is 'mask'"),
+        ('{"command": "leakage", "digests": {}}', "not the JSON of leakage or verify as this version"),
+    ],
+)
+def test_what_is_no_audit_is_told_before_any_work(made: Path, tmp_path: Path, text: str, told: str) -> None:
+    (tmp_path / "a.json").write_text(text)
+    with pytest.raises(InputError, match=told):
+        facemae_cli.convert(made / "released", tmp_path / "copy", audit=[tmp_path / "a.json"])
+    assert not (tmp_path / "copy").exists()
+
+
+def test_an_audit_of_another_model_s_release_is_refused(made: Path, tmp_path: Path) -> None:
+    audit = json.loads((made / "audit.json").read_text())
+    audit["digests"]["model of the release"] = SHA
+    (tmp_path / "a.json").write_text(json.dumps(audit))
+    with pytest.raises(UsageError, match="of a release by another model"):
+        facemae_cli.convert(made / "released", tmp_path / "copy", audit=[tmp_path / "a.json"])
+
+
+def test_a_withdrawal_writes_the_card_anew(made: Path, tmp_path: Path) -> None:
+    facemae_cli.convert(made / "released", tmp_path / "copy", audit=[made / "audit.json"])
+    people = tmp_path / "gone.txt"
+    people.write_text("Ottoline-Vavasour\n")
+    facemae_cli.withdraw([tmp_path / "copy"], people=people, key=made / "key")
+    text = (tmp_path / "copy/README.md").read_text()
+    assert "2 images were withdrawn afterwards" in text
+    assert "has not been audited" in text
+
+
+def test_what_facemae_did_not_make_gets_no_card(tmp_path: Path) -> None:
+    make_folder(tmp_path / "raw")
+    facemae_cli.convert(tmp_path / "raw", tmp_path / "copy")
+    assert not (tmp_path / "copy/README.md").exists()
+
+
+@pytest.mark.parametrize("people", [True, False])
+@pytest.mark.parametrize("layout", ["folder", "rec", "parquet"])
+def test_every_kind_of_dataset_is_described_validly(tmp_path: Path, layout: Any, people: bool) -> None:
+    for number, (kind, faces) in enumerate((("mae", 0), ("mae", 50_000), ("", 20_000_000))):
+        manifest = Manifest(
+            "convert",
+            model={"kind": kind, "sha256": SHA} if kind else None,
+            grid=14,
+            mask_ratio=0.75,
+            counts={"in": faces, "out": faces, "refused": {}},
+            seed=True,
+            names="kept",
+        )
+        facts = Facts(manifest, layout, ".png", people, ModelFacts.of(manifest))
+        path = tmp_path / f"{number}.json"
+        path.write_text(croissant(facts, "x.rec"))
+        described(path)
+        [size] = DatasetCard(dataset_card(facts)).data.to_dict()["size_categories"]
+        assert size == ("n<1K", "10K<n<100K", "10M<n<100M")[number]
