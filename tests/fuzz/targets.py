@@ -17,6 +17,7 @@ _MODULES = {
     "webps": ("webp", "bmp"),
     "yamls": ("cards", "yaml"),
     "manifests": ("json",),
+    "journals": ("journal",),
 }
 NAMES = tuple(name for names in _MODULES.values() for name in names)
 

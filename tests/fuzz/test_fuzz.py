@@ -34,7 +34,7 @@ def test_the_long_run_is_as_long_as_it_is_said_to_be() -> None:
     due = {name: target(name).executions for name in NAMES}
     assert all(due[name] == 1_000_000 for name in ("rec", "idx", "lst", "property", "bin", "weights"))
     assert due["png"] + due["jpeg"] + due["webp"] + due["bmp"] == 100_000
-    assert due["cards"] == due["yaml"] == due["json"] == 100_000
+    assert due["cards"] == due["yaml"] == due["json"] == due["journal"] == 100_000
 
 
 def test_a_run_is_the_same_again() -> None:
