@@ -10,7 +10,7 @@ from typing import Any
 from facemae_cli.data.side_files import Kind, SideFile, check_cache, check_side_files
 
 # Options that name a file to be written beside the output, and what it is.
-SIDE_FILES: Mapping[str, Kind] = {"refused": "list", "report": "page", "preview": "picture"}
+SIDE_FILES: Mapping[str, Kind] = {"refused": "list", "report": "page", "preview": "picture", "doubtful": "picture"}
 CACHE = "cache"
 
 

@@ -174,8 +174,8 @@ def _is_kind(kind: Kind, head: bytes) -> bool:
     if kind == "page":
         return head.lower().startswith(b"<!doctype html") and _PAGE in head
     first = head.partition(b"\n")[0]
-    with suppress(ValueError):
-        return not first or set(json.loads(first)) == {"where", "reason", "detail"}
+    with suppress(ValueError, TypeError):
+        return not head or set(json.loads(first)) == {"where", "reason", "detail"}
     return first.startswith(b'{"where": ') and len(head) == _SEEN  # a line longer than what is looked at
 
 

@@ -22,7 +22,7 @@ from facemae_cli.data.faces import FaceSource, Name, Refusal, count_reasons, fin
 from facemae_cli.data.images.codec import decode, encode_jpeg, encode_png, probe
 from facemae_cli.data.manifest import Manifest, read_manifest
 from facemae_cli.data.open import open_source
-from facemae_cli.data.output.output import Output, open_output
+from facemae_cli.data.output.output import Output, check_output, open_output
 from facemae_cli.data.side_files import SideFile
 from facemae_cli.errors import FaceError, InputError, UsageError
 from facemae_cli.reports import pictures
@@ -122,6 +122,7 @@ def align(
     rules = Rules(faces, min_side, min_sharpness)
     if sheet is not None:
         sheet.check(overwrite=overwrite, resume=resume, places=(input, out))
+    check_output(out, overwrite=overwrite, resume=resume, inputs=(input,))
     source = open_source(input)
     _check_input(source, progress)
     job = _Job(source, load_detector(None if detector is None else Path(detector)), rules, format, sheet)

@@ -10,9 +10,9 @@ from typing import Any
 
 import facemae_cli
 from facemae_cli.data.faces import FaceSource, Name, Refusal, count_reasons
-from facemae_cli.data.files import disk_errors, write_whole
+from facemae_cli.data.files import STAGING_SUFFIX, disk_errors, write_whole
 from facemae_cli.data.images.codec import decode, decode_masked
-from facemae_cli.data.manifest import read_manifest
+from facemae_cli.data.manifest import own_manifest
 from facemae_cli.data.open import open_source
 from facemae_cli.data.packs.pairs import sample_pairs
 from facemae_cli.data.packs.source import pack_bytes
@@ -253,9 +253,8 @@ def _check_free(out: Path, overwrite: bool) -> None:
             return
     if not overwrite:
         raise UsageError(f"{out} exists; --overwrite makes the demo anew, --out FOLDER makes it elsewhere")
-    there = [name for name in FOLDERS if os.path.lexists(out / name)]
-    manifest = read_manifest(out / "raw") if there else None
-    if not out.is_dir() or (there and (manifest is None or manifest.command != "demo")):
+    begun = out.is_dir() and set(os.listdir(out)) <= {FOLDERS[0] + STAGING_SUFFIX}  # a demo that was stopped at once
+    if not begun and (not out.is_dir() or own_manifest(out / FOLDERS[0], ("demo",)) is None):
         raise UsageError(f"{out} holds what no demo made, so it is left alone; --out FOLDER makes the demo elsewhere")
 
 

@@ -47,6 +47,9 @@ class StepTrace:
     @classmethod
     def of(cls, state: Mapping[str, Any]) -> StepTrace:
         """What `state` gave. Raises KeyError, TypeError and ValueError where it is of another form."""
-        points = [{str(name): float(value) for name, value in point.items()} for point in state["points"]]
-        sums = {str(name): float(value) for name, value in state["sums"].items()}
-        return cls(int(state["stride"]), points, sums, int(state["counted"]))
+        points = [{**_floats(point), "step": int(point["step"])} for point in state["points"]]
+        return cls(int(state["stride"]), points, _floats(state["sums"]), int(state["counted"]))
+
+
+def _floats(figures: Mapping[str, Any]) -> dict[str, float]:
+    return {str(name): float(value) for name, value in figures.items()}

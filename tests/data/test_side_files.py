@@ -23,7 +23,17 @@ PAGE = b"""<!DOCTYPE html>
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">"""
 LIST = b'{"where": "raw/x", "reason": "truncated", "detail": ""}\n'
 OLDER: list[tuple[Kind, bytes]] = [("list", LIST), ("list", b""), ("page", PAGE), ("picture", PNG)]
-FOREIGN = [b"ab" * 32 + b"\n", b"words", b'{"a": 1}', b"{", b"<!doctype html><p>mine", b"\xff\xd8\xff"]
+FOREIGN = [
+    b"ab" * 32 + b"\n",
+    b"words",
+    b'{"a": 1}',
+    b"{",
+    b"\n\x23\xd7\xce",
+    b"\n",
+    b"5",
+    b"<!doctype html><p>mine",
+    b"\xff\xd8\xff",
+]
 
 
 @pytest.mark.parametrize(("kind", "older"), OLDER)

@@ -137,24 +137,28 @@ class FolderWriter:
         """Removes what was staged after the last journaled unit. Raises OutputError where a journaled face is gone."""
         known = np.sort(np.frombuffer(b"".join(self._journaled), "<u8"))
         self._journaled.clear()
-        found = 0
-        self.faces.mkdir(exist_ok=True)  # it may have been stopped before its folder was made
-        self._look_at_case()
-        for at, folders, files in os.walk(self.faces, topdown=False):
-            identity = None if at == str(self.faces) else os.path.relpath(at, self.faces)
-            for file in files:
-                if _holds(known, _hash(_relative(Name(identity, file)))):
-                    found += 1
-                    self._keep_spelling(identity)
-                else:
-                    os.unlink(os.path.join(at, file))
-            for inner in folders:
-                with suppress(OSError):  # not empty
-                    os.rmdir(os.path.join(at, inner))
+        found = sum(_holds(known, _hash(_relative(name))) for name, _ in self._staged())
         if found != len(known):
             raise OutputError(
                 f"{self.faces}: {len(known) - found} of {len(known)} finished faces are gone: --overwrite starts over"
             )
+        self.faces.mkdir(exist_ok=True)  # it may have been stopped before its folder was made
+        self._look_at_case()
+        for name, path in self._staged():
+            if _holds(known, _hash(_relative(name))):
+                self._keep_spelling(name.identity)
+            else:
+                os.unlink(path)
+        for at, folders, _ in os.walk(self.faces, topdown=False):
+            for inner in folders:
+                with suppress(OSError):  # not empty
+                    os.rmdir(os.path.join(at, inner))
+
+    def _staged(self) -> Iterator[tuple[Name, str]]:
+        """Every file that is staged, with the name it has as a face."""
+        for at, _, files in os.walk(self.faces):
+            identity = None if at == str(self.faces) else os.path.relpath(at, self.faces)
+            yield from ((Name(identity, file), os.path.join(at, file)) for file in files)
 
     def _look_at_case(self) -> None:
         if _folds_case(self.faces):

@@ -21,6 +21,7 @@ from facemae_cli.data.faces import Name, Refusal, count_reasons
 from facemae_cli.data.files import disk_errors, is_inside, remove_tree, require_writable, sync_folder, write_whole
 from facemae_cli.data.images.header import limits_in_use
 from facemae_cli.data.manifest import Manifest
+from facemae_cli.data.names import one_line
 from facemae_cli.data.output.folder import FolderWriter
 from facemae_cli.data.output.recordio import RecWriter
 from facemae_cli.data.output.staging import SUFFIX, DamagedJournal, Staging, check_staging
@@ -389,5 +390,5 @@ def _difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str | None
     for key in sorted({*before, *now}):
         if key not in before or key not in now or before[key] != now[key]:
             values = [json.dumps(plan[key])[:80] if key in plan else "nothing" for plan in (before, now)]
-            return f"{key} = {values[0]}, and now it is {values[1]}"
+            return f"{one_line(key)} = {values[0]}, and now it is {values[1]}"
     return None

@@ -121,10 +121,11 @@ class RecWriter:
         if not self._sizes["rec"]:  # stopped before its first unit
             self.begin()
             return
-        for kind in _GROWING:
-            path = self.staged / f"faces.{kind}"
+        paths = {kind: self.staged / f"faces.{kind}" for kind in _GROWING}
+        for kind, path in paths.items():
             if not path.is_file() or path.stat().st_size < self._sizes[kind]:
                 raise OutputError(f"{path}: under the {self._sizes[kind]} bytes finished: --overwrite starts over")
+        for kind, path in paths.items():
             os.truncate(path, self._sizes[kind])
             self._files[kind] = path.open("ab", buffering=2**20)
 
