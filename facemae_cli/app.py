@@ -31,7 +31,7 @@ from facemae_cli.commands.verify import verify
 from facemae_cli.commands.withdraw import withdraw
 from facemae_cli.data.reading import EXHAUSTED, exhausted
 from facemae_cli.errors import FacemaeError, UsageError
-from facemae_cli.runtime.signals import Stopped, signals_end
+from facemae_cli.runtime.signals import Stopped, kill_children, signals_end
 
 # Where several exit codes hold, a signal's decides, else the first of these.
 PRECEDENCE = (70, 4, 2, 1, 3)
@@ -111,6 +111,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             console.show_traceback(error)
         code, line = explain(error, words)
         console.show_error(line)
+        if arguments is None and code > 128:
+            # A signal is waiting; the interpreter would take seconds to take torch apart.
+            kill_children()
+            os._exit(code)
         return code
 
 

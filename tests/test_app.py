@@ -197,6 +197,21 @@ def test_a_signal_lets_the_work_be_tidied_up(number: signal.Signals) -> None:
     assert err.splitlines()[1].startswith(f"facemae: error: stopped by {number.name}; the same command with --resume")
 
 
+def test_after_a_signal_nothing_is_taken_apart() -> None:
+    """The interpreter's own end can take seconds with torch loaded."""
+    code = CHILD.format(body=textwrap.indent(SLEEP, " " * 16).strip())
+    code = code.replace('app.main(["work"])', "app.main()")
+    first = 'import atexit, sys; sys.argv = ["facemae", "work"]; atexit.register(print, "the end")'
+    options: dict[str, Any] = {"preexec_fn": default_signals, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", f"{first}\n{code}"], text=True, **options) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate(timeout=20)
+    assert (process.returncode, out) == (143, "")
+    assert err.splitlines()[0] == "tidied"
+
+
 def test_a_second_signal_ends_the_process_at_once() -> None:
     body = f"try:\n    {SLEEP}\nfinally:\n    {SLEEP.replace('ready', 'tidying')}"
     with child(body, stdout=subprocess.PIPE) as process:

@@ -65,6 +65,13 @@ def signals_end(
             signal.signal(number, before[number])
 
 
+def kill_children() -> None:
+    """Ends the worker processes of this one, which nobody else would."""
+    if "multiprocessing" in sys.modules:
+        for child in sys.modules["multiprocessing"].active_children():
+            child.kill()
+
+
 class _Watch:
     """A thread to which the interpreter's own C handler writes each signal's number, whatever Python is doing."""
 
@@ -129,7 +136,5 @@ class _Watch:
         with suppress(RuntimeError):
             last.start()
             last.join(0.5)
-        if "multiprocessing" in sys.modules:
-            for child in sys.modules["multiprocessing"].active_children():
-                child.kill()
+        kill_children()
         self._leave(128 + number)
