@@ -131,7 +131,8 @@ class Audit:
         names = check_names(scans["original"], scans["released"], self.matching, self.plan.device)
         further = self._further(embedded.views, measured)
         found = measured.findings, measured.memberships, attackers
-        evidence = Evidence(*found, self.matching.names, exposure.duplicates, names, further.known_members)
+        asked = further.known_members, further.groups
+        evidence = Evidence(*found, self.matching.names, exposure.duplicates, names, *asked)
         late = [*embedded.notices, *(exposure.duplicates.lines()[:1] if exposure.duplicates.all_released else [])]
         for line in late:
             progress.notice(line)

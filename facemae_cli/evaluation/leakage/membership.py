@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -93,7 +94,7 @@ def membership(
         members=len(inside),
         non_members=len(outside),
         auc=curve.auc,
-        auc_interval=percentiles(again[0]),
+        auc_interval=_wide_enough(curve.auc, percentiles(again[0]), min(len(inside), len(outside))),
         tpr_at_fpr=tprs,
         tpr_intervals=intervals,
         curve=curve,
@@ -104,6 +105,51 @@ def membership(
             if fpr not in told
         ),
     )
+
+
+def averaged(parts: Sequence[Membership]) -> Membership:
+    """The means of several splits of the same people: of figures, of each end of their intervals, and of the curves.
+
+    Raises InputError where there is none.
+    """
+    if not parts:
+        raise InputError("membership needs a split of the people")
+    first = parts[0]
+    tprs: dict[float, float | None] = {}
+    intervals: dict[float, Interval | None] = {}
+    for fpr in first.tpr_at_fpr:
+        known = [(each.tpr_at_fpr[fpr], each.tpr_intervals[fpr]) for each in parts]
+        told = [(rate, ends) for rate, ends in known if rate is not None and ends is not None]
+        whole = len(told) == len(parts)
+        tprs[fpr] = fmean(rate for rate, _ in told) if whole else None
+        intervals[fpr] = (fmean(low for _, (low, _) in told), fmean(high for _, (_, high) in told)) if whole else None
+    low, high = zip(*(each.auc_interval for each in parts), strict=True)
+    return Membership(
+        members=round(fmean(each.members for each in parts)),
+        non_members=round(fmean(each.non_members for each in parts)),
+        auc=fmean(each.auc for each in parts),
+        auc_interval=(fmean(low), fmean(high)),
+        tpr_at_fpr=tprs,
+        tpr_intervals=intervals,
+        curve=_mean_curve([each.curve for each in parts]),
+        seed=first.seed,
+        notes=tuple(dict.fromkeys(note for each in parts for note in each.notes)),
+    )
+
+
+def _mean_curve(curves: Sequence[Roc]) -> Roc:
+    """The mean TPR at every FPR that one of them reaches; each is taken as the steps that it is."""
+    far = np.unique(np.concatenate([[0.0, 1.0], *(curve.far for curve in curves)]))
+    reached = [curve.tar[np.searchsorted(curve.far, far, side="right") - 1] for curve in curves]
+    return Roc(np.arange(len(far), dtype=np.float64), far, np.mean(reached, axis=0))
+
+
+def _wide_enough(auc: float, interval: Interval, people: int) -> Interval:
+    """The bootstrap's interval, or, where all its resamples are alike, Wilson's of as many people as the fewer side."""
+    if interval[1] - interval[0] > 0:
+        return interval
+    low, high = wilson(auc * people, people)
+    return min(low, interval[0]), max(high, interval[1])
 
 
 def _sorted(scores: ArrayLike) -> Floats:

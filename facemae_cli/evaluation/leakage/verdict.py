@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from facemae_cli.evaluation.leakage.duplicates import Duplicates
+from facemae_cli.evaluation.leakage.groups import GroupRate, worst_group
 from facemae_cli.evaluation.leakage.known_members import KnownMembers
 from facemae_cli.evaluation.leakage.matching import Names
 from facemae_cli.evaluation.leakage.name_check import NameCheck
@@ -97,6 +98,7 @@ class Evidence:
     duplicates: Duplicates | None = None
     name_check: NameCheck | None = None
     known_members: Sequence[KnownMembers] = ()
+    groups: Sequence[GroupRate] = ()
 
 
 def judge(evidence: Evidence, limits: Limits) -> Verdict:
@@ -214,6 +216,8 @@ def _not_gated(evidence: Evidence, limits: Limits) -> Iterator[str]:
         if limit is None and rates:
             value = max(rate[1] for rate in rates)
             yield f"{percent(value)} found by {PHOTOS['other' if photo == 'other' else 'same']} ({option} sets a limit)"
+    if (worst := worst_group(evidence.groups)) is not None:
+        yield f"{percent(worst.risk)} found in the worst group, {worst.column} {worst.value}: a limit is of all people"
     for photo in PHOTOS:
         tprs = _tprs(evidence, photo)
         if tprs and (limits.tpr is None or limits.photo != photo):

@@ -7,7 +7,7 @@ import pytest
 
 from facemae_cli.errors import InputError
 from facemae_cli.evaluation.leakage import membership as module
-from facemae_cli.evaluation.leakage.membership import membership, strongest
+from facemae_cli.evaluation.leakage.membership import averaged, membership, strongest
 from facemae_cli.evaluation.leakage.statistics import resampled
 from facemae_cli.evaluation.metrics import wilson
 
@@ -81,7 +81,8 @@ def test_constant_scores_tell_nothing() -> None:
     random = np.random.default_rng(1)
     found = membership(0.7 + 1e-9 * random.random(40), 0.7 + 1e-9 * random.random(300), resamples=50)
     assert found.auc == 0.5
-    assert found.auc_interval == (0.5, 0.5)
+    low, high = found.auc_interval  # resamples are all alike, which is no certainty
+    assert low < 0.5 < high
     assert found.tpr_at_fpr == {0.01: 0.0, 0.001: None}
 
 
@@ -108,3 +109,24 @@ def test_a_person_scores_as_his_best_photo() -> None:
 def test_an_empty_side_is_refused() -> None:
     with pytest.raises(InputError, match="there are 3 in and 0 not in"):
         membership(np.zeros(3), [])
+
+
+def test_splits_are_averaged_figure_by_figure_and_curve_by_curve() -> None:
+    random = np.random.default_rng(0)
+    parts = [membership(random.normal(0.5, 1, 50), random.normal(0, 1, 120), seed=1, resamples=50) for _ in range(3)]
+    made = averaged(parts)
+    assert made.auc == pytest.approx(np.mean([each.auc for each in parts]))
+    assert made.auc_interval == pytest.approx(np.mean([each.auc_interval for each in parts], axis=0))
+    assert made.tpr_at_fpr[0.01] == pytest.approx(np.mean([each.tpr_at_fpr[0.01] for each in parts]))
+    assert made.tpr_at_fpr[0.001] is None
+    assert made.notes == parts[0].notes
+    for far in (0.0, 0.05, 0.5, 1.0):
+        reached = [each.curve.tar[each.curve.far <= far + 1e-12][-1] for each in parts]
+        assert made.curve.tar[made.curve.far <= far + 1e-12][-1] == pytest.approx(np.mean(reached))
+    assert made.curve.auc == pytest.approx(made.auc, abs=0.01)
+
+
+def test_where_all_resamples_are_alike_the_interval_is_wilson_s() -> None:
+    assert membership([0.9] * 4, [0.1] * 5, resamples=50).auc_interval == pytest.approx(wilson(4, 4))
+    tied = membership([0.5] * 8, [0.5] * 8, resamples=50)
+    assert tied.auc_interval == pytest.approx(wilson(4, 8))

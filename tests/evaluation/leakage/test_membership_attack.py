@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from helpers.audits import faces_of, named, people_and_photos, seen
 
+from facemae_cli.evaluation.leakage import membership_attack as module
 from facemae_cli.evaluation.leakage.identification import FeatureSets
 from facemae_cli.evaluation.leakage.matching import Matching, join
-from facemae_cli.evaluation.leakage.membership import membership
-from facemae_cli.evaluation.leakage.membership_attack import half, membership_attack
+from facemae_cli.evaluation.leakage.membership import averaged, membership
+from facemae_cli.evaluation.leakage.membership_attack import SPLITS, half, membership_attack
 
 PEOPLE, PHOTOS = 11, 3
 
@@ -43,24 +44,30 @@ def by_looping(view: FeatureSets, matching: Matching, photo: str, gallery: list[
     return scores
 
 
+@pytest.mark.parametrize("depth", [1, 4, 24])
 @pytest.mark.parametrize("photo", ["other", "same"])
-def test_half_of_the_people_are_left_out_of_the_release(matching: Matching, photo: str) -> None:
+def test_half_of_the_people_are_left_out_of_the_release(
+    matching: Matching, photo: str, depth: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "DEPTH", depth)
     view = sets(matching, 0.4)
     found, missing = membership_attack(view, matching, None, seed=3, resamples=30)
     assert missing == []
     told = next(each for each in found if each.photo == photo)
     assert not told.given
-    out = half(matching.both, 3).tolist()
-    assert len(out) == 6
-    inside = [person for person in matching.both.tolist() if person not in out]
-    gallery = [
-        at for at in range(len(matching.released)) if matching.released[at] not in out and view.released.valid[at]
-    ]
-    members, others = (by_looping(view, matching, photo, gallery, people) for people in (inside, out))
-    expected = membership(members, others, seed=3, resamples=30)
-    assert told.membership.auc == pytest.approx(expected.auc)
-    assert (told.membership.members, told.membership.non_members) == (len(members), len(others))
-    assert len(members) + len(others) == PEOPLE + (photo == "same")
+    expected = []
+    for split in range(SPLITS):
+        out = half(matching.both, 3, split).tolist()
+        assert len(out) == 6
+        inside = [person for person in matching.both.tolist() if person not in out]
+        gallery = [
+            at for at in range(len(matching.released)) if matching.released[at] not in out and view.released.valid[at]
+        ]
+        members, others = (by_looping(view, matching, photo, gallery, people) for people in (inside, out))
+        assert len(members) + len(others) == PEOPLE + (photo == "same")
+        expected.append(membership(members, others, seed=3, resamples=4))
+    assert told.membership.auc == pytest.approx(np.mean([each.auc for each in expected]), abs=1e-9)
+    assert told.membership.auc_interval == pytest.approx(averaged(expected).auc_interval)
 
 
 def test_people_who_are_given_are_told_from_the_whole_release(matching: Matching) -> None:
@@ -91,6 +98,7 @@ def test_halves_follow_the_seed() -> None:
     people = np.arange(40)
     assert half(people, 1).tolist() == half(people, 1).tolist() != half(people, 2).tolist()
     assert len(half(np.arange(7), 0)) == 3
+    assert half(people, 1, 1).tolist() != half(people, 1).tolist() == half(people, 1, 0).tolist()
 
 
 def test_without_people_on_both_sides_nothing_is_told() -> None:

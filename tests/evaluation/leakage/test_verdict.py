@@ -8,6 +8,7 @@ import pytest
 from helpers.audits import rate, told
 
 from facemae_cli.evaluation.leakage.duplicates import Duplicates
+from facemae_cli.evaluation.leakage.groups import GroupRate
 from facemae_cli.evaluation.leakage.matching import Names
 from facemae_cli.evaluation.leakage.name_check import NameCheck
 from facemae_cli.evaluation.leakage.results import Attacker, strongest
@@ -166,3 +167,9 @@ def test_the_very_photo_has_gates_of_its_own_and_what_has_none_is_said() -> None
     assert judge(findings, [caught], [GOOD], max_same=0.95).status == "undecided"
     assert judge(findings, [caught], [GOOD], max_tpr=0.5).status == "undecided"
     assert judge(findings, [caught], [GOOD], max_tpr=0.5, photo="same").status == "failed"
+
+
+def test_the_worst_group_is_said() -> None:
+    groups = [GroupRate("hair", "dark", 40, 90, 0.2, (0.1, 0.3)), GroupRate("hair", "light", 30, 60, 0.4, (0.3, 0.5))]
+    verdict = judge([rate(0.1, 0.05, 0.2)], [], [GOOD], max_leakage=0.5, groups=groups)
+    assert verdict.not_gated == ("40.0 % found in the worst group, hair light: a limit is of all people",)
