@@ -5,9 +5,9 @@ falls to about as many known people as it has directions.
 Both sides are centred by the known people's means, and then the released face y of a real face x becomes, by method:
 
 - `none`: y itself, nothing learnt, not even the means;
-- `ridge`: y (I + D), D of least squares with a penalty on its size (three strengths), so that few people change little;
+- `ridge`: y (I + D), D of least squares with a penalty on its size, so that few people change little;
 - `orthogonal`: y R, the orthogonal map of least squares (Schoenemann, Psychometrika 31, 1966);
-- `whitened`: y and x through the inverse root of the scatter within known people (WCCN, Hatch et al., 2006);
+- `whitened`: y and x through the inverse root of the scatter within known people (WCCN, Hatch et al., 2006), shrunk;
 - `centroids`: the cosines of y to the known people's released centroids, and of x to their real ones, less their means:
   each side is described by the same people, in its own terms (Moschella et al., ICLR 2023).
 
@@ -33,8 +33,8 @@ from facemae_cli.evaluation.metrics import Floats, Interval
 from facemae_cli.inference.embed import Features, normalised
 
 FOLDS = 5  # of known people, to choose the method by
-STRENGTHS = (0.01, 0.1, 1.0)  # of the penalty, in mean variances of a direction times the number of pairs
-SHRINKAGE = 0.1  # of the mean variance, added to each direction's before whitening
+STRENGTHS = (0.01, 0.1, 1.0, 10.0)  # of the penalty, in mean variances of a direction times the number of pairs
+SHRINKAGES = (0.1, 1.0)  # of the mean variance, added to each direction's before whitening
 FEWEST = 5  # known people: a fold needs one; and people left to attack
 KNOWING = 2  # tells its sample of people from the others of one seed
 QUERIES = 1024  # whose scores are held at once
@@ -300,21 +300,23 @@ def _orthogonal(sides: Sides, people: People) -> Maps:
     return (lambda real: real - x_mean), (lambda released: (released - y_mean) @ left @ right)
 
 
-def _whitened(sides: Sides, people: People) -> Maps:
-    real, released = sides.of(people)
-    x, y = sides.real[real].astype(np.float64), sides.released[released].astype(np.float64)
-    x_mean, y_mean = x.mean(axis=0), y.mean(axis=0)
-    faces = np.concatenate([x - x_mean, y - y_mean])
-    _, whose = np.unique(
-        np.concatenate([sides.real_people[real], sides.released_people[released]]), return_inverse=True
-    )
-    sums = np.zeros((int(whose.max()) + 1, faces.shape[1]))
-    np.add.at(sums, whose, faces)
-    within = faces - (sums / np.bincount(whose)[:, None])[whose]
-    variance, axes = np.linalg.eigh(within.T @ within / len(within))
-    raised = np.clip(variance, 0, None) + SHRINKAGE * max(float(variance.mean()), np.finfo(float).tiny)
-    root = (axes / np.sqrt(raised)) @ axes.T
-    return (lambda one: (one - x_mean) @ root), (lambda other: (other - y_mean) @ root)
+def _whitened(shrinkage: float) -> Callable[[Sides, People], Maps]:
+    def learn(sides: Sides, people: People) -> Maps:
+        real, released = sides.of(people)
+        x, y = sides.real[real].astype(np.float64), sides.released[released].astype(np.float64)
+        x_mean, y_mean = x.mean(axis=0), y.mean(axis=0)
+        faces = np.concatenate([x - x_mean, y - y_mean])
+        people_of_both = np.concatenate([sides.real_people[real], sides.released_people[released]])
+        _, whose = np.unique(people_of_both, return_inverse=True)
+        sums = np.zeros((int(whose.max()) + 1, faces.shape[1]))
+        np.add.at(sums, whose, faces)
+        within = faces - (sums / np.bincount(whose)[:, None])[whose]
+        variance, axes = np.linalg.eigh(within.T @ within / len(within))
+        raised = np.clip(variance, 0, None) + shrinkage * max(float(variance.mean()), np.finfo(float).tiny)
+        root = (axes / np.sqrt(raised)) @ axes.T
+        return (lambda one: (one - x_mean) @ root), (lambda other: (other - y_mean) @ root)
+
+    return learn
 
 
 def _by_centroids(sides: Sides, people: People) -> Maps:
@@ -338,6 +340,6 @@ METHODS: dict[str, Callable[[Sides, People], Maps]] = {
     "none": _unchanged,
     **{f"ridge {strength:g}": _ridge(strength) for strength in STRENGTHS},
     "orthogonal": _orthogonal,
-    "whitened": _whitened,
+    **{f"whitened {shrinkage:g}": _whitened(shrinkage) for shrinkage in SHRINKAGES},
     "centroids": _by_centroids,
 }

@@ -19,7 +19,8 @@ from facemae_cli.evaluation.metrics import Floats, Interval
 from facemae_cli.evaluation.retrieval import Features
 
 FOLDS = 5  # of people
-RIDGE = 0.1  # of the mean variance of a direction, added to each one's
+# Of the mean variance of a direction, added to each one's. The first, of equals, is taken: it says what is most common.
+STRENGTHS = (100.0, 10.0, 1.0, 0.1)
 INFERRING = 3  # tells its folds from the other samples of one seed
 FEWEST = 20  # people whose attribute is known; of fewer nothing is learnt that could be measured
 
@@ -49,8 +50,8 @@ def link_released(released: Features, people: People, k: int, *, attacker: str, 
 class Inference:
     """How well an attribute is inferred of faces whose people the attacker knows nothing of.
 
-    `accuracy`: of photos, with its 95 % `interval` over people; `base_rate`: what always saying the value most common
-    among the people learnt from gets right, on the same photos. `real`: the accuracy on the real photos of the same
+    `accuracy`: of photos, with its 95 % `interval` over people; `base_rate`: what always saying the value that is most
+    common among these photos gets right. `real`: the accuracy on the real photos of the same
     people, None where these are not known. `values`: how many there are.
     """
 
@@ -107,11 +108,12 @@ def infer(
     """Infer `column`, (m,) codes, from the (m, D) `released` faces of (m,) `people`.
 
     The attacker learns from the released faces of four fifths of the people, whose values he knows, and says those of
-    the rest; so for each fifth. He learns by regularised least squares on the values. `real`: features, people and
+    the rest; so for each fifth. He learns by regularised least squares on the values, of the strength that serves best
+    on the next fifth, learnt without it. `real`: features, people and
     codes of real photos, to be told by what the same people's real photos teach. Raises InputError where fewer than
     FEWEST people, or fewer than two values, are known.
     """
-    right, usual, whose = _tested(released, people, column.codes, len(column.values), seed)
+    right, codes, whose = _tested(released, people, column.codes, len(column.values), seed)
     counted = Clusters.of(right, whose)
     on_real = None
     if real is not None:
@@ -120,20 +122,20 @@ def infer(
     return Inference(
         attacker,
         column.name,
-        len(np.unique(column.codes[column.codes >= 0])),
+        len(np.unique(codes)),
         len(right),
         len(counted.people),
         counted.rate,
         counted.interval()[0],
-        float(usual.mean()),
+        float(np.bincount(codes).max() / len(codes)),
         on_real,
     )
 
 
 def _tested(
     features: Features, people: People, codes: NDArray[np.int64], values: int, seed: int
-) -> tuple[Floats, Floats, People]:
-    """(n,) of the faces with a value: whether it is inferred rightly, whether the most common value is right, whose."""
+) -> tuple[Floats, NDArray[np.int64], People]:
+    """(n,) of the faces with a value: whether it is inferred correctly, the value, and whose faces they are."""
     known = codes >= 0
     faces, people, codes = features[known].astype(np.float64), people[known], codes[known]
     everybody = np.unique(people)
@@ -142,22 +144,28 @@ def _tested(
             f"{len(everybody)} people with {len(np.unique(codes))} values are known; {FEWEST} people and 2 values are "
             "the least to infer from"
         )
-    right, usual = np.zeros(len(codes)), np.zeros(len(codes))
+    right = np.zeros(len(codes))
     order = np.random.default_rng([seed, INFERRING]).permutation(everybody)
     for fold in range(FOLDS):
-        asked = np.isin(people, order[fold::FOLDS])
-        said = _classify(faces[~asked], codes[~asked], faces[asked], values)
-        right[asked] = said == codes[asked]
-        usual[asked] = codes[asked] == np.bincount(codes[~asked], minlength=values).argmax()
-    return right, usual, people
+        asked, held = (np.isin(people, order[at % FOLDS :: FOLDS]) for at in (fold, fold + 1))
+        first = ~asked & ~held
+        scores = [
+            (_classify(faces[first], codes[first], faces[held], values, strength) == codes[held]).mean()
+            for strength in STRENGTHS
+        ]
+        strength = STRENGTHS[int(np.argmax(scores))]
+        right[asked] = _classify(faces[~asked], codes[~asked], faces[asked], values, strength) == codes[asked]
+    return right, codes, people
 
 
-def _classify(taught: Floats, codes: NDArray[np.int64], asked: Floats, values: int) -> NDArray[np.int64]:
+def _classify(
+    taught: Floats, codes: NDArray[np.int64], asked: Floats, values: int, strength: float
+) -> NDArray[np.int64]:
     """The value of each of the `asked` faces by least squares on those `taught`, each value being one of `values`."""
     mean = taught.mean(axis=0)
     x, wanted = taught - mean, np.eye(values)[codes]
     shares = wanted.mean(axis=0)
-    penalty = RIDGE * max(float(np.square(x).sum()) / x.shape[1], np.finfo(float).tiny)
+    penalty = strength * max(float(np.square(x).sum()) / x.shape[1], np.finfo(float).tiny)
     weights = np.linalg.solve(x.T @ x + penalty * np.eye(x.shape[1]), x.T @ (wanted - shares))
     scores: Floats = (asked - mean) @ weights + shares
     return np.asarray(scores.argmax(axis=1), np.int64)

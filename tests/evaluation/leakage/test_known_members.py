@@ -118,7 +118,7 @@ def mapped_by_looping(sides: Sides, method: str, people: np.ndarray) -> tuple[li
             scatter += np.outer(off, off)
             count += 1
     scatter /= count
-    root = inv(sqrtm(scatter + 0.1 * np.trace(scatter) / len(scatter) * np.eye(len(scatter)))).real
+    root = inv(sqrtm(scatter + float(method.split()[1]) * np.trace(scatter) / len(scatter) * np.eye(len(scatter)))).real
     return [(face - means[0]) @ root for face in real], [(face - means[1]) @ root for face in released]
 
 
