@@ -21,10 +21,16 @@ from facemae_cli.data.faces import Refusal
 from facemae_cli.data.files import is_aside, require_outside, same_place, write_whole
 from facemae_cli.errors import UsageError
 
-Kind = Literal["list", "page", "picture"]
+Kind = Literal["list", "page", "picture", "names"]
+NAMES = ("person", "photo", "person_pseudonym", "photo_pseudonym")  # the columns of who is who
 
 _SEEN = 4096  # bytes of an older file that tell its kind
-_CALLED = {"list": "a list of refused inputs", "page": "a page of facemae", "picture": "a PNG"}
+_CALLED = {
+    "list": "a list of refused inputs",
+    "page": "a page of facemae",
+    "picture": "a PNG",
+    "names": "a list of names",
+}
 _PAGE = b"default-src 'none'; img-src data:; style-src 'unsafe-inline'"  # what every page of ours begins with
 _KEPT = re.compile(r"[0-9a-f]{64}\.safetensors")
 
@@ -173,6 +179,8 @@ def _is_kind(kind: Kind, head: bytes) -> bool:
         return head.startswith(b"\x89PNG\r\n\x1a\n")
     if kind == "page":
         return head.lower().startswith(b"<!doctype html") and _PAGE in head
+    if kind == "names":
+        return head.startswith(",".join(NAMES).encode())
     first = head.partition(b"\n")[0]
     with suppress(ValueError, TypeError):
         return not head or set(json.loads(first)) == {"where", "reason", "detail"}

@@ -8,13 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from facemae_cli.data.files import require_outside, write_whole
 from facemae_cli.data.open import open_source
-from facemae_cli.errors import InputError, UsageError
+from facemae_cli.data.side_files import NAMES, SideFile
+from facemae_cli.errors import InputError
 from facemae_cli.masking.key import DEFAULT_KEY_FILE, Key
 from facemae_cli.runtime.progress import SILENT, Progress
-
-COLUMNS = ("person", "photo", "person_pseudonym", "photo_pseudonym")
 
 
 @dataclass(frozen=True)
@@ -62,11 +60,8 @@ def names(
     Raises UsageError, InputError and OutputError.
     """
     input, out = Path(input), Path(out)
-    require_outside(out, (input,), "--out")
-    if out.exists() and not overwrite:
-        raise UsageError(f"{out} exists: choose another --out, or --overwrite to replace it")
-    if out.is_file() and not _is_ours(out):
-        raise UsageError(f"{out} is not a list of names, so it stays: choose another --out")
+    table = SideFile(out, "--out", "names")
+    table.check(overwrite=overwrite, places=(input, Path(key)))
     secret = Key.load(Path(key), outside=(input,))
     source = open_source(input)
     if not len(source):
@@ -76,11 +71,6 @@ def names(
         keyed = secret.name(name)
         rows.append((name.identity or "", name.photo, keyed.identity or "", keyed.photo))
     held = io.StringIO()
-    csv.writer(held, lineterminator="\n").writerows([COLUMNS, *rows])
-    write_whole(out, held.getvalue(), 0o600)
+    csv.writer(held, lineterminator="\n").writerows([NAMES, *rows])
+    table.write(held.getvalue(), overwrite=overwrite)
     return NamesResult(out, len(rows), len({row[0] for row in rows} - {""}), secret.key_id)
-
-
-def _is_ours(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(200).startswith(",".join(COLUMNS).encode())

@@ -38,7 +38,7 @@ from facemae_cli.data.recordio.records import frame, pack_header  # noqa: E402
 COMMANDS: dict[str, Any] = typer.main.get_command(module.app).commands  # type: ignore[attr-defined]
 OUTPUTS = {"out", "write_pack"}
 READ = {"input", "path", "data", "key", "recipe", "pairs", "trained_on", "groups", "original", "released", "detector"}
-READ |= {"non_members", "adapt"}
+READ |= {"non_members", "adapt", "exclude", "audit", "attributes", "datasets", "people"}
 LINES = {
     "align": "--in raw --out new --detector phi.onnx",
     "mask": "--in raw --out new --key facemae.key",
@@ -50,6 +50,8 @@ LINES = {
     "leakage": "--original raw --released released --attacker phi.onnx --key facemae.key --device cpu",
     "inspect": "raw",
     "demo": "--out new",
+    "names": "--in raw --out new.csv --key facemae.key",
+    "withdraw": "masked --people notes.txt --key facemae.key",
 }
 # What stands there: photos, datasets of ours and of others, keys, models, packs, runs, links, files of every kind.
 EXISTING = (
@@ -127,7 +129,8 @@ def contents(root: Path) -> dict[str, str]:
 def allowed(command: str, option: str, place: str, flags: list[str], line: list[str]) -> bool:
     """Whether what is asked for is what a person may ask for: something new, or what facemae made before."""
     inputs = {Path(word) for word in line if not word.startswith("-")} - {Path("new")}
-    if place in INSIDE and place not in ("new/x", "nowhere/x") and option not in (CACHE, "out"):
+    is_file = option not in (CACHE, "out") or command == "names"
+    if is_file and place in INSIDE and place not in ("new/x", "nowhere/x"):
         inside = Path("raw.rec") if place == "raw.facemae.json" else Path(place.replace("linked", "raw")).parents[-2]
         if inside == Path("new.facemae-part"):
             return "new" not in line
@@ -137,6 +140,8 @@ def allowed(command: str, option: str, place: str, flags: list[str], line: list[
         return "new" not in line or option in (CACHE, "out", "write_pack")
     if place == "nowhere/x":
         return option in (CACHE, "out")
+    if command == "names":
+        return False
     if option == CACHE:
         return place in ("loose", *INSIDE) and Path(place).parent not in inputs
     if option == "out":

@@ -30,7 +30,7 @@ def test_nothing_that_existed_changes(world: Path, command: str, monkeypatch: py
     monkeypatch.chdir(world)
     count, wrong = tried(command, world, one_in=20)
     assert wrong == []
-    assert count or command == "inspect"
+    assert count or command in ("inspect", "names", "withdraw")
 
 
 def test_the_harness_notices_what_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
