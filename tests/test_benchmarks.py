@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import json
 import threading
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers.models import write_embedder
-from helpers.releases import PHOTOS, write_faces
+from helpers.releases import PHOTOS, only_given_attackers, write_faces
 from PIL import Image
 
 from facemae_cli import leakage, mask
@@ -94,21 +95,31 @@ def test_the_figures_are_drawn_of_photos_that_all_datasets_have(
 
 
 def test_two_releases_are_compared_by_what_an_audit_finds_in_each(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    only_given_attackers(monkeypatch)
     raw, masked, phi = tmp_path / "raw", tmp_path / "masked", str(write_embedder(tmp_path / "phi.onnx", dim=16))
     write_faces(raw, range(12))
     mask(raw, masked, seed=0, keep_names=True)
-    audit = leakage(raw, masked, attacker=[phi], imitations=0)
-    found = {each.photo: 100 * each.trials[0].risk for each in audit.findings if each.attack == "real_to_released"}
+    audit = leakage(raw, masked, attacker=[phi], imitations=0, cache=tmp_path / "cache")
+    mine = [each for each in audit.findings if (each.attack, each.attacker) == ("real_to_released", "phi")]
+    found = {each.photo: 100 * each.trials[0].risk for each in mine}
     paired = importlib.import_module("paired")
     paired.main([str(raw), str(raw), str(masked), "--attacker", phi, "--cache", str(tmp_path / "cache")])
-    other, same = capsys.readouterr().out.splitlines()
-    assert f"- {found['other']:.1f} = " in other
-    assert same.startswith(f"phi, same: 100.0 - {found['same']:.1f} = {100 - found['same']:+.1f} (")
+    told = dict(line.split(": ", 1) for line in capsys.readouterr().out.splitlines())
+    assert {"thumbnail, other", "ensemble, same"} <= set(told)  # they always attack
+    assert f"- {found['other']:.1f} = " in told["phi, other"]
+    assert told["phi, same"].startswith(f"100.0 - {found['same']:.1f} = {100 - found['same']:+.1f} (")
     assert 0 < found["same"] < 100
+    seen = paired.Attackers([phi], 2, tmp_path / "cache").find(raw, masked)
+    counted = [each for each in audit.findings if each.attack != "real_to_real"]
+    assert {(each.attacker, each.photo): each.risk for each in counted} == pytest.approx(
+        {who: clusters.rate for who, clusters in seen.items()}  # what others make of masked faces is among them
+    )
     paired.main([str(raw), str(masked), str(masked), "--attacker", phi, "--cache", str(tmp_path / "cache")])
-    assert capsys.readouterr().out.count("= +0.0 (+0.0 to +0.0), 12 people") == 2
+    alike = capsys.readouterr().out.splitlines()
+    assert len(alike) == len(seen)
+    assert all("= +0.0 (+0.0 to +0.0), 12 people" in line for line in alike)
 
 
 def test_the_projection_is_that_in_which_people_differ_most() -> None:
@@ -174,7 +185,8 @@ def paper_of(scale: Any, lab: Any) -> Any:
     public, private, even, odd = (
         tables.Faces(name, Path(f"{name}.rec"), 64) for name in ("public", "private", "even", "odd")
     )
-    return tables.Paper(lab, scale, public, private, (even, odd), [Path("lfw.bin")], ["phi.onnx"], ["probe-v1"], [0])
+    measured = (lab, scale, private, [Path("lfw.bin")], ["probe-v1"], [0])
+    return tables.Paper(*measured, public, (even, odd), ["phi.onnx"])
 
 
 @pytest.mark.parametrize("scale", sorted((BENCHMARKS / "scales").glob("*.yaml")), ids=lambda path: path.stem)
@@ -204,3 +216,21 @@ def test_given_models_stand_for_the_shipped_losses_alone(tmp_path: Path) -> None
         recipe = load_mapping(tmp_path / "recipes" / f"{fitted.name.replace('/', '-')}.yaml")
         assert recipe == fields
     assert paper.mae(paper.private, 0, **paper.best).name.startswith("fit/private-")
+
+
+def test_a_step_is_done_again_for_other_attackers_or_recipes_and_what_came_of_it_too(tmp_path: Path) -> None:
+    steps = importlib.import_module("steps")
+    lab = steps.Lab(tmp_path)
+    trained = steps.Step("train", ("train-recognizer",), inputs=("epochs: 1",))
+    verified = steps.Step("verify", ("verify",), (trained,), output=False, inputs=("even.bin",))
+    for step in (trained, verified):
+        kept = {"stamp": step.stamp, "result": {"of": step.name}}
+        (tmp_path / f"{step.name}.json").write_text(json.dumps(kept))
+    assert lab.known(verified) == {"of": "verify"}
+    assert lab.known(dataclasses.replace(verified, inputs=("even.bin", "lfw.bin"))) is None
+    longer = dataclasses.replace(trained, inputs=("epochs: 2",))
+    assert lab.known(longer) is None
+    assert lab.known(dataclasses.replace(verified, after=(longer,))) is None
+    assert lab._again(longer) == ["--overwrite"]
+    (tmp_path / "verify.json").write_text('{"result": {"of": "an earlier version"}}')
+    assert lab.known(verified) == {"of": "an earlier version"}

@@ -1,10 +1,10 @@
 """Which of two releases of the same people gives away less: the difference of their leakage, paired over people.
 
-    python tests/benchmarks/paired.py original.rec a.rec b.rec --attacker embedder-v1 --attacker probe-v1 [--k 2]
+    python tests/benchmarks/paired.py original.rec a.rec b.rec --attacker attacker/ [--adapt others.rec] [--k 2]
 
-In percent, a less b, by each attacker with other photos of a person and with the very one, with the 95 % interval of
-a bootstrap over people. The releases keep the original's names (`mask --keep-names`). Two intervals of two audits may
-overlap where this one is far from 0: both releases are hard on the same people.
+In percent, a less b, by each attacker of an audit with other photos of a person and with the very one, with the 95 %
+interval of a bootstrap over people. The releases keep the original's names (`mask --keep-names`). Two intervals of two
+audits may overlap where this one is far from 0: both releases are hard on the same people.
 """
 
 from __future__ import annotations
@@ -12,31 +12,73 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from facemae_cli.data.open import open_source
-from facemae_cli.evaluation.leakage.attackers import load_attackers
-from facemae_cli.evaluation.leakage.identification import FeatureSets, attacks, clusters
-from facemae_cli.evaluation.leakage.matching import join
+from facemae_cli.evaluation.leakage.attackers import bundled_autoencoders, load_attackers
+from facemae_cli.evaluation.leakage.datasets import Datasets, match_people, open_datasets, scan_all
+from facemae_cli.evaluation.leakage.identification import attacks, clusters
+from facemae_cli.evaluation.leakage.imitation import Imitator, Recipe
 from facemae_cli.evaluation.leakage.statistics import Clusters, compare
+from facemae_cli.evaluation.leakage.views import AttackSettings, embed_all
+from facemae_cli.networks.zoo import resolve
+from facemae_cli.runtime.device import choose_device, choose_precision
+from facemae_cli.runtime.progress import SILENT
+from facemae_cli.runtime.threads import cores
+
+IMITATING = "imitating by"
 
 
-def lines(original: Path, releases: Sequence[Path], attackers: Sequence[str], k: int, cache: Path) -> Iterator[str]:
+def called(attack: str, attacker: str, model: str | None) -> str:
+    """An attacker with what he does: as `attack`, `attacker` and `model` of a finding say it."""
+    return f"{attacker} {IMITATING} {model}" if attack == "imitated_to_released" else attacker
+
+
+@dataclass(frozen=True)
+class Attackers:
+    """Who attacks, at `k`: embedders by name beside those always there; what imitates, and what they adapt on."""
+
+    embedders: Sequence[str]
+    k: int
+    cache: Path
+    adapt: Path | None = None
+    imitation_models: Sequence[str] = ()
+
+    def find(self, original: Path, released: Path) -> dict[tuple[str, str], Clusters]:
+        """Who is found in a release, by attacker and photo, as `facemae leakage` finds them."""
+        data = open_datasets(original, released, None, self.adapt)
+        matching, _ = match_people(data, None)
+        views = embed_all(data, scan_all(data, cores(), SILENT), self._settings(data), SILENT).views
+        return {
+            (called(attack.kind, view.sets.attacker, attack.model), attack.photo): clusters(
+                attack.rank_queries(None, self.k, "cpu"), self.k
+            )
+            for view in views
+            for attack in attacks(view.sets, matching)
+            if attack.kind != "real_to_real"
+        }
+
+    def _settings(self, data: Datasets) -> AttackSettings:
+        device = choose_device("auto")
+        precision, recipe = choose_precision("auto", device), Recipe.of(data.manifest, data.original)
+        models = [resolve(name, "mae") for name in self.imitation_models]
+        imitators = [Imitator(model, recipe, device, precision) for model in models]
+        bundled = {model.digest: model for model in (*bundled_autoencoders(), *models)} if data.masked else {}
+        rebuilders = [Imitator(model, None, device, precision) for model in bundled.values()]
+        embedders = load_attackers(self.embedders, "auto", "auto")
+        return AttackSettings(embedders, imitators, rebuilders, 1, 0, "auto", cores(), self.cache)
+
+
+def lines(original: Path, releases: Sequence[Path], attackers: Attackers) -> Iterator[str]:
     """A line for each attacker and kind of photo."""
-    real, reconstructed = open_source(original), [open_source(released) for released in releases]
-    matching = [join(real, faces, None) for faces in reconstructed]
-    for name, attacker in load_attackers(attackers, "auto", "auto").items():
-        seen = attacker.embed(real, cache=cache)
-        found: list[dict[str, Clusters]] = []
-        for faces, known in zip(reconstructed, matching, strict=True):
-            attack = attacks(FeatureSets(name, seen, attacker.embed(faces, cache=cache)), known)
-            asked = [each for each in attack if each.kind == "real_to_released"]
-            found.append({each.photo: clusters(each.rank_queries(None, k, "cpu"), k) for each in asked})
-        for photo, a in found[0].items():
-            paired = compare(a, b := found[1][photo])
-            low, high = (100 * end for end in paired.difference_interval)
-            rates = f"{100 * a.rate:.1f} - {100 * b.rate:.1f} = {100 * paired.difference:+.1f}"
-            yield f"{name}, {photo}: {rates} ({low:+.1f} to {high:+.1f}), {paired.people} people"
+    first, second = (attackers.find(original, released) for released in releases)
+    for (name, photo), a in first.items():
+        if (b := second.get((name, photo))) is None:
+            continue
+        paired = compare(a, b)
+        low, high = (100 * end for end in paired.difference_interval)
+        rates = f"{100 * a.rate:.1f} - {100 * b.rate:.1f} = {100 * paired.difference:+.1f}"
+        yield f"{name}, {photo}: {rates} ({low:+.1f} to {high:+.1f}), {paired.people} people"
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -44,11 +86,16 @@ def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("original", type=Path)
     parser.add_argument("release", type=Path, nargs=2)
-    parser.add_argument("--attacker", action="append", required=True)
+    parser.add_argument("--attacker", action="append", default=[])
+    parser.add_argument("--adapt", type=Path, help="faces of the attacker's own; needs --imitation-model")
+    parser.add_argument("--imitation-model", action="append", default=[])
     parser.add_argument("--k", type=int, default=2)
     parser.add_argument("--cache", type=Path, default=Path("runs/cache"))
     given = parser.parse_args(arguments)
-    for line in lines(given.original, given.release, given.attacker, given.k, given.cache):
+    if given.adapt and not given.imitation_model:
+        parser.error("--adapt needs an --imitation-model, which reconstructs the attacker's own faces")
+    attackers = Attackers(given.attacker, given.k, given.cache, given.adapt, given.imitation_model)
+    for line in lines(given.original, given.release, attackers):
         print(line, flush=True)
 
 

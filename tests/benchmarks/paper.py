@@ -115,13 +115,13 @@ def curves(paper: Paper, people: str) -> Iterator[str]:
                 )
 
 
-def forecast(paper: Paper, steps: Sequence[Step]) -> Iterator[str]:
+def forecast(lab: Lab, steps: Sequence[Step]) -> Iterator[str]:
     """The commands that are left, each with its time."""
     total = 0.0
-    for step, seconds in paper.lab.forecast(steps):
+    for step, seconds in lab.forecast(steps):
         total += seconds or 0.0
         time = "unknown" if seconds is None else f"{seconds / 60:.1f} min"
-        yield f"{time:>10}  facemae {shlex.join(paper.lab.command(step))}"
+        yield f"{time:>10}  facemae {shlex.join(lab.command(step))}"
     yield f"{total / 3600:.1f} h in all"
 
 
@@ -172,7 +172,7 @@ def main(arguments: Sequence[str]) -> None:
     rows = [row for row in rows if not any(re.search(pattern, row.title) for pattern in given.skip)]
     steps = [step for row in rows for step in (*row.utility, *([row.leakage] if row.leakage else []))] or audits
     if given.forecast:
-        lines = forecast(paper, steps)
+        lines = forecast(paper.lab, steps)
     else:
         paper.lab.run_all(steps, given.jobs)
         lines = curves(paper, given.people) if given.what == "curves" else table(paper, rows)

@@ -28,7 +28,8 @@ SELF_RESUMING = {"mask", "reconstruct"}  # --resume begins anew where nothing wa
 class Step:
     """`facemae *arguments`, whose output is `name` in the work folder; `after` are the steps it needs.
 
-    `faces` go through `network` at a rate that other steps of the same command and network have too.
+    `faces` go through `network` at a rate that other steps of the same command and network have too. `inputs`: what
+    else its result depends on than its name, such as who attacks; with other ones it is not done.
     """
 
     name: str
@@ -37,6 +38,12 @@ class Step:
     faces: int = 0
     network: str = ""
     output: bool = True
+    inputs: tuple[str, ...] = ()
+
+    @property
+    def stamp(self) -> list[str]:
+        """Its inputs and those of the steps it needs."""
+        return [*self.inputs, *(text for earlier in self.after for text in earlier.stamp)]
 
     @property
     def rate_key(self) -> str:
@@ -61,9 +68,10 @@ class Lab:
         return [*step.arguments, *(["--out", self.place(step)] if step.output else [])]
 
     def known(self, step: Step) -> dict[str, Any] | None:
-        """The result of a step that is done."""
+        """The result of a step that is done, with the same inputs."""
         path = self._kept(step)
-        return json.loads(path.read_text())["result"] if path.is_file() else None
+        kept = json.loads(path.read_text()) if path.is_file() else {}
+        return kept["result"] if kept and kept.get("stamp", step.stamp) == step.stamp else None
 
     def run_all(self, steps: Iterable[Step], jobs: int = 1) -> None:
         """Runs what is left of `steps` and of those they need, `jobs` at a time, each with its share of the cores.
@@ -108,7 +116,8 @@ class Lab:
         if ran.returncode not in (0, 3):  # 3: done, but faces were refused
             print(log.read_text()[-2000:], file=sys.stderr)
             raise subprocess.CalledProcessError(ran.returncode, command)
-        kept = {"seconds": round(time.monotonic() - start, 1), "key": step.rate_key, "result": json.loads(ran.stdout)}
+        kept = {"seconds": round(time.monotonic() - start, 1), "key": step.rate_key, "stamp": step.stamp}
+        kept["result"] = json.loads(ran.stdout)
         kept["rate"] = self._measured(log, step, kept["seconds"])
         self._kept(step).write_text(json.dumps(kept, indent=1))
         return dict(kept["result"])
@@ -118,6 +127,8 @@ class Lab:
         place = Path(self.place(step))
         if not step.output:
             return []
+        if self._kept(step).is_file():  # done, with other inputs
+            return ["--overwrite"]
         if step.arguments[0] in SELF_RESUMING:
             return ["--overwrite" if place.exists() else "--resume"]
         if (place / "checkpoint.safetensors").exists():
@@ -131,7 +142,7 @@ class Lab:
     def _measured(log: Path, step: Step, seconds: float) -> float:
         """Faces a second: the last that the command told, or over all of it where it has several stages."""
         told = RATE.findall(log.read_text())
-        return float(told[-1]) if told and step.output else step.faces / seconds
+        return float(told[-1]) if told and step.output else step.faces / max(seconds, 0.1)
 
     def forecast(self, steps: Iterable[Step]) -> Iterator[tuple[Step, float | None]]:
         """Each step that is not done, in order, and its seconds by the rates of like ones, if known."""

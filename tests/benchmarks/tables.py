@@ -74,23 +74,16 @@ class Scale:
 
 
 @dataclass(frozen=True)
-class Paper:
-    """What the tables are made from. `phi` teaches FaceMAE; `attackers`, other embedders, audit."""
+class Setup:
+    """How releases of `private` are measured: recognisers of several `seeds` learn from them and are verified on
+    `packs`, and `attackers`, embedders, audit them."""
 
     lab: Lab
     scale: Scale
-    public: Faces
     private: Faces
-    halves: tuple[Faces, Faces]
     packs: Sequence[Path]
-    phi: Sequence[str]
     attackers: Sequence[str]
     seeds: Sequence[int]
-
-    @property
-    def best(self) -> dict[str, Any]:
-        """How FaceMAE is fitted where a table is not of its loss."""
-        return {**FACEMAE, **self.scale.facemae}
 
     def recipe(self, name: str, fields: Mapping[str, Any]) -> str:
         """A recipe file in the work folder."""
@@ -98,26 +91,6 @@ class Paper:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(yaml.safe_dump(dict(fields)))
         return str(path)
-
-    def mae(self, faces: Faces, seed: int, **fields: Any) -> Step | str:
-        """An autoencoder fitted on `faces`, or the name of the given one."""
-        plain = fields["loss"] == "mse"
-        given = self.scale.given.get("mse" if plain else "facemae")
-        if given and faces is self.public and fields in (MSE, self.best):
-            return given
-        name = f"fit/{faces.name}-{_slug(fields)}-s{seed}"
-        after: tuple[Step, ...] = ()
-        base = self.scale.fit_mse if plain else self.scale.fit
-        command = ["fit", "--data", str(faces.place), "--model", self.scale.mae, "--seed", str(seed)]
-        command += ["--recipe", self.recipe(name.replace("/", "-"), {**base, **fields})]
-        if not plain:
-            command += [text for phi in self.phi for text in ("--embedder", phi)]
-            if self.scale.init:
-                shared = {key: value for key, value in fields.items() if key in ("ratio", "strategy")}
-                first = self.mae(faces, seed, **MSE, **shared)
-                command += ["--init", self.model(first)]
-                after = (first,) if isinstance(first, Step) else ()
-        return Step(name, tuple(command), after, faces.count * base.get("epochs", 1), f"{self.scale.mae} {plain}")
 
     def model(self, mae: Step | str) -> str:
         """What `--model` takes for it."""
@@ -148,10 +121,17 @@ class Paper:
         recipe = self.recipe(f"train-{short}", self.scale.train)
         command = ("train-recognizer", "--data", place, "--model", network, "--recipe", recipe, "--seed", str(seed))
         after = (data,) if isinstance(data, Step) else ()
-        trained = Step(f"train/{slug}", command, after, count * self.scale.train.get("epochs", 34), short)
+        trained = Step(
+            f"train/{slug}",
+            command,
+            after,
+            count * self.scale.train.get("epochs", 34),
+            short,
+            inputs=(yaml.safe_dump(dict(self.scale.train)),),
+        )
         packs = [text for pack in self.packs for text in ("--pairs", str(pack))]
         verify = ("verify", "--model", self.lab.place(trained), *packs)
-        return Step(f"verify/{slug}", verify, (trained,), 7701 * len(self.packs), short, output=False)
+        return Step(f"verify/{slug}", verify, (trained,), 7701 * len(self.packs), short, False, _places(self.packs))
 
     def audited(self, original: Faces, data: Step | Faces, *more: str) -> Step:
         """The leakage of a release of `original`."""
@@ -164,13 +144,50 @@ class Paper:
             how = f"-{hashlib.sha256(how.encode()).hexdigest()[:8]}"
         name = f"leakage/{data.name.replace('/', '-').removesuffix('.rec')}{how}"
         after = (data,) if isinstance(data, Step) else ()
-        return Step(name, tuple(command), after, original.count * len(self.attackers), "audit", output=False)
+        return Step(
+            name, tuple(command), after, original.count * len(self.attackers), "audit", False, _places(self.attackers)
+        )
 
     def row(self, title: str, data: Step | Faces, network: str | None = None, audit: bool = True) -> Row:
         """Utility over all seeds, and leakage."""
         utility = tuple(self.taught(data, seed, network) for seed in self.seeds)
         plain = ("--imitations", "0")
         return Row(title, utility, self.audited(self.private, data, *plain) if audit else None)
+
+
+@dataclass(frozen=True)
+class Paper(Setup):
+    """What the tables are made from: FaceMAE is fitted on `public` people, or on half of the private ones, and `phi`,
+    embedders, teach it."""
+
+    public: Faces
+    halves: tuple[Faces, Faces]
+    phi: Sequence[str]
+
+    @property
+    def best(self) -> dict[str, Any]:
+        """How FaceMAE is fitted where a table is not of its loss."""
+        return {**FACEMAE, **self.scale.facemae}
+
+    def mae(self, faces: Faces, seed: int, **fields: Any) -> Step | str:
+        """An autoencoder fitted on `faces`, or the name of the given one."""
+        plain = fields["loss"] == "mse"
+        given = self.scale.given.get("mse" if plain else "facemae")
+        if given and faces is self.public and fields in (MSE, self.best):
+            return given
+        name = f"fit/{faces.name}-{_slug(fields)}-s{seed}"
+        after: tuple[Step, ...] = ()
+        base = self.scale.fit_mse if plain else self.scale.fit
+        command = ["fit", "--data", str(faces.place), "--model", self.scale.mae, "--seed", str(seed)]
+        command += ["--recipe", self.recipe(name.replace("/", "-"), {**base, **fields})]
+        if not plain:
+            command += [text for phi in self.phi for text in ("--embedder", phi)]
+            if self.scale.init:
+                shared = {key: value for key, value in fields.items() if key in ("ratio", "strategy")}
+                first = self.mae(faces, seed, **MSE, **shared)
+                command += ["--init", self.model(first)]
+                after = (first,) if isinstance(first, Step) else ()
+        return Step(name, tuple(command), after, faces.count * base.get("epochs", 1), f"{self.scale.mae} {plain}")
 
     def facemae(self, title: str, ratio: float = 0.75, fit_ratio: float | None = None, **fields: Any) -> Row:
         """A release by an autoencoder fitted on `public` with `fields` (those of FaceMAE where there are none)."""
@@ -182,6 +199,10 @@ class Paper:
     def rows(self, table: str) -> list[Row]:
         """The lines of a table, the originals always first. Raises KeyError for a table that is not known."""
         return [self.row("originals", self.private, audit=False), *TABLES[table](self)]
+
+
+def _places(given: Sequence[Path | str]) -> tuple[str, ...]:
+    return tuple(str(each) for each in given)
 
 
 def _slug(fields: Mapping[Any, Any]) -> str:
