@@ -5,20 +5,24 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import json
+import subprocess
 import threading
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from helpers.models import write_embedder
+from helpers.models import write_embedder, write_mae
 from helpers.releases import PHOTOS, only_given_attackers, write_faces
 from PIL import Image
 
-from facemae_cli import leakage, mask
+from facemae_cli import app, leakage, mask
 from facemae_cli.data.open import open_source
 from facemae_cli.data.packs.source import open_pack
 from facemae_cli.data.safe_yaml import load_mapping
+from facemae_cli.evaluation.leakage.statistics import Clusters
 from facemae_cli.reports import pictures
 from facemae_cli.training.recipes import FitRecipe
 
@@ -218,6 +222,11 @@ def test_given_models_stand_for_the_shipped_losses_alone(tmp_path: Path) -> None
     assert paper.mae(paper.private, 0, **paper.best).name.startswith("fit/private-")
 
 
+def counted(hits: list[float]) -> Clusters:
+    """One photo a person, found or not."""
+    return Clusters.of(np.array(hits), np.arange(len(hits)))
+
+
 def test_a_step_is_done_again_for_other_attackers_or_recipes_and_what_came_of_it_too(tmp_path: Path) -> None:
     steps = importlib.import_module("steps")
     lab = steps.Lab(tmp_path)
@@ -234,3 +243,103 @@ def test_a_step_is_done_again_for_other_attackers_or_recipes_and_what_came_of_it
     assert lab._again(longer) == ["--overwrite"]
     (tmp_path / "verify.json").write_text('{"result": {"of": "an earlier version"}}')
     assert lab.known(verified) == {"of": "an earlier version"}
+
+
+def test_a_release_lies_beside_the_line_at_its_own_utility() -> None:
+    plane = importlib.import_module("plane")
+    seeds = [[70.0, 72.0], [80.0, 80.0], [74.0, 74.0]]  # of both ends, 71 and 80, and of the release
+    hits = [[1.0, 0, 0, 0, 0, 0], [1.0, 1, 1, 1, 0, 0], [0.0, 0, 0, 0, 0, 1]]
+    weak = counted([0.0] * 6)
+    low, high, release = (
+        plane.Point(title, {"even": one}, {("a", "other"): counted(found), ("b", "other"): weak})
+        for title, one, found in zip(("low", "high", "release"), seeds, hits, strict=True)
+    )
+    assert release.strongest("other")[0] == "a"
+    assert plane.utility_difference(high, low, "even") == (9.0, 1.0)
+    assert plane.leakage_difference(high, low, "other").difference == pytest.approx(0.5)
+    found = plane.gap(release, [high, low], "even", "other")
+    assert (found.low, found.high) == ("low", "high")
+    assert found.release == pytest.approx(100 / 6)
+    assert found.line == pytest.approx(100 * (2 / 3 * 1 / 6 + 1 / 3 * 4 / 6))  # a third of the way from 71 to 80
+    of_people = np.std([[0, 0, 0, 0, 0, 1][at] - [1, 1 / 3, 1 / 3, 1 / 3, 0, 0][at] for at in range(6)]) / np.sqrt(6)
+    of_seeds = (4 / 6 - 1 / 6) / 9 * (2 / 3)  # seeds lie 2/3 to either side of the line, the slope is per percent
+    assert found.error == pytest.approx(100 * np.hypot(of_people, of_seeds), rel=0.05)
+    assert found.reading == "not told apart"
+    assert plane.Gap(10.0, 20.0, "low", "high", 4.9).reading == "gives away less"
+    assert plane.Gap(20.0, 10.0, "low", "high", 4.9).reading == "gives away more"
+    assert plane.Gap(10.0, 20.0, "low", "high", None).reading == "one seed: not decided"
+    for off in ([60.0, 60.0], [90.0, 90.0]):
+        assert plane.gap(dataclasses.replace(release, utility={"even": off}), [low, high], "even", "other") is None
+
+
+LEARNT = {"-75-": 0.8, "-90-": 0.7, "raw-": 0.75}  # by what is in the name of the faces it was learnt from
+
+
+def in_this_process(command: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
+    """facemae, without the seconds that a process takes to start; nothing is learnt, but verified all the same."""
+    words = command[3:]
+    if words[0] in ("train-recognizer", "verify"):
+        name = Path(words[words.index("--model") + 1]).name
+        accuracy = next((each for part, each in LEARNT.items() if part in name), 0.0) + 0.001 * name.endswith("s1")
+        return subprocess.CompletedProcess(command, 0, json.dumps({"packs": {"even": {"accuracy": accuracy}}}))
+    with redirect_stdout(StringIO()) as out:
+        code = app.main(words)
+    return subprocess.CompletedProcess(command, code, out.getvalue())
+
+
+def test_any_release_is_put_on_the_plane_beside_the_line_of_a_plain_mae(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    frontier, steps = importlib.import_module("frontier"), importlib.import_module("steps")
+    monkeypatch.setattr(steps.subprocess, "run", in_this_process)
+    only_given_attackers(monkeypatch)
+    raw = write_faces(tmp_path / "raw", range(8))
+    asked = [f"raw={raw}", "--original", str(raw), "--pairs", "even.bin", "--seeds", "2", "--ratios", "75,90"]
+    asked += ["--attacker", str(write_embedder(tmp_path / "phi.onnx")), "--line", str(write_mae(tmp_path / "mae"))]
+    asked += ["--scale", str(BENCHMARKS / "scales" / "cpu.yaml"), "--work", str(tmp_path / "work")]
+    frontier.main(asked)
+    told = capsys.readouterr().out
+    assert "\n| MAE, 75 % | 80.05 +- 0.07 | " in told
+    assert "\n| raw | 75.05 +- 0.07 | 100.0 (" in told
+    assert "| raw | MAE, 90 % | +5.00 (0.00) | " in told
+    for attacker in ("phi", "thumbnail", "ensemble"):
+        assert any(line.startswith(f"| {attacker} | ") and "/ 100.0 |" in line for line in told.splitlines())
+    last = told.splitlines()[-1]
+    assert last.startswith("| raw | the very photo | 100.0 | ")
+    assert last.endswith(" | gives away more |")
+    frontier.main(asked)
+    again = capsys.readouterr().out
+    assert not any(line.startswith(("facemae ", "who is found")) for line in again.splitlines())  # all of it is kept
+    assert again == told[-len(again) :]
+
+
+def test_what_cannot_be_put_on_the_plane_is_said_before_anything_runs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    frontier = importlib.import_module("frontier")
+    raw, masked = write_faces(tmp_path / "raw", range(4)), tmp_path / "masked"
+    mask(raw, masked, key=tmp_path / "facemae.key")
+    rest = ["--original", str(raw), "--pairs", "even.bin", "--scale", str(BENCHMARKS / "scales" / "cpu.yaml")]
+    rest += ["--work", str(tmp_path / "work")]
+    for releases, says in (
+        (["masked"], "TITLE=DATASET"),
+        ([f"a={raw}", f"a={masked}"], "two releases have one title"),
+        ([f"a={raw}", "--seeds", "0"], "--seeds 0: give 1 or more"),
+    ):
+        with pytest.raises(SystemExit):
+            frontier.main([*releases, *rest])
+        assert says in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="--keep-names"):
+        frontier.main([f"a={masked}", *rest])
+    assert not (tmp_path / "work").exists()
+
+
+def test_a_release_that_changed_under_its_title_is_another(tmp_path: Path) -> None:
+    frontier = importlib.import_module("frontier")
+    raw = write_faces(tmp_path / "raw", range(2))
+    first = frontier.given(raw, "half/half, 50 %")
+    assert frontier.given(raw, "half/half, 50 %") == first
+    assert first.count == 2 * PHOTOS
+    assert "/" not in first.name
+    (raw / "p0" / "0.png").write_bytes((raw / "p1" / "0.png").read_bytes())
+    assert frontier.given(raw, "half/half, 50 %").name != first.name
