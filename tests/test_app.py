@@ -22,7 +22,7 @@ from facemae_cli import app as module
 from facemae_cli.errors import FaceError, GateFailed, InputError, OutputError, UsageError
 
 COMMANDS = typer.main.get_command(module.app).commands  # type: ignore[attr-defined]
-TASKS = [name for name in facemae_cli.__all__ if name != "__version__"]
+TASKS = facemae_cli._TASKS
 # Options of the console and of the process, which a task knows nothing of, and the task's way to talk to a person.
 OF_THE_COMMAND, OF_THE_TASK = {"json", "refused", "max_pixels"}, {"progress"}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Protocol
 
 
@@ -19,7 +20,8 @@ class Progress(Protocol):
 
 
 class Silent:
-    """A progress that shows nothing: the default of every library function."""
+    """A progress that shows nothing, the default of every library function. Notices go to the logger `facemae`, which
+    shows them on stderr unless the caller's program says otherwise."""
 
     def start(self, label: str, total: int, unit: str = "faces", done: int = 0) -> None:
         return None
@@ -28,7 +30,7 @@ class Silent:
         return None
 
     def notice(self, line: str) -> None:
-        return None
+        logging.getLogger("facemae").warning(line)
 
 
 SILENT = Silent()

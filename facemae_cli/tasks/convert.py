@@ -26,6 +26,7 @@ from facemae_cli.errors import FaceError, UsageError
 from facemae_cli.networks.zoo import bundled
 from facemae_cli.reports.publication.facts import Facts, ModelFacts, read_figures
 from facemae_cli.reports.publication.files import published_files
+from facemae_cli.runtime.paths import as_paths
 from facemae_cli.runtime.progress import SILENT, Progress
 from facemae_cli.runtime.threads import ordered_map, thread_count
 
@@ -74,8 +75,8 @@ class ConvertResult:
 
 
 def convert(
-    input: Path,
-    out: Path,
+    input: str | Path,
+    out: str | Path,
     *,
     pairs: int | None = None,
     seed: int = 0,
@@ -102,7 +103,7 @@ def convert(
         raise UsageError("--pairs samples pairs for a .bin or pairs.txt out of faces that have none; leave it out here")
     result = ConvertResult(input, out, source.kind, target, len(source) + len(source.refused))
     result.refused += source.refused
-    job = _Job(source, result, threads, progress, [Path(path) for path in audit or ()])
+    job = _Job(source, result, threads, progress, as_paths(audit) or [])
     read_figures(job.audits, job.manifest())  # before any work
     if target == "pack" and out.name != "pairs.txt":
         _refuse_existing(input, out, overwrite, resume)

@@ -153,7 +153,7 @@ class DemoResult:
 
 
 def demo(
-    out: Path = Path("facemae-demo"),
+    out: str | Path = Path("facemae-demo"),
     *,
     people: int = 40,
     photos: int = 5,

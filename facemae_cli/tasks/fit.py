@@ -22,6 +22,7 @@ from facemae_cli.networks.loading import build_mae, load_embedder, load_mae
 from facemae_cli.networks.zoo import resolve
 from facemae_cli.runtime import distributed
 from facemae_cli.runtime.device import Precision, choose_device, choose_precision, keep_freed_memory
+from facemae_cli.runtime.paths import as_path
 from facemae_cli.runtime.progress import SILENT, Progress
 from facemae_cli.training.checkpoint import FILE as CHECKPOINT
 from facemae_cli.training.checkpoint import HISTORY
@@ -72,11 +73,11 @@ class FitResult:
 
 def fit(
     *,
-    data: Path = Path("public"),
-    out: Path | None = None,
+    data: str | Path = Path("public"),
+    out: str | Path | None = None,
     model: str = "facemae-tiny",
     embedder: Sequence[str] | None = None,
-    recipe: Path | None = None,
+    recipe: str | Path | None = None,
     init: str | None = None,
     loss: str | None = None,
     beta: float | None = None,
@@ -105,6 +106,7 @@ def fit(
     Raises UsageError and InputError for what cannot be fitted, OutputError when the disk fails.
     """
     keep_freed_memory()
+    data, out, recipe = Path(data), as_path(out), as_path(recipe)
     card_model = resolve(model, "mae")
     flags = {
         "loss": loss, "beta": beta, "pixel_weight": pixel_weight,

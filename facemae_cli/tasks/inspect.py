@@ -126,7 +126,7 @@ class InspectResult:
         return f"{of}, {spread} of each hidden"
 
 
-def inspect(path: Path, *, workers: int | None = None, progress: Progress = SILENT) -> InspectResult:
+def inspect(path: str | Path, *, workers: int | None = None, progress: Progress = SILENT) -> InspectResult:
     """Opens the folder, `.rec`, `.bin` or `pairs.txt` at `path` and decodes every face in it.
 
     `workers` None: one thread a CPU core. Raises UsageError, InputError and OutputError; what is broken inside is

@@ -26,23 +26,24 @@ from facemae_cli.networks.card import Model
 from facemae_cli.networks.zoo import resolve
 from facemae_cli.runtime import distributed
 from facemae_cli.runtime.device import Precision, choose_device, choose_precision, keep_freed_memory
+from facemae_cli.runtime.paths import as_path
 from facemae_cli.runtime.progress import SILENT, Progress
 from facemae_cli.runtime.threads import cores
 
 
 def leakage(
-    original: Path = Path("raw"),
-    released: Path = Path("released"),
+    original: str | Path = Path("raw"),
+    released: str | Path = Path("released"),
     *,
     attacker: Sequence[str] | None = None,
-    k: str = "2",
-    identities: str = "all",
+    k: int | str | Sequence[int] = "2",
+    identities: int | str | Sequence[int | str] = "all",
     trials: int = 5,
     seed: int = 0,
     imitation_model: Sequence[str] | None = None,
     imitations: int = 1,
-    non_members: Path | None = None,
-    adapt: Path | None = None,
+    non_members: str | Path | None = None,
+    adapt: str | Path | None = None,
     known_members: str | None = None,
     groups: Path | None = None,
     attributes: Path | None = None,
@@ -53,9 +54,9 @@ def leakage(
     max_copies: int = 0,
     min_attacker: float = 0.6,
     allow_shared_ancestor: bool = False,
-    key: Path | None = None,
-    cache: Path | None = None,
-    report: Path | None = None,
+    key: str | Path | None = None,
+    cache: str | Path | None = None,
+    report: str | Path | None = None,
     show_faces: bool = False,
     batch_size: str = "auto",
     precision: str = "auto",
@@ -71,8 +72,8 @@ def leakage(
     original: the real faces, a folder or a `.rec`.
     released: what is attacked; masked faces are also attacked as bundled models and `imitation_model` reconstruct them.
     attacker: embedders beside the bundled ones, by name, path or hub id.
-    k: among how many nearest faces a person counts as found, "2" or "1,2,3".
-    identities: among how many people, "all" or "100,300,all".
+    k: among how many nearest faces a person counts as found: 2, [1, 2, 3] or "1,2,3".
+    identities: among how many people: "all", 100, [100, "all"] or "100,300,all".
     trials: samples of people for each number of `identities`.
     seed: from which samples of people, masks and intervals start.
     imitation_model: autoencoders that imitate the release; None: its own, where it is known.
@@ -102,19 +103,21 @@ def leakage(
         "--max-tpr": max_tpr,
         "--min-attacker": min_attacker,
     }
+    original, released = Path(original), Path(released)
+    non_members, adapt, key, cache, report = map(as_path, (non_members, adapt, key, cache, report))
     _check_numbers(shares, {"--trials": trials, "--workers": workers}, {"--imitations": imitations, "--seed": seed,
                                                                        "--max-copies": max_copies})  # fmt: skip
     limits = Limits(max_leakage, max_leakage_same, max_tpr, _photo(photo), max_copies)
-    paths = [Path(path) for path in (original, released, non_members, adapt) if path is not None]
+    paths = [path for path in (original, released, non_members, adapt) if path is not None]
     if show_faces and report is None:
         raise UsageError("--show-faces is about the page that --report FILE writes: say that too")
     page = report_page(report)
     check_report_and_cache(page, cache, paths, overwrite=overwrite)
-    chosen, ks = choose_device(device), parse_ks(k)
-    data = open_datasets(Path(original), Path(released), non_members, adapt)
+    chosen, ks = choose_device(device), parse_ks(listed(k))
+    data = open_datasets(original, released, non_members, adapt)
     matching, unmeasured = match_people(data, key)
     further = plan_further(data.original, matching, known_members, groups, attributes)
-    plan = Plan(ks, parse_identities(identities, matching.names.people), trials, seed, str(chosen))
+    plan = Plan(ks, parse_identities(listed(identities), matching.names.people), trials, seed, str(chosen))
     models = [resolve(each, "mae") for each in imitation_model or ()]
     keep_freed_memory()
     attackers, origin = load_attackers(attacker, device, precision), Origin.of(data.manifest, models)
@@ -155,6 +158,11 @@ class _Reconstructing:
         """What reconstructs a release that is masked, as anybody who holds it can."""
         models = {model.digest: model for model in (*bundled_autoencoders(), *self.given)} if data.masked else {}
         return [Imitator(model, None, self.device, self.precision, self.batch_size) for model in models.values()]
+
+
+def listed(numbers: int | str | Sequence[int | str]) -> str:
+    """Numbers as the command line lists them: 2 and [1, 2] as "2" and "1,2"."""
+    return ",".join(map(str, numbers)) if isinstance(numbers, list | tuple) else str(numbers)
 
 
 def _photo(said: str) -> Photo:

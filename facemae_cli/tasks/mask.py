@@ -124,12 +124,12 @@ class MaskResult:
 
 
 def mask(
-    input: Path = Path("raw"),
-    out: Path = Path("masked"),
+    input: str | Path = Path("raw"),
+    out: str | Path = Path("masked"),
     *,
     ratio: float | None = None,
     strategy: str = "random",
-    key: Path = DEFAULT_KEY_FILE,
+    key: str | Path = DEFAULT_KEY_FILE,
     seed: int | None = None,
     keep_names: bool = False,
     size: int | None = None,

@@ -37,6 +37,7 @@ from facemae_cli.reports.publication.facts import Facts, ModelFacts, read_figure
 from facemae_cli.reports.publication.files import published_files
 from facemae_cli.runtime import shared_output
 from facemae_cli.runtime.device import choose_device, choose_precision, keep_freed_memory
+from facemae_cli.runtime.paths import as_paths
 from facemae_cli.runtime.progress import SILENT, Progress
 from facemae_cli.runtime.threads import thread_count
 
@@ -95,8 +96,8 @@ class ReconstructResult:
 
 
 def reconstruct(
-    input: Path = Path("masked"),
-    out: Path = Path("released"),
+    input: str | Path = Path("masked"),
+    out: str | Path = Path("released"),
     *,
     model: str = "facemae-v1",
     batch_size: str = "auto",
@@ -107,7 +108,7 @@ def reconstruct(
     mask_color: str | None = None,
     mask_tolerance: int = 8,
     min_hidden: float | None = None,
-    preview: Path | None = None,
+    preview: str | Path | None = None,
     audit: Sequence[str | Path] | None = None,
     overwrite: bool = False,
     resume: bool = False,
@@ -133,7 +134,7 @@ def reconstruct(
     placed: dict[str, Any] = {"overwrite": overwrite, "resume": resume, "inputs": (Path(input),)}
     check_output(Path(out), **placed)
     found = resolve(model, "mae")
-    audits = [Path(path) for path in audit or ()]
+    audits = as_paths(audit) or []
     read_figures(audits, Manifest("reconstruct", model={"sha256": found.digest}))  # before any work
     source = open_source(Path(input))
     chosen = choose_device(device)

@@ -27,6 +27,7 @@ from facemae_cli.networks.onnx_session import load_for_inference
 from facemae_cli.networks.zoo import resolve
 from facemae_cli.runtime import distributed
 from facemae_cli.runtime.device import Precision, choose_device, choose_precision, keep_freed_memory
+from facemae_cli.runtime.paths import as_path, as_paths
 from facemae_cli.runtime.progress import SILENT, Progress
 from facemae_cli.training.checkpoint import FILE as CHECKPOINT
 from facemae_cli.training.checkpoint import HISTORY
@@ -79,12 +80,12 @@ class TrainRecognizerResult:
 
 def train_recognizer(
     *,
-    data: Path = Path("released"),
-    out: Path | None = None,
+    data: str | Path = Path("released"),
+    out: str | Path | None = None,
     model: str = "r50",
-    pairs: Sequence[Path] | None = None,
+    pairs: str | Path | Sequence[str | Path] | None = None,
     teacher: str | None = None,
-    recipe: Path | None = None,
+    recipe: str | Path | None = None,
     init: str | None = None,
     margin: str | None = None,
     m: float | None = None,
@@ -99,7 +100,7 @@ def train_recognizer(
     validation: int | None = None,
     seed: int | None = None,
     export: Sequence[str] | None = None,
-    cache: Path | None = None,
+    cache: str | Path | None = None,
     precision: str = "auto",
     device: str = "auto",
     resume: bool = False,
@@ -116,6 +117,8 @@ def train_recognizer(
     Raises UsageError and InputError for what cannot be trained, OutputError when the disk fails.
     """
     keep_freed_memory()
+    data, out, recipe, cache = Path(data), as_path(out), as_path(recipe), as_path(cache)
+    packs = as_paths(pairs) or []
     card_model = resolve(model, "embedder")
     flags = {
         "margin": margin, "m": m, "scale": scale, "sample_rate": sample_rate, "teacher_weight": teacher_weight,
@@ -130,10 +133,10 @@ def train_recognizer(
     run = _Run(card_model, chosen, out or Path("runs") / card_model.name, choose_device(device), precision, progress)
     place = RunFolder(run.folder, _OWN_FILES, resume=resume, overwrite=overwrite)
     if cache is not None:
-        check_cache(cache, [data, run.folder, *(pairs or ())])
+        check_cache(cache, [data, run.folder, *packs])
     with distributed.process_group(run.device):
         place.check(data)
-        return run.train(data, pairs or (), [teacher, init], export or (), cache, place)
+        return run.train(data, packs, [teacher, init], export or (), cache, place)
 
 
 class _Run:

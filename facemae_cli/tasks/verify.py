@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from facemae_cli.networks.zoo import EMBEDDER
 from facemae_cli.reports.text import decimal
 from facemae_cli.runtime import distributed
 from facemae_cli.runtime.device import choose_device, keep_freed_memory
+from facemae_cli.runtime.paths import as_path, as_paths
 from facemae_cli.runtime.progress import SILENT, Progress
 from facemae_cli.runtime.threads import thread_count
 
@@ -115,15 +116,15 @@ def _row(name: str, pack: VerifiedPack) -> list[str]:
 
 
 def verify(
-    pairs: Sequence[Path],
+    pairs: str | Path | Sequence[str | Path],
     *,
     model: str | None = None,
-    min_accuracy: Sequence[str] | None = None,
-    report: Path | None = None,
-    cache: Path | None = None,
-    write_pack: Path | None = None,
-    trained_on: Path | None = None,
-    groups: Path | None = None,
+    min_accuracy: float | Mapping[str, float] | Sequence[str] | None = None,
+    report: str | Path | None = None,
+    cache: str | Path | None = None,
+    write_pack: str | Path | None = None,
+    trained_on: str | Path | None = None,
+    groups: str | Path | None = None,
     batch_size: str = "auto",
     precision: str = "auto",
     device: str = "auto",
@@ -133,9 +134,9 @@ def verify(
 ) -> VerifyResult:
     """Verifies the packs `pairs`, each a `.bin` or a folder with a `pairs.txt`, with the embedder `model`.
 
-    `min_accuracy`: gates, `0.99` for all packs or `lfw=0.99`. `report`: an HTML file to write. `cache`: a folder that
-    keeps features between runs. `write_pack`: a `.bin` to make of the one folder in `pairs`. `model` None: the bundled
-    embedder, or with `write_pack` none.
+    `min_accuracy`: gates, 0.99 for all packs, {"lfw": 0.99}, or as they are typed: ["0.99", "lfw=0.99"].
+    `report`: an HTML file to write. `cache`: a folder that keeps features between runs. `write_pack`: a `.bin` to make
+    of the one folder in `pairs`. `model` None: the bundled embedder, or with `write_pack` none.
     `trained_on`: the faces the embedder was trained on, to count people in both. `groups`: a CSV file of people or
     photos and their groups (`data.attributes`), for the accuracy of each. Pairs with a refused face are left
     out and counted. Raises UsageError, InputError and OutputError; a failed gate is in the result.
@@ -143,9 +144,12 @@ def verify(
     if write_pack is None:
         model = model or EMBEDDER
     threads = thread_count(workers)
-    _check_options(model, min_accuracy, report, cache, write_pack, trained_on, groups)
-    packs = open_packs(pairs)
-    result = VerifyResult(gates=parse_gates(min_accuracy or (), list(packs)))
+    gates = _gates(min_accuracy)
+    places = map(as_path, (report, cache, write_pack, trained_on, groups))
+    report, cache, write_pack, trained_on, groups = places
+    _check_options(model, gates, report, cache, write_pack, trained_on, groups)
+    packs = open_packs(as_paths(pairs) or [])
+    result = VerifyResult(gates=parse_gates(gates, list(packs)))
     job = _Job(packs, result, threads, progress)
     page = report_page(report)
     job.check_places(page, cache, write_pack, trained_on, overwrite)
@@ -161,6 +165,15 @@ def verify(
             if page is not None and recognizer is not None:
                 job.write_report(page, recognizer, overwrite)
     return result
+
+
+def _gates(given: float | Mapping[str, float] | Sequence[str] | None) -> Sequence[str]:
+    """Gates as the command line lists them."""
+    if isinstance(given, Mapping):
+        return [f"{pack}={least}" for pack, least in given.items()]
+    if given is None or not isinstance(given, int | float):
+        return given or ()
+    return [str(given)]
 
 
 def _check_options(

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from facemae_cli import __version__
 from facemae_cli.data.faces import Name, Refusal, count_reasons
@@ -28,7 +28,7 @@ from facemae_cli.data.output.staging import SUFFIX, DamagedJournal, Staging, che
 from facemae_cli.errors import AllRefused, FaceError, InputError, OutputError, UsageError
 from facemae_cli.runtime.mounts import mount_within
 
-Writer = FolderWriter | RecWriter
+Writer: TypeAlias = FolderWriter | RecWriter
 JOURNAL = 2  # what its lines hold
 _AGAIN = "then run again with --resume"
 

@@ -1,0 +1,34 @@
+from facemae_cli.data.faces import Refusal as Refusal
+from facemae_cli.errors import AllRefused as AllRefused
+from facemae_cli.errors import FaceError as FaceError
+from facemae_cli.errors import FacemaeError as FacemaeError
+from facemae_cli.errors import InputError as InputError
+from facemae_cli.errors import OutputError as OutputError
+from facemae_cli.errors import UsageError as UsageError
+from facemae_cli.evaluation.leakage.leakage_result import LeakageResult as LeakageResult
+from facemae_cli.runtime.progress import Progress as Progress
+from facemae_cli.tasks.align import AlignResult as AlignResult
+from facemae_cli.tasks.align import align as align
+from facemae_cli.tasks.convert import ConvertResult as ConvertResult
+from facemae_cli.tasks.convert import convert as convert
+from facemae_cli.tasks.demo import DemoResult as DemoResult
+from facemae_cli.tasks.demo import demo as demo
+from facemae_cli.tasks.fit import FitResult as FitResult
+from facemae_cli.tasks.fit import fit as fit
+from facemae_cli.tasks.inspect import InspectResult as InspectResult
+from facemae_cli.tasks.inspect import inspect as inspect
+from facemae_cli.tasks.leakage import leakage as leakage
+from facemae_cli.tasks.mask import MaskResult as MaskResult
+from facemae_cli.tasks.mask import mask as mask
+from facemae_cli.tasks.names import NamesResult as NamesResult
+from facemae_cli.tasks.names import names as names
+from facemae_cli.tasks.reconstruct import ReconstructResult as ReconstructResult
+from facemae_cli.tasks.reconstruct import reconstruct as reconstruct
+from facemae_cli.tasks.train_recognizer import TrainRecognizerResult as TrainRecognizerResult
+from facemae_cli.tasks.train_recognizer import train_recognizer as train_recognizer
+from facemae_cli.tasks.verify import VerifyResult as VerifyResult
+from facemae_cli.tasks.verify import verify as verify
+from facemae_cli.tasks.withdraw import WithdrawResult as WithdrawResult
+from facemae_cli.tasks.withdraw import withdraw as withdraw
+
+__version__: str
