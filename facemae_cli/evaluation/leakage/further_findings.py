@@ -29,7 +29,7 @@ from facemae_cli.evaluation.leakage.statistics import People
 from facemae_cli.evaluation.retrieval import Features
 from facemae_cli.reports.text import decimal, percent, percent_interval
 
-PHOTOS: tuple[Photo, ...] = ("other", "same")
+PHOTOS: dict[Photo, str] = {"other": "other photos", "same": "the very photos"}
 
 
 @dataclass(frozen=True)
@@ -94,16 +94,22 @@ def in_words(found: KnownMembers) -> str:
     """One figure of who knows members."""
     return (
         f"{percent(found.risk)} ({percent_interval(found.interval)}) of the others' photos at K = {found.k}, by "
-        f"{found.attacker} with {found.photo} photos, knowing {found.known} people ({found.method}; without learning "
-        f"{percent(found.as_json()['risk_without_learning'])})"
+        f"{found.attacker} with {PHOTOS[found.photo]}, knowing {found.known} people: {learnt_in_words(found)}"
     )
+
+
+def learnt_in_words(found: KnownMembers) -> str:
+    """What the known people taught."""
+    if found.method == "none":
+        return "nothing that was learnt from them helped"
+    return f"learnt by {found.method}, {percent(found.risk_unlearnt)} without learning"
 
 
 def control_in_words(found: Control) -> str:
     """The control beside the attack."""
     due = "cannot be told" if found.due_to_release is None else f"{percent(found.due_to_release)} is due to the release"
     return (
-        f"{percent(found.attack.risk)} of members' {found.photo} photos find their person, "
+        f"{percent(found.attack.risk)} of members' searches by {PHOTOS[found.photo]} find their person, "
         f"{percent(found.control.risk)} of others' their stand-in, at K = {found.k}, by {found.attacker}: {due}"
         + ("" if found.interval is None else f" ({percent_interval(found.interval)})")
     )
@@ -117,7 +123,7 @@ def open_set_in_words(found: OpenSet) -> str:
         for fpir, rate in found.fnir_at_fpir.items()
         if rate is not None
     ]
-    return f"{', '.join(words)}, {found.photo} photos, by {found.attacker}"
+    return f"{', '.join(words)}, {PHOTOS[found.photo]}, by {found.attacker}"
 
 
 def linkability_in_words(found: Linkability) -> str:

@@ -108,6 +108,11 @@ class KnownMembers:
         return fmean(low), fmean(high)
 
     @property
+    def risk_unlearnt(self) -> float:
+        """The risk of the same attack by features as they are."""
+        return fmean(trial.risk for trial in self.unlearnt)
+
+    @property
     def method(self) -> str:
         """What was chosen, most often where several samples chose differently."""
         return max(dict.fromkeys(self.methods), key=self.methods.count)
@@ -125,7 +130,7 @@ class KnownMembers:
             "method": self.method,
             "methods_by_trial": list(self.methods),
             "held_out_mean_reciprocal_rank": dict(self.held_out),
-            "risk_without_learning": fmean(trial.risk for trial in self.unlearnt),
+            "risk_without_learning": self.risk_unlearnt,
             "against_without_learning": asdict(self.compared),
             "queries": round(fmean(trial.queries for trial in self.trials)),
             "identities_attacked": round(fmean(trial.people for trial in self.trials)),

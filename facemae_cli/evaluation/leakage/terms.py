@@ -16,6 +16,7 @@ from facemae_cli.evaluation.leakage.further_findings import (
     FurtherFindings,
     control_in_words,
     inference_in_words,
+    learnt_in_words,
     linkability_in_words,
     open_set_in_words,
 )
@@ -74,7 +75,7 @@ def _recipients(result: LeakageResult) -> Table:
     rows += [
         [
             f"whoever also knows {each.known} people of the release, real and released",
-            f"{_figures(each.risk, each.interval)}, K = {each.k}, by {each.attacker}, {each.method}",
+            f"{_figures(each.risk, each.interval)}, K = {each.k}, by {each.attacker}: {learnt_in_words(each)}",
         ]
         for each in further.known_members
     ]
@@ -139,12 +140,12 @@ def wp29(result: LeakageResult) -> list[tuple[str, str]]:
     """The three tests, each with what was measured of it."""
     further = result.further
     same, other = (_best(result, "real_to_released", photo) for photo in ("same", "other"))
-    singled = [f"the very photo finds its person in {measured(same)}"] if same is not None else []
+    singled = [f"by the very photo, the person is found by {measured(same)}"] if same is not None else []
     for found in result.memberships[:1]:
         low, high = found.membership.auc_interval
         words = f"whether a person is in it is told with AUC {found.membership.auc:.3f} ({low:.3f} to {high:.3f})"
         singled.append(f"{words}, by {found.attacker}")
-    linked = [f"other photos find their person in {measured(other)}"] if other is not None else []
+    linked = [f"by other photos, the person is found by {measured(other)}"] if other is not None else []
     if further.linkability is not None:
         linked.append(linkability_in_words(further.linkability))
     inferred = [inference_in_words(each) for each in further.inferences]

@@ -51,7 +51,7 @@ def result(**others: object) -> LeakageResult:
 def test_the_three_tests_are_mapped_to_what_was_measured() -> None:
     tests = dict(wp29(result()))
     assert list(tests) == ["singling out", "linkability", "inference"]
-    assert tests["singling out"].startswith("the very photo finds its person in ")
+    assert tests["singling out"].startswith("by the very photo, the person is found by ")
     assert "AUC" in tests["singling out"]
     assert "of released faces find another of their person" in tests["linkability"]
     assert "is the base rate" in tests["inference"]
