@@ -15,6 +15,7 @@ from helpers.releases import PEOPLE, PHOTOS, audit, make_release, only_given_att
 from facemae_cli.data.images.codec import decode, encode_png
 from facemae_cli.data.open import open_source
 from facemae_cli.errors import UsageError
+from facemae_cli.evaluation.leakage.attackers import bundled_autoencoders
 from facemae_cli.inference.recognizer import Recognizer
 
 
@@ -115,6 +116,11 @@ def test_equal_runs_give_equal_results_with_a_cache_and_without(folder: Path) ->
 def test_a_masked_release_is_attacked_as_it_looks_and_imitated_by_masking(folder: Path) -> None:
     result = audit(released=folder / "masked", imitation_model=None, allow_shared_ancestor=False)
     assert {each.model for each in result.findings} == {None, "mask"}
+    by = [model.name for model in bundled_autoencoders()]
+    assert "facemae-v1" in by
+    names = {each.name for each in result.attackers}
+    assert {f"{name} on what {model} makes of it" for name in ("phi", "thumbnail", "ensemble") for model in by} <= names
+    assert any("since whoever holds it can reconstruct it" in line for line in result.notices)
     assert result.attackers[0].shared == ()
     assert result.refused == []
 

@@ -201,7 +201,8 @@ def attacker(each: Attacker) -> list[tuple[str, str]]:
     ]
     if each.adapted is not None:
         learnt = each.adapted
-        words = f"to {learnt.faces} faces of the attacker's own, drawn anew by {learnt.model}; {learnt.dim} directions"
-        rows.append(("adapted", f"{words} of the features are kept, weighted by how well they survive the drawing"))
+        words = f"to {learnt.faces} faces of the attacker's own, reconstructed by {learnt.model}, by the map"
+        found = f"which finds {percent(learnt.held_out)} of those left out of the learning"
+        rows.append(("adapted", f"{words} “{learnt.method}”, {found}"))
     why = "; ".join(f"it {reason}" for reason in each.barred)
     return [*rows, ("carries a verdict", f"not alone: {why}" if why else "yes")]

@@ -130,11 +130,16 @@ class MembershipFinding:
 
 @dataclass(frozen=True)
 class Adapted:
-    """What an adapted attacker learnt from: `faces` of its own, reconstructed by `model`; `dim` directions kept."""
+    """What an adapted attacker learnt from: `faces` of its own, reconstructed by `model`; `dim` directions kept.
+
+    `method`: which map of several; `held_out`: the share of faces left out of the learning that it found.
+    """
 
     faces: int
     model: str
     dim: int
+    method: str = "centred"
+    held_out: float = 0.0
 
 
 @dataclass(frozen=True)

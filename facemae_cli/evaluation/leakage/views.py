@@ -16,7 +16,7 @@ from facemae_cli.evaluation.leakage.datasets import Datasets, overlapping_non_me
 from facemae_cli.evaluation.leakage.ensemble import ENSEMBLE, combine
 from facemae_cli.evaluation.leakage.identification import FeatureSets
 from facemae_cli.evaluation.leakage.imitation import Imitator, imitate
-from facemae_cli.evaluation.leakage.matching import Matching
+from facemae_cli.evaluation.leakage.matching import Matching, people_of
 from facemae_cli.evaluation.leakage.results import Adapted
 from facemae_cli.evaluation.leakage.scan import Pixels, Scan
 from facemae_cli.evaluation.leakage.see_through import PROBED, best_way, probe
@@ -27,6 +27,7 @@ from facemae_cli.inference.recognizer import Recognizer
 from facemae_cli.runtime.progress import SILENT, Progress
 
 ADAPTED, THROUGH = "+adapted", "+transforms"
+LEAST = 0.01  # of a member's weight
 WEIGHTS = dict.fromkeys(THUMBNAILS, 1 / len(THUMBNAILS))  # all thumbnails count as much as one embedder
 
 Attacking = Recognizer | Thumbnails
@@ -170,6 +171,7 @@ def _without(seen: Embeddings, known: NDArray[np.bool_]) -> Embeddings:
 def _ensemble(views: Sequence[AttackerView], suffix: str = "") -> AttackerView:
     """All attackers as one, thumbnails together counting as much as an embedder."""
     weights = [WEIGHTS.get(view.sets.attacker.removesuffix(suffix), 1.0) for view in views]
+    weights = [weight * _learnt(view) for weight, view in zip(weights, views, strict=True)]
     sets = combine([view.sets for view in views], weights)
     return AttackerView(
         replace(sets, attacker=ENSEMBLE + suffix),
@@ -180,14 +182,21 @@ def _ensemble(views: Sequence[AttackerView], suffix: str = "") -> AttackerView:
     )
 
 
+def _learnt(view: AttackerView) -> float:
+    """How much a member counts: as much as it found of the faces left out of its learning, where it has learnt."""
+    return 1.0 if view.adapted is None else max(view.adapted.held_out, LEAST)
+
+
 def _adapted(eye: _Eye, plain: Sequence[AttackerView]) -> list[AttackerView]:
     """Each attacker once it has learnt from faces of its own, real and reconstructed, and all of these as one."""
     imitator = eye.settings.imitators[0]
     reconstructed = eye.imitated("adapt", imitator, eye.settings.times)
     made = []
+    assert eye.data.adapt is not None
+    people = people_of(eye.data.adapt)
     for view in plain:
         name = view.sets.attacker
-        learnt = learn(eye.see("adapt", name), reconstructed[name])
+        learnt = learn(eye.see("adapt", name), reconstructed[name], people)
         strangers = view.sets.non_members
         sets = FeatureSets(
             name + ADAPTED,
@@ -196,7 +205,11 @@ def _adapted(eye: _Eye, plain: Sequence[AttackerView]) -> list[AttackerView]:
             {by: learnt.of_reconstructed(seen) for by, seen in view.sets.imitated.items()},
             None if strangers is None else learnt.of_real(strangers),
         )
-        made.append(AttackerView(sets, view.attacker, Adapted(learnt.faces, imitator.name, learnt.dim)))
+        made.append(
+            AttackerView(
+                sets, view.attacker, Adapted(learnt.faces, imitator.name, learnt.dim, learnt.method, learnt.held_out)
+            )
+        )
     return [*made, _ensemble(made, ADAPTED)]
 
 

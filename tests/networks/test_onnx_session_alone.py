@@ -1,0 +1,56 @@
+"""An ONNX file with operators that our reader has no gradients for attacks through onnxruntime, and cannot teach."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from helpers.models import write_embedder
+from onnx import helper
+
+from facemae_cli.errors import InputError
+from facemae_cli.inference.recognizer import Recognizer
+from facemae_cli.networks.loading import load_embedder
+from facemae_cli.networks.onnx_session import OnnxSession
+from facemae_cli.networks.zoo import resolve
+
+
+def with_cosines(path: Path) -> Path:
+    """Its features are the cosines of what they were."""
+    model = onnx.load(path)
+    [output] = model.graph.output
+    for node in model.graph.node:
+        node.output[:] = ["before" if name == output.name else name for name in node.output]
+    model.graph.node.append(helper.make_node("Cos", ["before"], [output.name]))
+    onnx.save(model, path)
+    return path
+
+
+def test_it_attacks_and_gives_what_its_graph_says(tmp_path: Path) -> None:
+    plain = Recognizer.load(str(write_embedder(tmp_path / "plain.onnx", dim=8)), "cpu", "fp32")
+    made = Recognizer.load(str(with_cosines(write_embedder(tmp_path / "phi.onnx", dim=8))), "cpu")
+    images = torch.rand(5, 3, 112, 112, generator=torch.Generator().manual_seed(0))
+    assert isinstance(made.embedder.network, OnnxSession)
+    assert (made.dim, made.runtime, made.precision) == (8, "onnxruntime", "fp32")
+    np.testing.assert_allclose(made.embedder(images), torch.cos(plain.embedder(images)), atol=1e-5)
+
+
+def test_it_cannot_teach_and_says_so(tmp_path: Path) -> None:
+    model = resolve(str(with_cosines(write_embedder(tmp_path / "phi.onnx", dim=8))), "embedder")
+    with pytest.raises(InputError, match="its operators Cos have no gradients here, so it cannot teach"):
+        load_embedder(model)
+
+
+def test_what_onnxruntime_does_not_run_either_is_told(tmp_path: Path) -> None:
+    path = write_embedder(tmp_path / "phi.onnx", dim=8)
+    model = onnx.load(path)
+    [output] = model.graph.output
+    for node in model.graph.node:
+        node.output[:] = ["before" if name == output.name else name for name in node.output]
+    model.graph.node.append(helper.make_node("Nonesuch", ["before"], [output.name]))
+    onnx.save(model, path)
+    with pytest.raises(InputError, match="onnxruntime does not run it either"):
+        Recognizer.load(str(path), "cpu")
