@@ -181,5 +181,5 @@ def test_faces_that_the_lst_does_not_name_are_told(tmp_path):
     (tmp_path / "a.rec").write_bytes(b"".join(records))
     (tmp_path / "a.lst").write_text("1\t1\tann/1.jpg\n2\t7\tann/2.jpg\n")
     assert any(".lst does not name 1 of 2 faces" in note for note in inspect(tmp_path / "a.rec").notes)
-    (tmp_path / "a.lst").write_text("1\t1\tann\\1.jpg\n2\t1\t..\\ann\\2.jpg\n")
+    (tmp_path / "a.lst").write_text("1\t1\tann\\1.jpg\n2\t1\t.\\ann\\2.jpg\n")
     assert not any(".lst" in note for note in inspect(tmp_path / "a.rec").notes)

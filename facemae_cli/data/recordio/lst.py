@@ -68,8 +68,8 @@ class Lst:
     def name(self, key: int, label: float) -> Name | None:
         """The identity and photo of `key`; None where no line names it, or the line is of another label.
 
-        Back-slashes separate folders as slashes do. Of absolute paths, and of those that begin with `..`, what all have
-        in common is left out; `.`, `..` and empty components lead nowhere else. A path without a file names nobody.
+        Back-slashes separate folders as slashes do. Where all paths are absolute, or begin with `..`, what they have in
+        common is left out. What leads elsewhere after that names nobody, since it comes from a file nobody vouches for.
         """
         at = int(np.searchsorted(self._keys, key))
         if at >= len(self._keys) or self._keys[at] != key:
@@ -156,22 +156,15 @@ def _is_number(text: str) -> bool:
 
 
 def _with_slashes(path: str) -> str:
-    """A path as Windows writes it, `C:\\ann\\1.jpg` or `\\\\server\\ann\\1.jpg`, with the slashes of all others."""
-    if "\\" not in path:
-        return path
-    path = _DRIVE.sub("", path, count=1).replace("\\", "/")
-    return path[1:] if path.startswith("//") else path
+    """A path as Windows writes it, `C:\\ann\\1.jpg` or `\\\\server\\ann\\1.jpg`, with slashes; `./` is left out."""
+    if "\\" in path:
+        path = _DRIVE.sub("", path, count=1).replace("\\", "/")
+        path = path[1:] if path.startswith("//") else path
+    return path.removeprefix("./")
 
 
 def _split(path: str) -> Name | None:
-    if path.rpartition("/")[2] in ("", ".", ".."):
-        return None
-    parts: list[str] = []
-    for part in path.split("/"):
-        if part == "..":
-            del parts[-1:]
-        elif part not in ("", "."):
-            parts.append(_ESCAPED.sub(lambda found: chr(int(found[1], 16)), part))
-    if not parts or any("\x00" in part or part in (".", "..") or "/" in part for part in parts):
+    parts = [_ESCAPED.sub(lambda found: chr(int(found[1], 16)), part) for part in path.split("/")]
+    if any(part in ("", ".", "..") or "\x00" in part or "/" in part for part in parts):
         return None
     return Name("/".join(parts[:-1]) or None, parts[-1])
