@@ -172,8 +172,15 @@ def require_outside(path: Path, datasets: Iterable[Path], option: str) -> None:
     its sidecars count, of a `.bin` that file and its manifest. The folder in which a dataset grows is a part of it.
     """
     for dataset in datasets:
+        if _is_single_file(dataset) and dataset.is_file() and same_place(path, dataset):
+            raise UsageError(f"{option} {path} is {dataset} itself, which this command reads: choose another place")
         if _belongs(path, dataset):
             raise UsageError(f"{option} {path} is inside the dataset {dataset}: choose another place")
+
+
+def _is_single_file(path: Path) -> bool:
+    """Whether a file stands for itself, such as a key, a recipe or weights, and for no dataset."""
+    return path.suffix.lower() not in (".rec", ".bin") and path.name != "pairs.txt"
 
 
 def _belongs(path: Path, dataset: Path) -> bool:
