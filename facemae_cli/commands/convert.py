@@ -12,10 +12,12 @@ from facemae_cli.commands.options import AuditFiles, Overwrite, RefusedFile, Res
 @task_command(example="facemae convert -i released -o insightface/train.rec")
 def convert(
     input: Annotated[
-        Path, files("--in", "-i", metavar="DATA", help="A folder of images, a .rec, a .bin or a pairs.txt.")
+        Path,
+        files("--in", "-i", metavar="DATA", help="A folder of images, .rec, .parquet, .zip, .tar, .bin or pairs.txt."),
     ],
     out: Annotated[
-        Path, files("--out", "-o", metavar="DATA", help="What to make: a folder, X.rec, X.bin or DIR/pairs.txt.")
+        Path,
+        files("--out", "-o", metavar="DATA", help="What to make: a folder, X.rec, X.parquet, X.bin or DIR/pairs.txt."),
     ],
     pairs: Annotated[
         int | None,

@@ -17,7 +17,7 @@ def inspect(
         Path,
         typer.Argument(
             metavar="DATA",
-            help="A folder of images, a .rec, a .bin or a pairs.txt.",
+            help="A folder of images, .rec, .parquet, .zip, .tar, .bin or pairs.txt.",
             rich_help_panel="Input and output",
         ),
     ],

@@ -121,10 +121,12 @@ _FIELDS = {
 
 
 def manifest_path(dataset: Path) -> Path:
-    """Where the `facemae.json` of a dataset stands, or would: `X.facemae.json` beside `X.rec`, `X.bin.facemae.json`
-    beside a verification pack `X.bin`, else in its folder."""
+    """Where the `facemae.json` of a dataset stands, or would: `X.facemae.json` beside `X.rec` or `X.parquet`,
+    `X.bin.facemae.json` beside a verification pack `X.bin`, else in its folder."""
     if dataset.suffix.lower() == ".bin" and not dataset.is_dir():
         return dataset.with_name(dataset.name + ".facemae.json")
+    if dataset.suffix.lower() == ".parquet" and not dataset.is_dir():
+        return dataset.with_suffix(".facemae.json")
     if dataset.suffix.lower() == ".rec" and not dataset.is_dir() and dataset.name != "train.rec":
         return dataset.with_suffix(".facemae.json")
     return (dataset.parent if dataset.name == "train.rec" and not dataset.is_dir() else dataset) / "facemae.json"

@@ -13,18 +13,24 @@ from facemae_cli.errors import InputError, UsageError
 if TYPE_CHECKING:
     from facemae_cli.data.faces import FaceSource
 
-Kind = Literal["folder", "rec", "pack"]
+Kind = Literal["folder", "rec", "pack", "parquet", "archive"]
+ARCHIVES = (".zip", ".tar")
 
 
 def kind_of(path: Path) -> Kind:
     """Which format `path` is, by what stands there, or by its name alone where nothing does yet (an output).
 
-    `rec`: `X.rec`, or a folder with a `train.rec`. `pack`, a verification pack: `X.bin` or `pairs.txt`. Else `folder`.
+    `rec`: `X.rec`, or a folder with a `train.rec`. `pack`, a verification pack: `X.bin` or `pairs.txt`. `parquet`:
+    `X.parquet`, or a folder with such files in it or in its `data`. `archive`: `X.zip` or `X.tar`. Else `folder`.
     Raises InputError for a file of any other kind.
     """
     path = Path(path)
     if os.path.isdir(path):
-        return "rec" if os.path.isfile(path / "train.rec") else "folder"
+        return "rec" if os.path.isfile(path / "train.rec") else "parquet" if parquet_files(path) else "folder"
+    if path.suffix.lower() == ".parquet":
+        return "parquet"
+    if path.suffix.lower() in ARCHIVES:
+        return "archive"
     if path.suffix.lower() == ".rec":
         return "rec"
     if path.suffix.lower() == ".bin" or path.name == "pairs.txt":
@@ -33,6 +39,13 @@ def kind_of(path: Path) -> Kind:
         way_out = "give the folder or the .rec that holds the faces"
         raise InputError(f"{one_line(str(path))} is not a folder, .rec, .bin or pairs.txt{told(path)}: {way_out}")
     return "folder"
+
+
+def parquet_files(path: Path) -> list[Path]:
+    """The Parquet files that make a folder, or its `data`, a dataset; none where it is another one."""
+    from facemae_cli.data.parquet.source import parquet_files as found
+
+    return found(path)
 
 
 def require_exists(path: Path) -> None:
@@ -58,6 +71,14 @@ def open_source(path: Path) -> FaceSource:
         from facemae_cli.data.recordio.source import RecSource
 
         return RecSource(path)
+    if kind == "parquet":
+        from facemae_cli.data.parquet.source import ParquetSource
+
+        return ParquetSource(path)
+    if kind == "archive":
+        from facemae_cli.data.archive import ArchiveSource
+
+        return ArchiveSource(path)
     from facemae_cli.data.folder import FolderSource
 
     return FolderSource(path)

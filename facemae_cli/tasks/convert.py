@@ -25,7 +25,7 @@ from facemae_cli.data.packs.writer import check_free, copied_manifest, whole_fac
 from facemae_cli.errors import FaceError, UsageError
 from facemae_cli.networks.zoo import bundled
 from facemae_cli.reports.publication.facts import Facts, ModelFacts, read_figures
-from facemae_cli.reports.publication.files import published_files
+from facemae_cli.reports.publication.files import format_of, published_files
 from facemae_cli.runtime.paths import as_paths
 from facemae_cli.runtime.progress import SILENT, Progress
 from facemae_cli.runtime.threads import ordered_map, thread_count
@@ -234,7 +234,7 @@ class _Job:
         known = bundled((manifest.model or {}).get("sha256", ""))
         facts = Facts(
             manifest,
-            "rec" if out.suffix.lower() == ".rec" else "folder",
+            format_of(out),
             self._suffix(),
             any(self.source.name(index).identity is not None for index in range(min(PROBED, len(self.source)))),
             ModelFacts.of(manifest, known.name if known else None, known.card if known else None),

@@ -95,7 +95,13 @@ class InspectResult:
 
     def summary(self) -> list[tuple[str, str]]:
         """The result for a person."""
-        kind = {"folder": "a folder of images", "rec": "RecordIO", "pack": "a verification pack"}[self.kind]
+        kind = {
+            "folder": "a folder of images",
+            "rec": "RecordIO",
+            "pack": "a verification pack",
+            "parquet": "Parquet",
+            "archive": "an archive of images",
+        }[self.kind]
         layout = f", {self.about['layout']}'s layout" if "layout" in self.about else ""
         rows = [("format", kind + layout), ("faces", f"{self.faces} readable, {len(self.refused)} refused")]
         if self.pairs is not None:

@@ -34,7 +34,7 @@ from facemae_cli.networks.loading import load_mae
 from facemae_cli.networks.zoo import bundled, resolve
 from facemae_cli.reports import pictures
 from facemae_cli.reports.publication.facts import Facts, ModelFacts, read_figures
-from facemae_cli.reports.publication.files import published_files
+from facemae_cli.reports.publication.files import format_of, published_files
 from facemae_cli.runtime import shared_output
 from facemae_cli.runtime.device import choose_device, choose_precision, keep_freed_memory
 from facemae_cli.runtime.paths import as_paths
@@ -231,7 +231,7 @@ class _Job:
         known = bundled(self.model.digest or "")
         facts = Facts(
             manifest,
-            "rec" if out.suffix.lower() == ".rec" else "folder",
+            format_of(out),
             f".{self.writer.format}",
             any(self.source.name(index).identity is not None for index in range(min(PROBED, len(self.source)))),
             ModelFacts.of(manifest, known.name if known else None, self.model.card),

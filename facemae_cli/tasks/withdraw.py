@@ -23,7 +23,7 @@ from facemae_cli.masking.key import DEFAULT_KEY_FILE, Key
 from facemae_cli.masking.people_list import PeopleList, WithoutPeople
 from facemae_cli.networks.zoo import bundled
 from facemae_cli.reports.publication.facts import Facts, ModelFacts
-from facemae_cli.reports.publication.files import published_files
+from facemae_cli.reports.publication.files import format_of, published_files
 from facemae_cli.runtime.progress import SILENT, Progress
 from facemae_cli.runtime.threads import ordered_map, thread_count
 
@@ -178,7 +178,7 @@ class _Job:
         known = bundled((left.model or {}).get("sha256", ""))
         facts = Facts(
             left,
-            "rec" if target.suffix.lower() == ".rec" else "folder",
+            format_of(target),
             suffix_of(kept.read(0)),
             kept.name(0).identity is not None,
             ModelFacts.of(left, known.name if known else None, known.card if known else None),

@@ -279,6 +279,10 @@ def _place(path: Path) -> tuple[Path, Writer]:
     """The staging folder of `path` and what writes into it."""
     target = _resolve(path)
     folder = target.with_name(target.name + SUFFIX)
+    if target.suffix.lower() == ".parquet":
+        from facemae_cli.data.parquet.writer import ParquetWriter
+
+        return folder, ParquetWriter(folder, target)
     return folder, (RecWriter if target.suffix.lower() == ".rec" else FolderWriter)(folder, target)
 
 
@@ -372,7 +376,9 @@ def _resolve(path: Path) -> Path:
     """Where the output really is, seen through links, so that it can be staged on the same file system."""
     if path.suffix.lower() == ".bin" or path.name == "pairs.txt":
         raise UsageError(f"{path} names a verification pack: faces go into a folder or a .rec")
-    if path.suffix.lower() == ".rec":
+    if path.suffix.lower() in (".zip", ".tar"):
+        raise UsageError(f"{path} names an archive, which is only read: name a folder, X.rec or X.parquet")
+    if path.suffix.lower() in (".rec", ".parquet"):
         return path.parent.resolve() / path.name
     return path.resolve()
 

@@ -37,10 +37,6 @@ def _header(facts: Facts) -> dict[str, Any]:
         "tags": ["face-recognition", "privacy", "facemae", *(["synthetic"] if facts.reconstructed else [])],
         "annotations_creators": ["no-annotation"],
     }
-    if facts.format == "parquet":
-        header["configs"] = [
-            {"config_name": "default", "data_files": [{"split": "train", "path": "data/train-*.parquet"}]}
-        ]
     return header
 
 

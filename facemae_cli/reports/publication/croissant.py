@@ -94,7 +94,7 @@ def _responsible(facts: Facts) -> dict[str, Any]:
 def _files(facts: Facts, file: str | None) -> dict[str, Any]:
     includes, mime = {
         "rec": (file or "*.rec", "application/octet-stream"),
-        "parquet": ("data/*.parquet", "application/x-parquet"),
+        "parquet": (file or "*.parquet", "application/x-parquet"),
         "folder": (f"*{facts.suffix}", MIME.get(facts.suffix, "image/jpeg")),
     }[facts.format]
     return {

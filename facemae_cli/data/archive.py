@@ -1,0 +1,162 @@
+"""A zip or tar of folders as a dataset of faces, read in place: one identity a folder, as in a folder of images."""
+
+from __future__ import annotations
+
+import os
+import tarfile
+import threading
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from facemae_cli.data.faces import FaceSource, Name, Refusal
+from facemae_cli.data.images.header import Limits, limits_in_use
+from facemae_cli.data.names import check_name, in_order, one_line
+from facemae_cli.data.scan import FOREIGN_SUFFIXES, IMAGE_SUFFIXES, PASSED_OVER, is_system_folder
+from facemae_cli.errors import FaceError, InputError
+
+SUFFIXES = (".zip", ".tar")
+PACKED = (".gz", ".tgz", ".bz2", ".xz", ".zst")
+
+
+class _Member(NamedTuple):
+    """A file in the archive: its bytes, unpacked, and for a tar where they stand."""
+
+    size: int
+    offset: int
+
+
+class ArchiveSource(FaceSource):
+    """The images in the `.zip` or `.tar` at `path`, in the order in which a folder of them would be read.
+
+    A single folder around all people's folders, as most tools put there, is not part of their names. What the system
+    put among them is passed over. Refused while opening: `unsupported-format`, `bad-name`, `same-name`. Raises
+    InputError for what is not such an archive, and for a compressed tar, which has no place to read from.
+    """
+
+    kind = "archive"
+
+    def __init__(self, path: Path, limits: Limits | None = None) -> None:
+        self.path = Path(path)
+        self.limits = limits or limits_in_use()
+        self.refused: list[Refusal] = []
+        self.ignored = 0
+        self._own = threading.local()
+        members = _members(self.path)
+        found = {name: member for name, member in members.items() if self._is_face(name)}
+        root = _root_of(found)
+        people: dict[str | None, list[str]] = {}
+        for name in found:
+            people.setdefault(os.path.dirname(name[len(root) :]) or None, []).append(os.path.basename(name))
+        loose = [None] if None in people else []
+        self._names = [
+            Name(identity, photo)
+            for identity in [*loose, *in_order(each for each in people if each is not None)]
+            for photo in in_order(people[identity])
+        ]
+        self._root = root
+        self._members = found
+
+    def _is_face(self, name: str) -> bool:
+        """Whether a member is a photo; others are counted or refused."""
+        parts = name.split("/")
+        suffix = os.path.splitext(name)[1].lower()
+        outside = any(part in ("", "..") for part in parts)
+        if not outside and (any(map(is_system_folder, parts)) or parts[-1] in PASSED_OVER):
+            return False
+        if suffix not in IMAGE_SUFFIXES and suffix not in FOREIGN_SUFFIXES:
+            self.ignored += 1
+            return False
+        try:
+            check_name(name)
+            if suffix in FOREIGN_SUFFIXES:
+                raise FaceError("unsupported-format", f"{suffix} files are not read: convert it to PNG or JPEG")
+            if outside:
+                raise FaceError("bad-name", "an empty or `..` component leads elsewhere: make the archive anew")
+        except FaceError as error:
+            self.refused.append(Refusal(self._shown(name), error.reason, error.detail))
+            return False
+        return True
+
+    def _shown(self, name: str) -> str:
+        return one_line(f"{self.path}:{name}")
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def name(self, index: int) -> Name:
+        return self._names[index]
+
+    def _member(self, index: int) -> str:
+        identity, photo = self._names[index]
+        return self._root + (photo if identity is None else f"{identity}/{photo}")
+
+    def where(self, index: int) -> str:
+        return self._shown(self._member(index))
+
+    def read(self, index: int) -> bytes:
+        """The bytes of face `index`. Raises FaceError: `too-large`, `unreadable`, `truncated`."""
+        name = self._member(index)
+        member = self._members[name]
+        if member.size > self.limits.max_bytes:
+            raise FaceError("too-large", f"{member.size} bytes are over the limit of {self.limits.max_bytes}")
+        try:
+            file = self._opened()
+            if isinstance(file, zipfile.ZipFile):
+                with file.open(name) as packed:
+                    data = packed.read(member.size + 1)
+            else:
+                data = os.pread(file, member.size, member.offset)
+        except (OSError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error, EOFError) as error:
+            raise FaceError("unreadable", f"it cannot be unpacked ({error}): make the archive anew") from error
+        if len(data) != member.size:
+            raise FaceError("truncated", f"{len(data)} of its {member.size} bytes are there: get the whole archive")
+        return data
+
+    def _opened(self) -> zipfile.ZipFile | int:
+        """This thread's own, and after a fork this process's own: zipfile keeps a position in the file."""
+        if getattr(self._own, "process", None) != os.getpid():
+            self._own.process = os.getpid()
+            self._own.file = (
+                zipfile.ZipFile(self.path) if zipfile.is_zipfile(self.path) else os.open(self.path, os.O_RDONLY)
+            )
+        file: zipfile.ZipFile | int = self._own.file
+        return file
+
+    def __reduce__(self) -> tuple[type[ArchiveSource], tuple[Path, Limits]]:
+        return type(self), (self.path, self.limits)
+
+
+def _members(path: Path) -> Mapping[str, _Member]:
+    """All files in the archive by name; of two of one name the last, as unpacking would leave. Raises InputError."""
+    try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                listed = (info for info in archive.infolist() if not info.is_dir())
+                return {_plain(info.filename): _Member(info.file_size, 0) for info in listed}
+        with tarfile.open(path, "r:") as tar:
+            return dict(_in_tar(tar))
+    except (OSError, zipfile.BadZipFile, tarfile.TarError, NotImplementedError, EOFError) as error:
+        raise InputError(
+            f"{one_line(str(path))} is not a zip, and not a tar without compression ({error}): unpack it"
+        ) from error
+
+
+def _in_tar(tar: tarfile.TarFile) -> Iterator[tuple[str, _Member]]:
+    for info in tar:
+        if info.isreg() and not info.issparse():
+            yield _plain(info.name), _Member(info.size, info.offset_data)
+
+
+def _plain(name: str) -> str:
+    return name.removeprefix("./")
+
+
+def _root_of(members: Mapping[str, _Member]) -> str:
+    """The folder around all people's folders, with its `/`; empty where there is none."""
+    tops = {name.partition("/")[0] for name in members}
+    if len(tops) == 1 and all(name.count("/") > 1 for name in members):
+        return f"{tops.pop()}/"
+    return ""

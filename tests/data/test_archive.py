@@ -1,0 +1,105 @@
+"""A zip or tar of folders reads as the folder does, in place."""
+
+from __future__ import annotations
+
+import io
+import pickle
+import tarfile
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from helpers.maskcases import encoded, key_file, make_folder, pixels, put, tree
+
+import facemae_cli
+from facemae_cli.data.archive import ArchiveSource
+from facemae_cli.data.faces import FaceSource
+from facemae_cli.data.images.header import Limits
+from facemae_cli.data.open import open_source
+from facemae_cli.errors import FaceError, InputError, UsageError
+
+
+def packed(folder: Path, path: Path, root: str = "") -> Path:
+    """All files below `folder`, in the order of their bytes, under `root` in the archive."""
+    files = sorted(file for file in folder.rglob("*") if file.is_file())
+    if path.suffix == ".zip":
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            for file in files:
+                archive.write(file, root + str(file.relative_to(folder)))
+    else:
+        with tarfile.open(path, "w") as tar:
+            for file in files:
+                tar.add(file, root + str(file.relative_to(folder)))
+    return path
+
+
+def faces(source: FaceSource) -> list[tuple[str | None, str, bytes]]:
+    return [(*source.name(index), source.read(index)) for index in range(len(source))]
+
+
+@pytest.mark.parametrize("suffix", [".zip", ".tar"])
+@pytest.mark.parametrize("root", ["", "./", "photos of us/"])
+def test_it_reads_as_the_folder_does(tmp_path: Path, suffix: str, root: str) -> None:
+    raw = make_folder(tmp_path / "raw")
+    for junk in ("notes.txt", "__MACOSX/._x.jpg", "@eaDir/1.jpg"):
+        put(raw / junk, b"junk") if suffix == ".zip" and not root else None
+    packed(raw, tmp_path / f"raw{suffix}", root)
+    source = open_source(tmp_path / f"raw{suffix}")
+    assert isinstance(source, ArchiveSource)
+    assert faces(source) == faces(open_source(raw))
+    assert source.where(0).startswith(f"{tmp_path}/raw{suffix}:")
+    with ThreadPoolExecutor(8) as pool:
+        assert [*pool.map(source.read, [*range(len(source))] * 5)] == [face[2] for face in faces(source)] * 5
+    assert faces(pickle.loads(pickle.dumps(source))) == faces(source)
+
+
+def test_what_is_made_of_it_is_what_is_made_of_the_folder(tmp_path: Path) -> None:
+    raw, key = make_folder(tmp_path / "raw"), key_file(tmp_path / "key")
+    packed(raw, tmp_path / "raw.zip")
+    for name in ("raw", "raw.zip"):
+        facemae_cli.mask(tmp_path / name, tmp_path / f"masked of {name.replace('.', ' ')}", key=key)
+    assert tree(tmp_path / "masked of raw") == tree(tmp_path / "masked of raw zip")
+    assert facemae_cli.inspect(tmp_path / "raw.zip").as_json()["format"] == "archive"
+    with pytest.raises(UsageError, match="names an archive, which is only read"):
+        facemae_cli.convert(raw, tmp_path / "out.zip")
+
+
+def test_what_cannot_be_used_is_refused_or_counted(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("ann/1.jpg", encoded(pixels(1)))
+        archive.writestr("ann/../../2.jpg", encoded(pixels(2)))
+        archive.writestr("ann/3.heic", b"x")
+        archive.writestr("ann/notes.txt", b"x")
+    source = ArchiveSource(tmp_path / "a.zip", Limits(max_bytes=10))
+    assert (len(source), source.ignored) == (1, 1)
+    assert sorted(item.reason for item in source.refused) == ["bad-name", "unsupported-format"]
+    with pytest.raises(FaceError) as raised:
+        source.read(0)
+    assert raised.value.reason == "too-large"
+
+
+def test_damage_is_told_of_the_face(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("ann/1.jpg", encoded(pixels(1)))
+    data = bytearray((tmp_path / "a.zip").read_bytes())
+    data[200] ^= 255
+    (tmp_path / "a.zip").write_bytes(data)
+    with pytest.raises(FaceError, match="cannot be unpacked"):
+        ArchiveSource(tmp_path / "a.zip").read(0)
+
+
+def test_what_is_no_archive_or_compressed_as_a_whole(tmp_path: Path) -> None:
+    (tmp_path / "a.zip").write_bytes(b"text")
+    held = io.BytesIO()
+    with tarfile.open(fileobj=held, mode="w:gz") as tar:
+        tar.add(put_one(tmp_path), "ann/1.jpg")
+    (tmp_path / "b.tar").write_bytes(held.getvalue())
+    for name in ("a.zip", "b.tar"):
+        with pytest.raises(InputError, match="is not a zip, and not a tar without compression"):
+            open_source(tmp_path / name)
+
+
+def put_one(folder: Path) -> Path:
+    put(folder / "1.jpg", encoded(pixels(1)))
+    return folder / "1.jpg"
