@@ -18,7 +18,7 @@ from facemae_cli.errors import InputError, UsageError
 from facemae_cli.masking.key import Key
 from facemae_cli.tasks.convert import convert
 from facemae_cli.tasks.mask import mask
-from facemae_cli.tasks.names import COLUMNS, names
+from facemae_cli.tasks.names import NAMES, names
 from facemae_cli.tasks.reconstruct import reconstruct
 from facemae_cli.tasks.withdraw import withdraw
 
@@ -210,7 +210,7 @@ def test_names_tell_who_is_who_to_the_owner_of_the_key(
     assert stat.S_IMODE(out.stat().st_mode) == 0o600
     with out.open(newline="", encoding="utf-8") as file:
         rows = list(csv.reader(file))
-    assert tuple(rows[0]) == COLUMNS
+    assert tuple(rows[0]) == NAMES
     found = {(row[2], f"{row[3]}.png") for row in rows[1:]}
     assert found == set(images(tmp_path / "masked"))
     assert {row[0] for row in rows[1:]} == set(PEOPLE)
@@ -223,5 +223,5 @@ def test_names_tell_who_is_who_to_the_owner_of_the_key(
         names(raw, tmp_path / "more.csv", key=tmp_path / "lost.key")
     key_copy = tmp_path / "copy.key"
     key_copy.write_bytes(key.read_bytes())
-    with pytest.raises(UsageError, match="is not a list of names"):
+    with pytest.raises(UsageError, match="is a key, which is never replaced"):
         names(raw, key_copy, key=key, overwrite=True)
