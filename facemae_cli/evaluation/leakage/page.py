@@ -33,7 +33,7 @@ VERDICTS = {
     "failed": "Failed: the release is over a limit that was set",
     "undecided": "Undecided, which is not passed: too little was measured for the limits that were set",
     "refused": "No verdict can be given",
-    "none": "No verdict, since no limit was set",
+    "none": "No verdict, since no limit was set: --max-leakage SHARE sets one",
 }
 
 
@@ -72,7 +72,8 @@ def _opening(result: LeakageResult) -> list[Block]:
     tone: Literal["passed", "failed", "open"] = "open"
     if verdict.status == "passed" or verdict.status == "failed":
         tone = verdict.status
-    aside = [f"Not measured: {line.rstrip('.')}." for line in prose.missing(result)]
+    aside = [f"Not gated: {line}." for line in verdict.not_gated]
+    aside += [f"Not measured: {line.rstrip('.')}." for line in prose.missing(result)]
     aside += [f"Note: {line.rstrip('.')}." for line in prose.noted(result)]
     blocks: list[Block] = [Callout(tone, VERDICTS[verdict.status], reasons), Paragraphs(prose.lead(result))]
     return [*blocks, Facts(prose.outcomes(result)), Paragraphs(aside, remark=True)]

@@ -15,6 +15,9 @@ METHOD = (
     "face's feature, and the inner product of two features is their similarity. A photo asks for the K faces that are "
     "most similar to it. It finds its person if one of these is the person's. The search is exact, since an "
     "approximate one would make the risk look smaller.",
+    "Two attackers have learnt nothing: they compare thumbnails of 14 × 14 means, by distance and by correlation. The "
+    "ensemble adds up all attackers' similarities, each in standard deviations over the faces that are searched. Where "
+    "a release was changed as a whole, turned or inverted, say, photos are changed likewise before they ask.",
     "The risk is the share of the asking photos that find their person: a mean over photos, not over people (Eq. 3 of "
     "arXiv 2205.11090). Photos whose person has no face to be found do not count. A person is found where at least one "
     "of the person's photos finds the person.",
@@ -48,7 +51,8 @@ LIMITS = (
     "to find than among many, so the figures do not carry over to a part of the release, or to another one.",
     "A risk is a mean. The people who are listed as most exposed are in more danger than it says.",
     "Only faces were attacked. Names, files' dates, captions, and whatever else goes with a release were not.",
-    "Copies that are equal in their bytes are found among all faces; others only where they are nearest neighbours.",
+    "Copies are found among all faces where they are equal in their bytes, or look alike from afar: as they are, "
+    "turned, mirrored, inverted, blurred, or with red and blue swapped. Of other changes none is undone.",
     "Which risk is acceptable is not for a measurement to say, and nothing here is a legal opinion.",
 )
 

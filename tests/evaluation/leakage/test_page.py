@@ -203,7 +203,7 @@ def test_attackers_are_told_with_why_no_verdict_rests_on_them() -> None:
     said = text(audit_page(audited(attackers=[weak, adapted, phi, lost])))
     why = "not alone: it is weak: real -&gt; real is 0.3, under --min-attacker 0.6; it has no card"
     assert f"carries a verdict {why}" in said
-    assert "adapted to 900 faces of the attacker&#39;s own, drawn anew by facemae-v1; 128 directions" in said
+    assert "adapted to 900 faces of the attacker&#39;s own, reconstructed by facemae-v1, by the map “centred”" in said
     assert "ancestors shared with the release&#39;s model " + "cd" * 32 in said
     assert "real → real not measured" in said
     assert "ancestors shared with the release&#39;s model not known" in said
