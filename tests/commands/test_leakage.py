@@ -32,7 +32,9 @@ def run(*words: str) -> int:
 def test_a_table_and_a_verdict_that_is_refused_without_a_gate(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("--k", "2", "--imitation-model", "mae", "--min-attacker", "1") == 0
     out, err = capsys.readouterr()
-    verdict, reason, _, heads, row, *rest = out.splitlines()
+    verdict, reason, *more = out.splitlines()
+    place = next(at for at, line in enumerate(more) if line.startswith("attack "))
+    heads, row, *rest = more[place:]
     assert [verdict.split(), reason.split()[:4]] == [["verdict", "refused"], ["because", "phi", "is", "weak:"]]
     assert heads.split()[:4] == ["attack", "photo", "attacker", "K"]
     assert row.split()[:7] == ["real", "->", "released", "other", "phi", "2", "8"]
