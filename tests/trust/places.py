@@ -148,6 +148,8 @@ def allowed(command: str, option: str, place: str, flags: list[str], line: list[
         return (
             place == "loose" or place in INSIDE or (bool(flags) and Path(place) not in inputs and ours(command, place))
         )
+    if option == "write_pack":
+        return bool(flags) and ours(command, place) and Path(place) not in inputs and place.endswith(".bin")
     kind = SIDE_FILES.get(option)
     replaced = bool(flags)  # under --resume a picture may be what the stopped run left
     return replaced and ((kind == "picture" and place == "sheet.png") or (kind == "list" and place == "empty"))
