@@ -78,9 +78,11 @@ def test_hidden_pixels_change_no_byte_of_masked_nor_of_released(
     secret, suffix = key_file(folder / "the.key"), ".rec" if rec else ""
     made = []
     for raw in write_twins(folder, options, np.random.default_rng(change)):
-        masked, released, sheet = (
-            raw.with_name(f"{raw.name}-{part}") for part in ("m" + suffix, "r" + suffix, "s.png")
-        )
+        outputs = raw.with_name(
+            f"{raw.name}-out"
+        )  # of one name for both: a dataset's card says what its file is called
+        outputs.mkdir()
+        masked, released, sheet = (outputs / part for part in ("m" + suffix, "r" + suffix, "s.png"))
         assert mask(raw, masked, key=secret, workers=2, **options).faces == len(NAMES)
         done = reconstruct(masked, released, model=model, device="cpu", precision="fp32", batch_size="2", preview=sheet)
         assert done.faces == len(NAMES)
