@@ -21,7 +21,7 @@ from facemae_cli.evaluation.leakage.verdict import Evidence, Limits, judge
 from facemae_cli.evaluation.leakage.views import AttackerView, AttackSettings, embed_all
 from facemae_cli.evaluation.retrieval import faiss_clash
 from facemae_cli.networks.card import Model
-from facemae_cli.runtime.progress import Progress
+from facemae_cli.runtime.progress import Progress, Steps
 
 
 @dataclass(frozen=True)
@@ -123,9 +123,10 @@ class Audit:
         early = list(self._early_notices(not_imitated))
         for line in early:
             progress.notice(line)
-        scans = scan_all(self.data, self.settings.threads, progress)
-        embedded = embed_all(self.data, scans, self.matching, self.settings, progress)
-        measured = measure_all(self.data, self.matching, embedded.views, self.plan, progress)
+        steps = Steps(progress, 3)
+        scans = scan_all(self.data, self.settings.threads, steps.next())
+        embedded = embed_all(self.data, scans, self.matching, self.settings, steps.next())
+        measured = measure_all(self.data, self.matching, embedded.views, self.plan, steps.next())
         exposure = expose(self.data, scans, self.matching, embedded.views, measured, self.plan, self.show_faces)
         attackers = self._attackers(embedded.views, measured.findings)
         names = check_names(scans["original"], scans["released"], self.matching, self.plan.device)
