@@ -118,10 +118,8 @@ class Audit:
     further: FurtherPlan
 
     def run(self, unmeasured: Sequence[str], not_imitated: str | None, progress: Progress) -> LeakageResult:
-        """Looks at all faces, attacks and judges. `unmeasured`: what cannot be, `not_imitated`: why there is nothing to
-        imitate the release with, if so."""
-        early = list(self._early_notices(not_imitated))
-        for line in early:
+        """Look, attack and judge. `unmeasured`: what cannot be; `not_imitated`: why nothing imitates the release."""
+        for line in (early := list(self._early_notices(not_imitated))):
             progress.notice(line)
         steps = Steps(progress, 3)
         scans = scan_all(self.data, self.settings.threads, steps.next())
