@@ -91,7 +91,7 @@ def limits(facts: Facts) -> list[str]:
         "well where the model saw few of them.",
     ]
     if facts.reconstructed:
-        said.append("Fine detail, text and background are the model's: they tell nothing of the photo.")
+        said.append("Hair, clothes, colours and background follow the photo; fine detail is the model's guess.")
     if not facts.figures.risks:
         said.append("It has not been audited: no figure here says how many of its people can be found.")
     return said
