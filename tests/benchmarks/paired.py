@@ -48,7 +48,8 @@ class Attackers:
         """Who is found in a release, by attacker and photo, as `facemae leakage` finds them."""
         data = open_datasets(original, released, None, self.adapt)
         matching, _ = match_people(data, None)
-        views = embed_all(data, scan_all(data, cores(), SILENT), self._settings(data), SILENT).views
+        scans = scan_all(data, cores(), SILENT)
+        views = embed_all(data, scans, matching, self._settings(data), SILENT).views
         return {
             (called(attack.kind, view.sets.attacker, attack.model), attack.photo): clusters(
                 attack.rank_queries(None, self.k, "cpu"), self.k
