@@ -19,7 +19,7 @@ from facemae_cli.commands.help import write_example, write_options
 from facemae_cli.commands.options import Json, MaxPixels
 from facemae_cli.commands.places import check_places
 from facemae_cli.commands.precheck import check_inputs
-from facemae_cli.data.images.header import MAX_PIXELS
+from facemae_cli.data.images.headers.header import MAX_PIXELS
 from facemae_cli.errors import UsageError
 
 # Options of the console and of the process, which no task takes; those that every command has.

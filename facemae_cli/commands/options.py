@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from facemae_cli.data.images.header import allow_pixels
+from facemae_cli.data.images.headers.header import allow_pixels
 
 # One maker of options a group of the help.
 files = partial(typer.Option, rich_help_panel="Input and output")

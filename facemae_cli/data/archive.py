@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from facemae_cli.data.faces import FaceSource, Name, Refusal
-from facemae_cli.data.images.header import Limits, limits_in_use
+from facemae_cli.data.images.headers.header import Limits, limits_in_use
 from facemae_cli.data.names import check_name, in_order, one_line
 from facemae_cli.data.scan import FOREIGN_SUFFIXES, IMAGE_SUFFIXES, PASSED_OVER, is_system_folder
 from facemae_cli.errors import FaceError, InputError

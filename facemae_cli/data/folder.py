@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from facemae_cli.data.faces import FaceSource, Name, Refusal
-from facemae_cli.data.images.header import Limits, limits_in_use
+from facemae_cli.data.images.headers.header import Limits, limits_in_use
 from facemae_cli.data.names import in_order, one_line
 from facemae_cli.data.reading import read_file
 from facemae_cli.data.scan import Scan

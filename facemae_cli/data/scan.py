@@ -8,7 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 from facemae_cli.data.faces import Refusal
-from facemae_cli.data.images.header import sniff
+from facemae_cli.data.images.headers.header import sniff
 from facemae_cli.data.names import check_name, one_line
 from facemae_cli.data.reading import face_error, not_a_file, read_head, unreadable
 from facemae_cli.errors import FaceError

@@ -14,7 +14,7 @@ import numpy as np
 from facemae_cli import __version__
 from facemae_cli.data.faces import FaceSource, Name, Refusal, input_plan
 from facemae_cli.data.images.codec import decode, encode_png, probe, resize
-from facemae_cli.data.images.header import MAX_PIXELS
+from facemae_cli.data.images.headers.header import MAX_PIXELS
 from facemae_cli.data.output.output import Made, Output, all_refused
 from facemae_cli.errors import FaceError, UsageError
 from facemae_cli.masking import patches as masking

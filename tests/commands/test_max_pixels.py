@@ -11,8 +11,8 @@ import typer
 from helpers.maskcases import SECRET, encoded, key_file, pixels, put
 
 from facemae_cli.app import app, main
-from facemae_cli.data.images import header
 from facemae_cli.data.images.codec import decode
+from facemae_cli.data.images.headers import header
 from facemae_cli.errors import FaceError
 
 PIXELS = 42 * 42

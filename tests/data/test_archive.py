@@ -15,7 +15,7 @@ from helpers.maskcases import encoded, key_file, make_folder, pixels, put, tree
 import facemae_cli
 from facemae_cli.data.archive import ArchiveSource
 from facemae_cli.data.faces import FaceSource
-from facemae_cli.data.images.header import Limits
+from facemae_cli.data.images.headers.header import Limits
 from facemae_cli.data.open import open_source
 from facemae_cli.errors import FaceError, InputError, UsageError
 

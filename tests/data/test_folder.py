@@ -17,7 +17,7 @@ import pytest
 from facemae_cli.data.faces import FaceSource, Name, count_reasons
 from facemae_cli.data.folder import FolderSource
 from facemae_cli.data.images.codec import encode_png
-from facemae_cli.data.images.header import Limits
+from facemae_cli.data.images.headers.header import Limits
 from facemae_cli.data.manifest import read_manifest
 from facemae_cli.errors import FaceError, InputError, OutputError
 

@@ -13,7 +13,7 @@ from fuzz.mutating import change_bytes, number, reorder
 from fuzz.pictures import exif, picture, saved, side, target
 from PIL import Image
 
-from facemae_cli.data.images.header import PNG_MAGIC
+from facemae_cli.data.images.headers.header import PNG_MAGIC
 
 
 @cache

@@ -23,7 +23,7 @@ import pytest
 from helpers.maskcases import SECRET, encoded, key_file, pixels, put, record
 
 from facemae_cli.app import main
-from facemae_cli.data.images.header import PNG_MAGIC
+from facemae_cli.data.images.headers.header import PNG_MAGIC
 from facemae_cli.data.open import open_source
 
 FACE = encoded(pixels(1, 28, 28), ".png")

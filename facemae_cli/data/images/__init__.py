@@ -1,1 +1,1 @@
-"""One image: its header read with bounds before anything is decoded, a reader a format, and the codec."""
+"""One image: the codec that decodes and encodes it, and in `headers` what is read with bounds before that."""

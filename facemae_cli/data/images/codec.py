@@ -16,8 +16,8 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from facemae_cli.data.images import bmp, jpeg, png, webp
-from facemae_cli.data.images.header import (
+from facemae_cli.data.images.headers import bmp, jpeg, png, webp
+from facemae_cli.data.images.headers.header import (
     DEFAULT_LIMITS,
     MAX_BYTES,
     MAX_PIXELS,

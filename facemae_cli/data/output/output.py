@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, TypeAlias
 from facemae_cli import __version__
 from facemae_cli.data.faces import Name, Refusal, count_reasons
 from facemae_cli.data.files import disk_errors, is_inside, remove_tree, require_writable, sync_folder, write_whole
-from facemae_cli.data.images.header import limits_in_use
+from facemae_cli.data.images.headers.header import limits_in_use
 from facemae_cli.data.manifest import Manifest
 from facemae_cli.data.names import one_line
 from facemae_cli.data.output.folder import FolderWriter

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from facemae_cli.data.content import told
 from facemae_cli.data.faces import FaceSource, Name, Refusal
-from facemae_cli.data.images.header import Limits, limits_in_use
+from facemae_cli.data.images.headers.header import Limits, limits_in_use
 from facemae_cli.data.names import one_line, utf8
 from facemae_cli.data.packs import unpickle
 from facemae_cli.data.packs.pairs import Pair, Photo, parse_pairs

@@ -14,7 +14,7 @@ from types import ModuleType
 from typing import Any
 
 from facemae_cli.data.faces import FaceSource, Name, Refusal
-from facemae_cli.data.images.header import Limits, limits_in_use
+from facemae_cli.data.images.headers.header import Limits, limits_in_use
 from facemae_cli.data.names import in_order, one_line
 from facemae_cli.errors import FaceError, InputError
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from facemae_cli.data.content import is_sagemaker, told
 from facemae_cli.data.faces import FaceSource, Name, Refusal
-from facemae_cli.data.images.header import Limits, limits_in_use
+from facemae_cli.data.images.headers.header import Limits, limits_in_use
 from facemae_cli.data.names import one_line
 from facemae_cli.data.reading import unreadable
 from facemae_cli.data.recordio import sidecars

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from facemae_cli.data.faces import Name
-from facemae_cli.data.images.header import Limits
+from facemae_cli.data.images.headers.header import Limits
 from facemae_cli.data.packs.source import BinPack, PairsPack, open_pack, open_packs, pack_bytes
 from facemae_cli.errors import FaceError, InputError, UsageError
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from facemae_cli.data.faces import Name
-from facemae_cli.data.images.header import Limits
+from facemae_cli.data.images.headers.header import Limits
 from facemae_cli.data.recordio.records import MAGIC, frame, pack_header
 from facemae_cli.data.recordio.source import RecSource
 from facemae_cli.errors import FaceError, InputError

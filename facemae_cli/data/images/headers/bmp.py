@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 
-from facemae_cli.data.images.header import ImageInfo, Limits, check_size, make_info, truncated
+from facemae_cli.data.images.headers.header import ImageInfo, Limits, check_size, make_info, truncated
 from facemae_cli.errors import FaceError
 
 

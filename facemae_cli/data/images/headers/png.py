@@ -6,7 +6,7 @@ import struct
 import zlib
 from collections.abc import Iterator, Sequence
 
-from facemae_cli.data.images.header import (
+from facemae_cli.data.images.headers.header import (
     PNG_MAGIC,
     ImageInfo,
     Limits,

@@ -6,7 +6,7 @@ import re
 import struct
 from dataclasses import replace
 
-from facemae_cli.data.images.header import (
+from facemae_cli.data.images.headers.header import (
     ImageInfo,
     Limits,
     check_size,

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from facemae_cli.data.images.codec import Limits, decode, probe
-from facemae_cli.data.images.header import exif_orientation
+from facemae_cli.data.images.headers.header import exif_orientation
 from facemae_cli.errors import FaceError
 
 
