@@ -87,7 +87,7 @@ def leakage(
     max_leakage_same: gate on the risk by the very photo.
     max_tpr: gate on the share of members told at 1 % false positives, by `photo`: "other" or "same".
     max_copies: released faces that may be real ones, exactly or nearly, where any gate is asked for.
-    min_attacker: real -> real, a share, that an attacker must reach to carry a verdict.
+    min_attacker: real -> real, a share, that an attacker must reach to count.
     allow_shared_ancestor: whether an attacker carries one that shares an ancestor with the release's model.
     key: tells who is who under pseudonyms; None: `facemae.key`, if it is there.
     cache: a folder that keeps features.
@@ -178,10 +178,10 @@ def _check_numbers(
         if share is not None and 1 < share <= 100:
             raise UsageError(f"{option} {share:g} is over 1: it is a share, so say {share / 100:g} for {share:g} %")
         if share is not None and not 0 <= share <= 1:
-            raise UsageError(f"{option} {share:g} is no share: give a number from 0 to 1")
+            raise UsageError(f"{option} {share:g} is not a share: give a number from 0 to 1")
     for option, count in counts.items():
         if count is not None and count < 1:
-            raise UsageError(f"{option} {count} measures nothing; give 1 or more")
+            raise UsageError(f"{option} {count}: must be at least 1")
     for option, number in from_zero.items():
         if number < 0:
             raise UsageError(f"{option} {number}: give a number from 0")

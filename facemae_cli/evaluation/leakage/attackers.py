@@ -25,12 +25,12 @@ class Origin:
     """What is known of how a release was made: the `model` that reconstructed its faces, and its `sha256`, as the
     release's manifest says; `model` is None where it was not found, both where there was none or nothing is known.
 
-    `told`: whether the release has a manifest.
+    `has_manifest`: whether the release has a manifest.
     """
 
     sha256: str | None
     model: Model | None
-    told: bool
+    has_manifest: bool
 
     @classmethod
     def of(cls, manifest: Manifest | None, given: Sequence[Model]) -> Origin:
@@ -45,7 +45,7 @@ class Origin:
     def shared(self, attacker: Model) -> tuple[str, ...] | None:
         """The ancestors an attacker has in common with the release's model; None where that is not known."""
         if self.sha256 is None:
-            return () if self.told else None
+            return () if self.has_manifest else None
         ours = ancestors(attacker)
         if self.model is None:
             return tuple(sorted(ours & {self.sha256})) or None
@@ -113,7 +113,7 @@ def describe(
         return Attacker(name, None, "none needed", attacker.computed, (), strength, adapted, tuple(reasons))
     if attacker is None:
         if all(each.barred for each in members):
-            reasons.append("has no member that carries a verdict")
+            reasons.append("has no member that counts")
         computed = f"of {', '.join(each.name for each in members)}"
         return Attacker(name, None, "none needed", computed, (), strength, adapted, tuple(reasons))
     shared = trust.origin.shared(attacker.model)
@@ -136,7 +136,7 @@ def _dependent(attacker: Recognizer, shared: tuple[str, ...] | None, trust: Trus
         yield "has no card: its card was assumed"
     if shared and not trust.allow_shared_ancestor:
         yield "shares an ancestor with the model that made the release (--allow-shared-ancestor takes it all the same)"
-    if shared is None and trust.origin.told and not trust.allow_shared_ancestor:
+    if shared is None and trust.origin.has_manifest and not trust.allow_shared_ancestor:
         yield (
             "may share an ancestor with the model that made the release, which is not known: say --imitation-model "
             "with it, or --allow-shared-ancestor"
@@ -153,5 +153,5 @@ def warnings(name: str, recognizer: Recognizer, origin: Origin) -> Iterator[str]
             "blind to what that model hides from it; attack with another embedder as well"
         )
     if shared is None:
-        known = "its model is none of the bundled or given ones" if origin.told else "it has no facemae.json"
+        known = "its model is none of the bundled or given ones" if origin.has_manifest else "it has no facemae.json"
         yield f"whether {name} is independent of the release cannot be told: {known}"

@@ -81,11 +81,11 @@ def membership(
         raise InputError(f"membership needs people on both sides; there are {len(inside)} in and {len(outside)} not in")
     curve = roc(-np.concatenate([inside, outside]), np.arange(len(inside) + len(outside)) < len(inside))
     allowed = {fpr: allowed_errors(fpr, len(outside)) for fpr in fprs}
-    told = {fpr: count for fpr, count in allowed.items() if count >= 1}
-    again = np.concatenate(list(_resample(inside, outside, list(told.values()), seed, resamples)), axis=1)
+    measurable = {fpr: count for fpr, count in allowed.items() if count >= 1}
+    again = np.concatenate(list(_resample(inside, outside, list(measurable.values()), seed, resamples)), axis=1)
     tprs: dict[float, float | None] = dict.fromkeys(fprs)
     intervals: dict[float, Interval | None] = dict.fromkeys(fprs)
-    for (fpr, count), values in zip(told.items(), again[1:], strict=True):
+    for (fpr, count), values in zip(measurable.items(), again[1:], strict=True):
         found = len(inside) - int(np.searchsorted(inside, _threshold(outside, count), side="right"))
         tprs[fpr] = found / len(inside)
         both = wilson(found, len(inside)), percentiles(values)
@@ -102,7 +102,7 @@ def membership(
         notes=tuple(
             f"TPR at FPR {decimal(fpr)} needs {math.ceil(1 / fpr)} people who are not in; there are {len(outside)}"
             for fpr in fprs
-            if fpr not in told
+            if fpr not in measurable
         ),
     )
 
@@ -119,10 +119,10 @@ def averaged(parts: Sequence[Membership]) -> Membership:
     intervals: dict[float, Interval | None] = {}
     for fpr in first.tpr_at_fpr:
         known = [(each.tpr_at_fpr[fpr], each.tpr_intervals[fpr]) for each in parts]
-        told = [(rate, ends) for rate, ends in known if rate is not None and ends is not None]
-        whole = len(told) == len(parts)
-        tprs[fpr] = fmean(rate for rate, _ in told) if whole else None
-        intervals[fpr] = (fmean(low for _, (low, _) in told), fmean(high for _, (_, high) in told)) if whole else None
+        given = [(rate, ends) for rate, ends in known if rate is not None and ends is not None]
+        whole = len(given) == len(parts)
+        tprs[fpr] = fmean(rate for rate, _ in given) if whole else None
+        intervals[fpr] = (fmean(low for _, (low, _) in given), fmean(high for _, (_, high) in given)) if whole else None
     low, high = zip(*(each.auc_interval for each in parts), strict=True)
     return Membership(
         members=round(fmean(each.members for each in parts)),

@@ -50,12 +50,12 @@ def membership_attack(
             try:
                 if non_member_people is not None:
                     found = _given(attack, sets, matching, non_member_people, device, progress)
-                    told = membership(*found, seed=seed, resamples=resamples)
+                    measured = membership(*found, seed=seed, resamples=resamples)
                 else:
                     halves = _halved(attack, sets, matching, seed, device, progress)
                     each = -(-resamples // SPLITS)
-                    told = averaged([membership(*found, seed=seed, resamples=each) for found in halves])
-                findings.append(MembershipFinding(sets.attacker, attack.photo, non_member_people is not None, told))
+                    measured = averaged([membership(*found, seed=seed, resamples=each) for found in halves])
+                findings.append(MembershipFinding(sets.attacker, attack.photo, non_member_people is not None, measured))
             except InputError as error:
                 missing.append(f"membership, {attack.photo} photos, {sets.attacker}: {error}")
     return findings, missing

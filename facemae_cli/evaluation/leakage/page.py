@@ -126,8 +126,8 @@ def _sweep(series: Series, caption: str) -> Table:
         row = rows.setdefault("all" if each.whole else str(each.identities), {})
         row[title(each)] = _with(percent(each.risk), percent_interval(each.interval))
     cells = [[people, *(row.get(name, NONE) for name in series)] for people, row in rows.items()]
-    draws = max(len(each.trials) for each in found)
-    means = f"; of fewer than all people the mean of {draws} draws" if draws > 1 else ""
+    samples = max(len(each.trials) for each in found)
+    means = f"; of fewer than all people the mean of {samples} samples" if samples > 1 else ""
     return Table(["people", *series], cells, f"{caption}{means}")
 
 

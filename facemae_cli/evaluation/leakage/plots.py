@@ -23,7 +23,7 @@ Series = dict[str, list[Finding]]
 
 
 def series_of(findings: Sequence[Finding]) -> Series:
-    """What is drawn of one attacker, by title: real -> real first; imitations of other photos, where known."""
+    """What is plotted of one attacker, by title: real -> real first; imitations of other photos, where known."""
     imitated = {each.model for each in findings if each.attack == "imitated_to_released" and each.photo == "other"}
     series: Series = {}
     for finding in sorted(findings, key=lambda each: each.attack != "real_to_real"):
@@ -39,7 +39,7 @@ def over_people(series: Series, k: int) -> Series:
 
 
 def over_k(series: Series) -> Series:
-    """Those of everyone, or of the largest draws where nothing was measured of everyone, by rising K."""
+    """Those of everyone, or of the largest samples where nothing was measured of everyone, by rising K."""
     order = attrgetter("whole", "identities")
     widest = max(map(order, (each for found in series.values() for each in found)), default=None)
     if widest is None:
@@ -129,8 +129,8 @@ def roc_figure(found: Sequence[MembershipFinding]) -> Figure:
 
 def _in_short(found: MembershipFinding) -> str:
     reached = {fpr: tpr for fpr, tpr in found.membership.tpr_at_fpr.items() if tpr is not None}
-    told = [f"TPR {percent(tpr)} at FPR {decimal(100 * fpr)} %" for fpr, tpr in reached.items()]
-    return ", ".join([f"With {PHOTOS[found.photo]} AUC {found.membership.auc:.3f}", *told])
+    rates = [f"TPR {percent(tpr)} at FPR {decimal(100 * fpr)} %" for fpr, tpr in reached.items()]
+    return ", ".join([f"With {PHOTOS[found.photo]} AUC {found.membership.auc:.3f}", *rates])
 
 
 def _decades(first: float) -> list[float]:

@@ -24,10 +24,10 @@ METHOD = (
     "Real → released: real photos ask among the released faces. With “other photos” the face that was made of the "
     "asking photo is left out, as if the attacker had only other photos of the person; with “the very photo” it is "
     "there, the worst case. Real → real: the same photos ask among the real ones, themselves left out; it is how "
-    "strong the attacker is where nothing is hidden. Imitated → released: the attacker masks photos of his own, draws "
-    "them anew as the release was made, and asks with the outcome; over several masks a photo the features are added "
-    "up.",
-    "Chance is what K faces drawn at random would reach, computed exactly, for the same photos. Above chance is "
+    "strong the attacker is where nothing is hidden. Imitated → released: the attacker masks photos of his own, "
+    "reconstructs them as the release was made, and asks with the outcome; over several masks a photo the features are "
+    "added up.",
+    "Chance is what K faces picked at random would reach, computed exactly, for the same photos. Above chance is "
     "(risk - chance) / (1 - chance): 0 % is guessing, 100 % is certainty. Of real → real is the ratio of the two "
     "risks, over the people that both measured.",
     "Similarities within 0.000001 are tied. Where a tie reaches over the K-th place, a photo counts as likely as a "
@@ -36,7 +36,7 @@ METHOD = (
     "independent photos as tell as much; where fewer than 20 people are found, or fewer than 20 stay hidden, for at "
     "most as many as there are people, and no shorter than Clopper and Pearson's. Intervals of ratios, and of AUC, are "
     "of a bootstrap over people. Among fewer people than all, each figure, and each end of an interval, is the mean "
-    "over random draws of people.",
+    "over random samples of people.",
     "In the release or not: a person's score is the highest similarity of any of the person's photos to any released "
     "face, and whoever is over a threshold is said to be in it. AUC is how often a person who is in it scores higher "
     "than one who is not, 0.5 being a guess. TPR at an FPR is the share of the people in it who are recognised where "
@@ -71,11 +71,11 @@ def title(finding: Finding) -> str:
 
 
 def among(finding: Finding) -> str:
-    """Among whom it was measured: 40, or 10 in 5 draws."""
-    draws = len(finding.trials)
+    """Among whom it was measured: 40, or 10 in 5 samples."""
+    samples = len(finding.trials)
     if finding.whole:
         return str(finding.identities)
-    return f"{finding.identities} in {draws} draw{'s' if draws > 1 else ''}"
+    return f"{finding.identities} in {samples} sample{'s' if samples > 1 else ''}"
 
 
 def measured(finding: Finding) -> str:
@@ -113,9 +113,11 @@ def lead(result: LeakageResult) -> list[str]:
             words += f". The release gives away {percent(ratio)} of what these do"
             words += f" (95 % interval {percent_interval(interval)})"
         said.append(words + ".")
-    drawn = strongest(result.findings, "imitated_to_released", "other")
-    if drawn is not None and _among_the_same(drawn, top) and drawn.risk > top.risk:
-        said.append(f"More is found by an attacker who first imitates the release with {drawn.model}: {_found(drawn)}.")
+    imitated = strongest(result.findings, "imitated_to_released", "other")
+    if imitated is not None and _among_the_same(imitated, top) and imitated.risk > top.risk:
+        said.append(
+            f"More is found by an attacker who first imitates the release with {imitated.model}: {_found(imitated)}."
+        )
     return said
 
 
@@ -134,11 +136,11 @@ def outcomes(result: LeakageResult) -> list[tuple[str, str]]:
     if worst is not None:
         rows.append(("with the very photo", f"the worst case: {_found(worst)}"))
     for photo in ("other", "same"):
-        drawn = strongest(result.findings, "imitated_to_released", "other" if photo == "other" else "same")
-        if drawn is not None:
-            rows.append((f"imitating, {PHOTOS[photo]}", f"with {drawn.model}: {_found(drawn)}"))
+        imitated = strongest(result.findings, "imitated_to_released", "other" if photo == "other" else "same")
+        if imitated is not None:
+            rows.append((f"imitating, {PHOTOS[photo]}", f"with {imitated.model}: {_found(imitated)}"))
     if result.memberships:
-        rows.append(("in the release or not", told(result.memberships[0])))
+        rows.append(("in the release or not", in_or_not(result.memberships[0])))
     if result.duplicates is not None:
         said = result.duplicates.lines() or ["no released face is a real one, and no original is there twice"]
         rows.append(("copies", "; ".join(said)))
@@ -152,7 +154,7 @@ def _found(finding: Finding) -> str:
     return f"{measured(finding)}; {found}, by {finding.attacker}"
 
 
-def told(found: MembershipFinding) -> str:
+def in_or_not(found: MembershipFinding) -> str:
     """How well people in the release are told from people who are not."""
     how = found.membership
     low, high = how.auc_interval
@@ -209,4 +211,4 @@ def attacker(each: Attacker) -> list[tuple[str, str]]:
         found = f"which finds {percent(learnt.held_out)} of those left out of the learning"
         rows.append(("adapted", f"{words} “{learnt.method}”, {found}"))
     why = "; ".join(f"it {reason}" for reason in each.barred)
-    return [*rows, ("carries a verdict", f"not alone: {why}" if why else "yes")]
+    return [*rows, ("counts", f"not alone: {why}" if why else "yes")]

@@ -18,7 +18,7 @@ from facemae_cli.evaluation.metrics import Floats, Interval, wilson
 
 FEW = 20  # people leaking, or people hiding: below this many the spread between people cannot be estimated
 RESAMPLES = 2000
-SAMPLED = 2**22  # people that the bootstrap draws at a time
+SAMPLED = 2**22  # people that the bootstrap samples at a time
 LEVEL = 0.975  # the upper end of a two-sided 95 % interval
 
 People = NDArray[np.int64]
@@ -154,13 +154,13 @@ def _difference(a: Clusters, b: Clusters) -> Interval:
 
 
 def resampled(count: int, seed: Sequence[int], resamples: int, block: int = 0) -> Iterator[NDArray[np.int64]]:
-    """How often each of `count` people is drawn, with replacement, in each resample: (b, count), `block` at a time."""
+    """How often each of `count` people is taken, with replacement, in each resample: (b, count), `block` at a time."""
     random = np.random.default_rng(seed)
     block = block or max(1, SAMPLED // count)
     for first in range(0, resamples, block):
         rows = min(block, resamples - first)
-        drawn = random.integers(count, size=(rows, count)) + count * np.arange(rows)[:, None]
-        yield np.bincount(drawn.ravel(), minlength=rows * count).reshape(rows, count)
+        sampled = random.integers(count, size=(rows, count)) + count * np.arange(rows)[:, None]
+        yield np.bincount(sampled.ravel(), minlength=rows * count).reshape(rows, count)
 
 
 def percentiles(values: Floats) -> Interval:

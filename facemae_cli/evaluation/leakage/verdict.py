@@ -106,7 +106,7 @@ def judge(evidence: Evidence, limits: Limits) -> Verdict:
 
     Leakage is judged by each attacker at its largest K and most people, with real photos and imitations; membership by
     TPR at 1 % FPR. A gate passes where every attacker's upper end is within its limit, and at least one attacker may
-    carry a verdict; it fails where any risk is over it, and where more released faces than `limits.copies` are real.
+    count; it fails where any risk is over it, and where more released faces than `limits.copies` are real.
     """
     refusal = tuple(_refusal(evidence))
     copied = _copies(evidence.duplicates, limits.copies)
@@ -115,9 +115,9 @@ def judge(evidence: Evidence, limits: Limits) -> Verdict:
         return Verdict("refused", reasons) if reasons else Verdict()
     gates = [*_rate_gates(evidence, limits, refusal), *([copied] if copied else [])]
     status = next(each for each in WORST_FIRST if any(gate.status == each for gate in gates))
-    told = gates if status == "passed" else [gate for gate in gates if gate.status != "passed"]
+    shown = gates if status == "passed" else [gate for gate in gates if gate.status != "passed"]
     return Verdict(
-        status, tuple(dict.fromkeys(gate.reason for gate in told)), tuple(gates), tuple(_not_gated(evidence, limits))
+        status, tuple(dict.fromkeys(gate.reason for gate in shown)), tuple(gates), tuple(_not_gated(evidence, limits))
     )
 
 

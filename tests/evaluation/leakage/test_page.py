@@ -109,7 +109,7 @@ def test_curves_are_of_the_strongest_attacker_with_what_was_swept() -> None:
 
 def test_the_sweep_is_a_table_too(html: str) -> None:
     table = re.findall(r"<table>.*?</table>", html, flags=re.S)[1]
-    assert "of fewer than all people the mean of 5 draws" in table
+    assert "of fewer than all people the mean of 5 samples" in table
     assert re.findall(r'<th scope="row">(.*?)</th>', table) == ["100", "1000", "all"]
     others = re.findall(r'<td data-column="real → released, other photos">(.*?)</td>', table)
     assert others == ["9.8 % (8.8 to 10.7)", "9.0 % (8.1 to 9.9)", "8.9 % (8.0 to 9.8)"]
@@ -202,7 +202,7 @@ def test_attackers_are_told_with_why_no_verdict_rests_on_them() -> None:
     lost = replace(attacker("lost"), shared=None)
     said = text(audit_page(audited(attackers=[weak, adapted, phi, lost])))
     why = "not alone: it is weak: real -&gt; real is 0.3, under --min-attacker 0.6; it has no card"
-    assert f"carries a verdict {why}" in said
+    assert f"counts {why}" in said
     assert "adapted to 900 faces of the attacker&#39;s own, reconstructed by facemae-v1, by the map “centred”" in said
     assert "ancestors shared with the release&#39;s model " + "cd" * 32 in said
     assert "real → real not measured" in said
