@@ -14,7 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from facemae_cli import __version__
-from facemae_cli.commands import console
+from facemae_cli.commands import console, terminal
 from facemae_cli.commands.align import align
 from facemae_cli.commands.command import Command
 from facemae_cli.commands.config_file import load_settings
@@ -50,7 +50,7 @@ class Commands(TyperGroup):
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        console.show(f"facemae {__version__}")
+        terminal.show(f"facemae {__version__}")
         raise typer.Exit
 
 
@@ -103,14 +103,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with signals_end(partial(_say_stopped, words), os._exit, whole_process=arguments is None):
             return _run(words or ["--help"])
     except (Exception, Stopped, KeyboardInterrupt) as error:
-        unread = isinstance(error, BrokenPipeError) and console.reader_has_gone()
-        console.settle_stdout()
+        unread = isinstance(error, BrokenPipeError) and terminal.reader_has_gone()
+        terminal.settle_stdout()
         if unread:
             return 128 + signal.SIGPIPE  # as `facemae inspect raw | head` does; no news to anybody
         if debug:
-            console.show_traceback(error)
+            terminal.show_traceback(error)
         code, line = explain(error, words)
-        console.show_error(line)
+        terminal.show_error(line)
         if arguments is None and code > 128:
             # A signal is waiting; the interpreter would take seconds to take torch apart.
             kill_children()
@@ -130,7 +130,7 @@ def _run(words: list[str]) -> int:
 
 
 def _say_stopped(words: Sequence[str], number: int) -> None:
-    console.show_error(explain(Stopped(number), words)[1])
+    terminal.show_error(explain(Stopped(number), words)[1])
 
 
 def explain(error: BaseException, words: Sequence[str] = ()) -> tuple[int, str]:

@@ -157,7 +157,7 @@ CHILD = """
 import sys, time
 import typer
 from facemae_cli import app
-from facemae_cli.commands.console import show
+from facemae_cli.commands.terminal import show
 
 def work(resume: bool = False) -> int:
     try:

@@ -33,10 +33,20 @@ ROOMS = (
 # What shows results to people stands beside the rooms that make them: those from evaluation on upwards may import it.
 REPORTS_MAY_IMPORT = {"data", "runtime", "errors", "__init__", "reports"}
 REPORTS_SERVE = ROOMS[: ROOMS.index("evaluation") + 1]
-# The side that talks to a person; of it, the console alone prints.
+# The side that talks to a person; of it, the console and the terminal alone print.
 TALKING = {"__main__", "app", "commands"}
-CONSOLE = "facemae_cli.commands.console"
-SHARED_BY_COMMANDS = {"command", "config_file", "console", "help", "options", "places", "precheck"}
+PRINTING = ("facemae_cli.commands.console", "facemae_cli.commands.terminal")
+SHARED_BY_COMMANDS = {
+    "command",
+    "config_file",
+    "console",
+    "help",
+    "options",
+    "places",
+    "precheck",
+    "progress_bar",
+    "terminal",
+}
 FILE_LINES, BODY_LINES = 400, 40
 
 
@@ -159,8 +169,8 @@ def test_the_library_never_prints_and_never_exits() -> None:
     assert [use for each in found for use in each] == []
 
 
-def test_only_the_console_prints() -> None:
-    talking = [module for module in MODULES if module not in (*LIBRARY, CONSOLE)]
+def test_only_the_console_and_the_terminal_print() -> None:
+    talking = [module for module in MODULES if module not in (*LIBRARY, *PRINTING)]
     found = [uses(m, "print", "sys.stdout", "sys.stderr", "typer.echo", "typer.secho") for m in talking]
     assert [use for each in found for use in each] == []
 

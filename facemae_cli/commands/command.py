@@ -14,11 +14,12 @@ from typer.core import TyperCommand
 
 import facemae_cli
 from facemae_cli.commands import config_file
-from facemae_cli.commands.console import Console, notice, settings_in_use
+from facemae_cli.commands.console import Console, settings_in_use
 from facemae_cli.commands.help import write_example, write_options
 from facemae_cli.commands.options import Json, MaxPixels
 from facemae_cli.commands.places import check_places
 from facemae_cli.commands.precheck import check_inputs
+from facemae_cli.commands.terminal import notice
 from facemae_cli.data.images.headers.header import MAX_PIXELS
 from facemae_cli.errors import UsageError
 

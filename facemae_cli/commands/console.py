@@ -1,34 +1,25 @@
-"""The only module that prints: progress and notices on stderr, a command's result on stdout."""
+"""One command's talk with a person: progress and notices on stderr, its result on stdout."""
 
 from __future__ import annotations
 
-import os
-import select
-import shutil
 import sys
-import time
-import traceback
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from contextvars import ContextVar
 from json import dumps
 from pathlib import Path
 from threading import RLock
 from types import MappingProxyType, TracebackType
-from typing import TYPE_CHECKING, Any, Protocol, Self, TextIO
+from typing import Any, Protocol, Self
 
+from facemae_cli.commands.progress_bar import Bar, Log
+from facemae_cli.commands.terminal import colored, columns, is_terminal, notice, show
 from facemae_cli.data.faces import Refusal, count_reasons
 from facemae_cli.data.side_files import refused_list, refused_text
 from facemae_cli.errors import AllRefused, GateFailed
-from facemae_cli.reports.text import NARROWEST, Stage, clean, finite, table, wrapped
+from facemae_cli.reports.text import Stage, clean, finite, table
 from facemae_cli.runtime import launcher
 
-if TYPE_CHECKING:
-    import rich.progress
-
 LISTED_REFUSALS = 20
-LOG_SECONDS = 5.0
-COLORS = {"red": "\x1b[1;31m", "yellow": "\x1b[1;33m", "green": "\x1b[1;32m"}
 # Rows of a summary that judge: shown first, in the colour of the word they begin or end with.
 JUDGING = ("verdict", "because", "gate")
 JUDGEMENTS = {"passed": "green", "failed": "red", "undecided": "yellow", "refused": "yellow"}
@@ -50,168 +41,6 @@ class Result(Protocol):
 
     def summary(self) -> Sequence[tuple[str, str]]:
         """The result as (label, value) rows for a person, the most important first."""
-
-
-def write_line(line: str, stream: TextIO) -> None:
-    """Writes one line, with what the stream's encoding cannot hold as escapes."""
-    encoding = stream.encoding or "utf-8"
-    stream.write(line.encode(encoding, "backslashreplace").decode(encoding) + "\n")
-    stream.flush()
-
-
-def show(text: str) -> None:
-    """Help, version or a result, on stdout."""
-    for line in text.splitlines():
-        write_line(line, sys.stdout)
-
-
-def notice(line: str, color: str = "") -> None:
-    """One line for a person, on stderr; on a terminal broken at spaces where it is longer than that is wide."""
-    for part in _notice_lines(line):
-        write_line(colored(part, color, sys.stderr), sys.stderr)
-
-
-def _notice_lines(line: str) -> list[str]:
-    head, text = "facemae: ", clean(line)
-    if not is_terminal(sys.stderr):
-        return [head + text]
-    first, *more = wrapped(text, max(_columns() - len(head), NARROWEST))
-    return [head + first, *(" " * len(head) + part for part in more)]
-
-
-def _columns() -> int:
-    return max(shutil.get_terminal_size().columns, NARROWEST + 10)
-
-
-def colored(text: str, color: str, stream: TextIO) -> str:
-    """`text` in a colour of `COLORS` where `stream` is a terminal and NO_COLOR is not set; "" is no colour."""
-    wanted = color and is_terminal(stream) and not os.environ.get("NO_COLOR")
-    return f"{COLORS[color]}{text}\x1b[0m" if wanted else text
-
-
-def show_error(line: str) -> None:
-    """The one line an error is worth, on stderr."""
-    notice(f"error: {' '.join(line.split())}", "red")
-
-
-def show_traceback(error: BaseException) -> None:
-    """Where the error came from, for `--debug`."""
-    for line in "".join(traceback.format_exception(error)).splitlines():
-        write_line(line, sys.stderr)
-
-
-def reader_has_gone() -> bool:
-    """Whether stdout is a pipe or a terminal whose other end is closed."""
-    try:
-        poll = select.poll()
-        poll.register(sys.stdout.fileno(), 0)
-        return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
-    except (OSError, ValueError):  # a stdout without a file descriptor, or a closed one
-        return False
-
-
-def settle_stdout() -> None:
-    """Writes out what stdout still holds; what cannot be written goes nowhere.
-
-    Otherwise the interpreter's last flush would fail again, and change the exit code.
-    """
-    try:
-        sys.stdout.flush()
-    except OSError:
-        with suppress(OSError, ValueError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def is_terminal(stream: TextIO) -> bool:
-    """Whether a person watches `stream` on a terminal that can redraw a line."""
-    return stream.isatty() and os.environ.get("TERM") != "dumb"
-
-
-class Log:
-    """Progress without a terminal: a line every few seconds, and one when a stage ends."""
-
-    def __init__(self) -> None:
-        self._stage: Stage | None = None
-        self._written_at = 0.0
-        self._written: tuple[int, str] | None = None
-
-    def start(self, stage: Stage) -> None:
-        self._stage, self._written_at, self._written = stage, time.monotonic(), None
-
-    def update(self) -> None:
-        stage = self._stage
-        if stage is None:
-            return
-        ended = stage.done >= stage.total and (self._written is None or self._written[0] != stage.done)
-        if ended or time.monotonic() - self._written_at >= LOG_SECONDS:
-            self._write(stage)
-
-    def notice(self, line: str) -> None:
-        notice(line)
-
-    def end(self) -> None:
-        if self._stage is not None and (self._written is None or self._written[0] != self._stage.done):
-            self._write(self._stage)
-        self._stage = None
-
-    def _write(self, stage: Stage) -> None:
-        if self._written != (stage.done, stage.note):
-            notice(f"{stage.label}: {stage.figures()}")
-        self._written_at, self._written = time.monotonic(), (stage.done, stage.note)
-
-
-class Bar:
-    """Progress on a terminal: one live line a stage, which stays behind as a plain line when the stage ends.
-
-    Until the first stage begins the line says that something is loading: importing torch alone takes seconds.
-    """
-
-    def __init__(self) -> None:
-        self._stage: Stage | None = None
-        self._live: rich.progress.Progress | None = None
-
-    def wait(self) -> None:
-        """Shows at once that the command has begun."""
-        self._show("loading")
-
-    def start(self, stage: Stage) -> None:
-        self._stop()
-        self._stage = stage
-        self._show(stage.bar(_columns() - 2))
-
-    def _show(self, line: str) -> None:
-        from rich.console import Console as RichConsole
-        from rich.progress import Progress, SpinnerColumn, TextColumn
-        from rich.table import Column
-
-        one_line = Column(no_wrap=True, overflow="crop")
-        text = TextColumn("{task.fields[line]}", markup=False, table_column=one_line)
-        self._live = Progress(SpinnerColumn(), text, console=RichConsole(stderr=True, highlight=False), transient=True)
-        self._live.add_task("", total=None, line=line)
-        self._live.start()
-
-    def update(self) -> None:
-        if self._live is not None and self._stage is not None:
-            self._live.update(self._live.task_ids[0], line=self._stage.bar(_columns() - 2))
-
-    def notice(self, line: str) -> None:
-        if self._live is None:
-            notice(line)
-        else:
-            for part in _notice_lines(line):
-                self._live.console.print(part, markup=False, highlight=False, soft_wrap=True)
-
-    def end(self) -> None:
-        self._stop()
-        if self._stage is not None:
-            label = f"{self._stage.label}: "
-            notice(label + self._stage.figures(_columns() - len("facemae: ") - len(label)))
-        self._stage = None
-
-    def _stop(self) -> None:
-        if self._live is not None:
-            self._live.stop()
-        self._live = None
 
 
 class Console:
@@ -318,7 +147,7 @@ def _for_a_person(result: Result) -> str:
     rows = result.summary()
     verdict = [row for row in rows if row[0] in JUDGING]
     rest = [row for row in rows if row[0] not in JUDGING]
-    width = _columns() if is_terminal(sys.stdout) else None
+    width = columns() if is_terminal(sys.stdout) else None
     parts = [_in_color(verdict, width), table(measured) if measured else "", table(rest, width) if rest else ""]
     return "\n\n".join(filter(None, parts))
 

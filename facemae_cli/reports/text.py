@@ -1,4 +1,4 @@
-"""Figures and names in words: pure text, which only `console.py` prints."""
+"""Figures and names in words: pure text, which `commands/console.py` prints."""
 
 from __future__ import annotations
 

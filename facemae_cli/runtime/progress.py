@@ -7,7 +7,7 @@ from typing import Protocol
 
 
 class Progress(Protocol):
-    """What a task reports to. `console.py` shows it; library callers may pass their own."""
+    """What a task reports to. `commands/progress_bar.py` shows it; library callers may pass their own."""
 
     def start(self, label: str, total: int, unit: str = "faces", done: int = 0) -> None:
         """A stage begins: `total` units of which `done` are already there (a resumed run)."""

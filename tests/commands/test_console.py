@@ -1,20 +1,17 @@
-"""What people and machines read: progress, results, refused inputs."""
+"""What people and machines read: results, refused inputs, failed gates."""
 
 from __future__ import annotations
 
-import io
 import json
-import re
-import sys
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers.screens import terminal
 
-from facemae_cli.commands import console as module
-from facemae_cli.commands.console import Console, write_line
+from facemae_cli.commands.console import Console, settings_in_use
 from facemae_cli.data.faces import Refusal
 from facemae_cli.errors import AllRefused
 
@@ -47,17 +44,6 @@ class Gated(Counted):
         return [["pack", "pairs"], ["lfw", "6000"]]
 
 
-class Clock:
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.now = 100.0
-        monkeypatch.setattr(module.time, "monotonic", lambda: self.now)
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    return Clock(monkeypatch)
-
-
 def test_a_result_is_a_table_on_stdout(capsys: pytest.CaptureFixture[str]) -> None:
     assert Console().finish(Answer()) == 0
     out, err = capsys.readouterr()
@@ -81,11 +67,11 @@ def test_json_of_a_task_that_refuses_nothing_by_nature_has_no_refused(capsys: py
 
 
 def test_settings_in_use_stand_in_the_json(capsys: pytest.CaptureFixture[str]) -> None:
-    token = module.settings_in_use.set({"ratio": 0.5})
+    token = settings_in_use.set({"ratio": 0.5})
     try:
         Console(json=True).finish(Answer())
     finally:
-        module.settings_in_use.reset(token)
+        settings_in_use.reset(token)
     assert json.loads(capsys.readouterr().out)["settings"] == {"ratio": 0.5}
 
 
@@ -125,13 +111,6 @@ def test_a_name_cannot_break_a_line_or_steer_a_terminal(capsys: pytest.CaptureFi
     assert first == r"facemae: refused: raw/a\nfacemae: all is well\x1b[2J\udc80😀\u202e.jpg: corrupt: bad"
 
 
-def test_a_stream_that_cannot_hold_a_letter_gets_an_escape() -> None:
-    raw = io.BytesIO()
-    stream = io.TextIOWrapper(raw, encoding="latin-1")
-    write_line("café 😀", stream)
-    assert raw.getvalue() == "café \\U0001f600\n".encode("latin-1")
-
-
 def test_inputs_that_are_all_refused_are_listed_with_the_error(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -154,101 +133,6 @@ def test_refused_file_is_written_when_nothing_was_refused(tmp_path: Path) -> Non
     file = tmp_path / "refused.txt"
     assert Console(refused=file).finish(Counted()) == 0
     assert file.exists()
-
-
-def test_progress_without_a_terminal_is_plain_lines(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
-    with Console() as console:
-        console.start("masking", 100)
-        for _ in range(10):
-            clock.now += 1.0
-            console.advance(10)
-        console.notice("a key was made")
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert err.splitlines() == [
-        "facemae: masking: 50/100 faces, 10.0 faces/s, 5.0 s left",
-        "facemae: masking: 100/100 faces, 10.0 faces/s, in 10 s",
-        "facemae: a key was made",
-    ]
-
-
-def test_a_stage_that_ends_early_says_how_far_it_came(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
-    with suppress(KeyboardInterrupt), Console() as console:
-        console.start("fitting", 8, unit="steps")
-        clock.now += 2.0
-        console.advance(1, note="loss 0.53")
-        raise KeyboardInterrupt
-    assert capsys.readouterr().err == "facemae: fitting: 1/8 steps, 0.5 steps/s, 14 s left, loss 0.53\n"
-
-
-def test_a_new_stage_ends_the_one_before(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
-    with Console() as console:
-        console.start("reading", 3)
-        console.advance(2)
-        console.start("writing", 3)
-        clock.now += 1.0
-        console.advance(3)
-    assert capsys.readouterr().err.splitlines() == [
-        "facemae: reading: 2/3 faces",
-        "facemae: writing: 3/3 faces, 3.0 faces/s, in 1.0 s",
-    ]
-
-
-def test_on_a_terminal_the_bar_is_live_and_a_plain_line_stays(monkeypatch: pytest.MonkeyPatch) -> None:
-    screen = io.StringIO()
-    monkeypatch.setattr(screen, "isatty", lambda: True)
-    monkeypatch.setattr(sys, "stderr", screen)
-    monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setenv("COLUMNS", "120")
-    with Console() as console:
-        console.start("masking [bold]", 4)
-        console.advance(2, note="[red]")
-        console.notice("half [blue] way")
-        console.advance(2)
-    drawn = screen.getvalue()
-    assert "half [blue] way" in drawn
-    assert "masking [bold]" in drawn
-    assert "[red]" in drawn
-    assert "\x1b[?25h" in drawn, "the cursor is shown again"
-    assert re.search(r"facemae: masking \[bold\]: 4/4 faces, .*in \d\.\d s, \[red\]\n$", drawn)
-
-
-class Screen(io.StringIO):
-    """A terminal of 80 columns that keeps what is written."""
-
-    def isatty(self) -> bool:
-        return True
-
-
-def terminal(monkeypatch: pytest.MonkeyPatch) -> tuple[Screen, Screen]:
-    """stdout and stderr become terminals; not a fixture, since pytest puts its own in their place once more."""
-    out, err = Screen(), Screen()
-    monkeypatch.setattr(sys, "stdout", out)
-    monkeypatch.setattr(sys, "stderr", err)
-    monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setenv("COLUMNS", "80")
-    monkeypatch.delenv("NO_COLOR", raising=False)
-    return out, err
-
-
-def test_a_terminal_is_told_at_once_that_something_is_loading(monkeypatch: pytest.MonkeyPatch) -> None:
-    _, err = terminal(monkeypatch)
-    with Console():
-        assert "loading" in err.getvalue()
-    assert "\x1b[?25h" in err.getvalue(), "the cursor is shown again"
-
-
-def test_no_line_of_progress_or_notice_is_wider_than_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    _, err = terminal(monkeypatch)
-    with Console() as console:
-        console.start("12/14 embed released by a-network-of-long-name 1234567890", 200_000)
-        console.advance(100_000, note="epoch 100/200, loss 0.1234")
-        console.notice(f"{'many words ' * 12}and a/path/that/is/not/broken")
-        console.advance(100_000)
-    lines = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", err.getvalue()).replace("\r", "\n").splitlines()
-    assert max(map(len, lines)) <= 80
-    assert any("a/path/that/is/not/broken" in line for line in lines)
-    assert any("embed released by a-network" in line and "100 %" in line for line in lines)
 
 
 @dataclass(frozen=True)
