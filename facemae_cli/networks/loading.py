@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from facemae_cli.errors import InputError
-from facemae_cli.networks.architectures.iresnet import DEPTHS, IResNet, iresnet_shape
 from facemae_cli.networks.architectures.mae import MaskedAutoencoder
-from facemae_cli.networks.architectures.mobilefacenet import MobileFaceNet, mobilefacenet_shape
-from facemae_cli.networks.architectures.vit import VisionTransformer, transformer_shape
+from facemae_cli.networks.architectures.registry import FAMILIES, PUBLISHED, Family
 from facemae_cli.networks.card import Card, InputSpec, Model
 from facemae_cli.networks.embedder import Embedder
 from facemae_cli.networks.onnx.graph import load_onnx
@@ -27,43 +24,6 @@ FORBIDDEN = frozenset(
     ["pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path", "cache_dir", "features_only"]
 )
 BUILD_ERRORS = (TypeError, ValueError, AssertionError, RuntimeError, KeyError, AttributeError, ZeroDivisionError)
-
-
-@dataclass(frozen=True)
-class Family:
-    """How a kind of recogniser is built: from arguments, some fixed by its name, and those its weights show.
-
-    `shape` gives the arguments that a state dict shows, given those of the card; a ValueError where it is of none.
-    """
-
-    factory: Callable[..., nn.Module]
-    shape: Callable[[Mapping[str, Tensor], Mapping[str, Any]], dict[str, Any]]
-    fixed: Mapping[str, Any] = field(default_factory=dict)
-
-
-def _iresnet(**fixed: Any) -> Family:
-    return Family(IResNet, lambda state, card: iresnet_shape(state, card.get("stem_stride", 1)), fixed)
-
-
-def _mobile(**fixed: Any) -> Family:
-    return Family(MobileFaceNet, lambda state, card: mobilefacenet_shape(state), fixed)
-
-
-def _transformer(**fixed: Any) -> Family:
-    return Family(VisionTransformer, lambda state, card: transformer_shape(state), fixed)
-
-
-# What `architecture.network` of an embedder's card may say, beside `timm`.
-FAMILIES = {
-    **{name: _iresnet(blocks=blocks) for name, blocks in DEPTHS.items()},
-    "iresnet": _iresnet(),
-    "mbf": _mobile(blocks=(1, 4, 6, 2), scale=2),
-    "mobilefacenet": _mobile(),
-    "vit_s": _transformer(patch=8, width=384, depth=12, heads=6),
-    "vit": _transformer(),
-}
-# Those whose names of parameters others use: without a card, one of them is what a file of weights is of.
-PUBLISHED = ("iresnet", "mobilefacenet")
 
 
 def build_mae(card: Card) -> MaskedAutoencoder:

@@ -15,8 +15,9 @@ from safetensors.torch import save_file
 
 from facemae_cli.errors import InputError
 from facemae_cli.networks import zoo
+from facemae_cli.networks.architectures.registry import FAMILIES
 from facemae_cli.networks.card import CARD_NAME, WEIGHTS_NAME, Card, InputSpec, card_text, load_card
-from facemae_cli.networks.loading import FAMILIES, build_embedder, load_embedder
+from facemae_cli.networks.loading import build_embedder, load_embedder
 from facemae_cli.training.recipes import RecognizerRecipe
 
 CARDS = [path for path in sorted(zoo.root().glob(f"*/{CARD_NAME}")) if load_card(path).kind == "embedder"]
