@@ -51,10 +51,7 @@ def fit(
         str | None,
         from_card("--loss", metavar="irm|mse|mixed", help="Relation matching, pixels (a plain MAE), or both."),
     ] = None,
-    beta: Annotated[
-        float | None,
-        from_card("--beta", metavar="WEIGHT", help="Weight of relation matching."),
-    ] = None,
+    beta: Annotated[float | None, from_card("--beta", metavar="WEIGHT", help="Weight of relation matching.")] = None,
     pixel_weight: Annotated[
         float | None,
         from_card("--pixel-weight", metavar="WEIGHT", help="Weight of the pixel error under --loss mixed."),
@@ -75,17 +72,11 @@ def fit(
         float | None,
         from_card("--view-blur", metavar="SIGMA", help="Blur what the embedder sees by up to this many pixels."),
     ] = None,
-    ratio: Annotated[
-        float | None,
-        from_card("--ratio", metavar="SHARE", help="Share of the patches hidden."),
-    ] = None,
+    ratio: Annotated[float | None, from_card("--ratio", metavar="SHARE", help="Share of the patches hidden.")] = None,
     epochs: Epochs = None,
     warmup: Warmup = None,
     batch_size: StepSize = None,
-    lr: Annotated[
-        float | None,
-        from_card("--lr", metavar="RATE", help="Learning rate for 256 faces a step."),
-    ] = None,
+    lr: Annotated[float | None, from_card("--lr", metavar="RATE", help="Learning rate for 256 faces a step.")] = None,
     seed: RunSeed = None,
     precision: Precision = "auto",
     device: Device = "auto",

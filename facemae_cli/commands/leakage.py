@@ -57,8 +57,7 @@ def leakage(
         str, attack("--k", metavar="K[,K...]", help="Among how many nearest faces a person counts as found.")
     ] = "2",
     identities: Annotated[
-        str,
-        attack("--identities", metavar="N[,N...],all", help="Among how many people, such as 100,1000,all."),
+        str, attack("--identities", metavar="N[,N...],all", help="Among how many people, such as 100,1000,all.")
     ] = "all",
     trials: Annotated[
         int, attack("--trials", metavar="N", help="Samples of people for each number of --identities.")
@@ -111,8 +110,7 @@ def leakage(
         gates("--max-leakage", metavar="SHARE", help="Largest upper end of the interval of the risk by other photos."),
     ] = None,
     max_leakage_same: Annotated[
-        float | None,
-        gates("--max-leakage-same", metavar="SHARE", help="The same of the risk by the very photo."),
+        float | None, gates("--max-leakage-same", metavar="SHARE", help="The same of the risk by the very photo.")
     ] = None,
     max_tpr: Annotated[
         float | None,

@@ -42,8 +42,7 @@ def mask(
         bool, privacy("--keep-names", help="Keep names and order instead of pseudonyms and an order by key.")
     ] = False,
     size: Annotated[
-        int | None,
-        files("--size", metavar="N", help="Resize each whole face to N x N pixels first; 14 must divide N."),
+        int | None, files("--size", metavar="N", help="Resize each whole face to N x N pixels first; 14 must divide N.")
     ] = None,
     exclude: Annotated[
         Path | None,

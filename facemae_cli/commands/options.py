@@ -90,8 +90,7 @@ MaxPixels = Annotated[
 ]
 # Of the two commands that train.
 ModelFolder = Annotated[
-    Path | None,
-    files("--out", "-o", metavar="DIR", help="The model folder to write.", show_default="runs/MODEL"),
+    Path | None, files("--out", "-o", metavar="DIR", help="The model folder to write.", show_default="runs/MODEL")
 ]
 Architecture = Annotated[
     str,
@@ -107,18 +106,9 @@ RecipeFile = Annotated[
     Path | None, training("--recipe", metavar="FILE", help="YAML with fields of a recipe, which win over the card's.")
 ]
 Epochs = Annotated[int | None, from_card("--epochs", metavar="N", help="Passes over the faces.")]
-Warmup = Annotated[
-    float | None,
-    from_card("--warmup", metavar="EPOCHS", help="How long the learning rate rises."),
-]
-StepSize = Annotated[
-    int | None,
-    from_card("--batch-size", metavar="N", help="Faces a step, over all processes."),
-]
-RunSeed = Annotated[
-    int | None,
-    from_card("--seed", metavar="N", help="Where all random choices come from."),
-]
+Warmup = Annotated[float | None, from_card("--warmup", metavar="EPOCHS", help="How long the learning rate rises.")]
+StepSize = Annotated[int | None, from_card("--batch-size", metavar="N", help="Faces a step, over all processes.")]
+RunSeed = Annotated[int | None, from_card("--seed", metavar="N", help="Where all random choices come from.")]
 # Of the commands that embed faces.
 Groups = Annotated[
     Path | None,

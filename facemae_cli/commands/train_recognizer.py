@@ -65,32 +65,25 @@ def train_recognizer(
         from_card("--margin", metavar="arcface|cosface|none", help="What labels teach; none: a teacher alone."),
     ] = None,
     m: Annotated[
-        float | None,
-        from_card("--m", metavar="NUMBER", help="The margin: an angle in radians, or a cosine."),
+        float | None, from_card("--m", metavar="NUMBER", help="The margin: an angle in radians, or a cosine.")
     ] = None,
     scale: Annotated[
-        float | None,
-        from_card("--scale", metavar="NUMBER", help="What cosines are multiplied by."),
+        float | None, from_card("--scale", metavar="NUMBER", help="What cosines are multiplied by.")
     ] = None,
     sample_rate: Annotated[
         float | None,
         from_card("--sample-rate", metavar="SHARE", help="Share of the people compared with in a step (PartialFC)."),
     ] = None,
     teacher_weight: Annotated[
-        float | None,
-        from_card("--teacher-weight", metavar="WEIGHT", help="Weight of the distance to the teacher."),
+        float | None, from_card("--teacher-weight", metavar="WEIGHT", help="Weight of the distance to the teacher.")
     ] = None,
     schedule: Annotated[
-        str | None,
-        from_card("--schedule", metavar="steps|poly|cosine", help="How the learning rate falls."),
+        str | None, from_card("--schedule", metavar="steps|poly|cosine", help="How the learning rate falls.")
     ] = None,
     epochs: Epochs = None,
     warmup: Warmup = None,
     batch_size: StepSize = None,
-    lr: Annotated[
-        float | None,
-        from_card("--lr", metavar="RATE", help="Learning rate for 512 faces a step."),
-    ] = None,
+    lr: Annotated[float | None, from_card("--lr", metavar="RATE", help="Learning rate for 512 faces a step.")] = None,
     validation: Annotated[
         int | None,
         from_card("--validation", metavar="N", help="Hold out people with about N faces, and verify on them."),

@@ -24,8 +24,7 @@ from facemae_cli.commands.options import (
 @task_command(example="facemae verify -m runs/r50 --pairs lfw.bin --min-accuracy 0.99 --report lfw.html")
 def verify(
     pairs: Annotated[
-        list[Path],
-        files("--pairs", metavar="PACK", help="A .bin, or a folder of images with a pairs.txt; repeatable."),
+        list[Path], files("--pairs", metavar="PACK", help="A .bin, or a folder of images with a pairs.txt; repeatable.")
     ],
     model: Annotated[
         str | None,
@@ -49,8 +48,7 @@ def verify(
         files("--write-pack", metavar="FILE", help="Write the folder of --pairs as a .bin; needs no --model."),
     ] = None,
     trained_on: Annotated[
-        Path | None,
-        files("--trained-on", metavar="DATA", help="The training faces, to count people who are in both."),
+        Path | None, files("--trained-on", metavar="DATA", help="The training faces, to count people who are in both.")
     ] = None,
     groups: Groups = None,
     overwrite: Overwrite = False,

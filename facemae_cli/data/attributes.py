@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from facemae_cli.data.faces import Name
 from facemae_cli.data.names import one_line
+from facemae_cli.data.reading import read_small
 from facemae_cli.data.scan import IMAGE_SUFFIXES
 from facemae_cli.errors import InputError
 
@@ -149,13 +150,7 @@ def read_attributes(path: Path, option: str) -> AttributeTable:
 
 
 def _text(path: Path, where: str) -> str:
-    try:
-        with path.open("rb") as file:
-            data = file.read(MOST_BYTES + 1)
-    except OSError as error:
-        raise InputError(f"{where} cannot be read: {error.strerror}") from None
-    if len(data) > MOST_BYTES:
-        raise InputError(f"{where} is larger than {MOST_BYTES >> 20} MiB: give a CSV file")
+    data = read_small(path, where, MOST_BYTES, "give a CSV file")
     coding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
     try:
         text = data.decode(coding)

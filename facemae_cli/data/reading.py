@@ -46,6 +46,21 @@ def read_head(path: str, count: int = 64) -> bytes:
         return file.read(count)
 
 
+def read_small(path: Path, what: str, max_bytes: int, way_out: str) -> bytes:
+    """The whole of a file that somebody names, which may be a pipe; `what` names it, `way_out` says what to give.
+
+    Raises InputError where it cannot be read or holds more than `max_bytes`, OutputError as `unreadable` says.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(max_bytes + 1)
+    except OSError as error:
+        raise unreadable(what, error, way_out) from error
+    if len(data) > max_bytes:
+        raise InputError(f"{one_line(what)} is larger than {max_bytes / 2**20:g} MiB: {way_out}")
+    return data
+
+
 def unreadable(path: Path | str, error: OSError, way_out: str) -> InputError | OutputError:
     """The error to raise where a whole dataset, or a file of it, cannot be opened: an InputError with `way_out`, or an
     OutputError where it is this process that can open nothing more."""

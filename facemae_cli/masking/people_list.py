@@ -10,6 +10,7 @@ from pathlib import Path
 
 from facemae_cli.data.faces import FaceSource, Name
 from facemae_cli.data.names import one_line
+from facemae_cli.data.reading import read_small
 from facemae_cli.data.scan import IMAGE_SUFFIXES
 from facemae_cli.errors import InputError, UsageError
 from facemae_cli.masking.key import Key, without_suffix
@@ -29,13 +30,7 @@ class PeopleList:
     @classmethod
     def read(cls, path: Path, option: str) -> PeopleList:
         """The list at `path`, in UTF-8. Raises InputError where it cannot be read, and where nobody is in it."""
-        try:
-            with path.open("rb") as file:
-                data = file.read(MAX_BYTES + 1)
-        except OSError as error:
-            raise InputError(f"{option} {path} cannot be read: {error.strerror or error}") from error
-        if len(data) > MAX_BYTES:
-            raise InputError(f"{option} {path} has over {MAX_BYTES} bytes: give a text file of one name a line")
+        data = read_small(path, f"{option} {path}", MAX_BYTES, "give a text file of one name a line")
         try:
             text = unicodedata.normalize("NFC", data.decode("utf-8-sig"))
         except UnicodeDecodeError:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facemae_cli.data.alignment.template import Points
+from facemae_cli.data.reading import read_small
 from facemae_cli.errors import InputError
 
 HUB_REPO = "opencv/face_detection_yunet"
@@ -107,11 +108,4 @@ def _fetch() -> Path:
 
 
 def _read(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise InputError(f"the detector {path} cannot be read: {error.strerror or error}") from error
-    if len(data) > MAX_BYTES:
-        raise InputError(f"the detector {path} has over {MAX_BYTES} bytes: give {HUB_FILE}, of 232 KB")
-    return data
+    return read_small(path, f"the detector {path}", MAX_BYTES, f"give {HUB_FILE}, of 232 KB")

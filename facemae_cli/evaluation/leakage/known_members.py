@@ -27,9 +27,9 @@ from numpy.typing import NDArray
 from facemae_cli.errors import InputError, UsageError
 from facemae_cli.evaluation.leakage.ranks import rank_queries
 from facemae_cli.evaluation.leakage.results import Photo
-from facemae_cli.evaluation.leakage.risk import Risk, hits, risk
+from facemae_cli.evaluation.leakage.risk import OverTrials, Risk, hits, risk
 from facemae_cli.evaluation.leakage.statistics import Clusters, Paired, People, compare
-from facemae_cli.evaluation.metrics import Floats, Interval
+from facemae_cli.evaluation.metrics import Floats
 from facemae_cli.inference.embed import Features, normalised
 
 FOLDS = 5  # of known people, to choose the method by
@@ -78,7 +78,7 @@ class Sides:
 
 
 @dataclass(frozen=True)
-class KnownMembers:
+class KnownMembers(OverTrials):
     """The leakage rate of the people who are left when `known` people are known, at one K, by one attacker.
 
     `method`: what the held-out known people chose, of those in `held_out`: by method, the mean reciprocal rank of the
@@ -95,17 +95,6 @@ class KnownMembers:
     unlearnt: tuple[Risk, ...]
     compared: Paired
     held_out: Mapping[str, float]
-
-    @property
-    def risk(self) -> float:
-        """The share of photos of people who are not known that find their person."""
-        return fmean(trial.risk for trial in self.trials)
-
-    @property
-    def interval(self) -> Interval:
-        """The 95 % interval of the risk."""
-        low, high = zip(*(trial.interval for trial in self.trials), strict=True)
-        return fmean(low), fmean(high)
 
     @property
     def risk_unlearnt(self) -> float:
@@ -126,14 +115,14 @@ class KnownMembers:
             "k": self.k,
             "risk": self.risk,
             "interval": list(self.interval),
-            "chance": fmean(trial.chance for trial in self.trials),
+            "chance": self.chance,
             "method": self.method,
             "methods_by_trial": list(self.methods),
             "held_out_mean_reciprocal_rank": dict(self.held_out),
             "risk_without_learning": self.risk_unlearnt,
             "against_without_learning": asdict(self.compared),
-            "queries": round(fmean(trial.queries for trial in self.trials)),
-            "identities_attacked": round(fmean(trial.people for trial in self.trials)),
+            "queries": self.queries,
+            "identities_attacked": self.people,
             "trials": [trial.risk for trial in self.trials],
         }
 

@@ -127,11 +127,9 @@ def _row(finding: Finding) -> list[str]:
 def _in_words(found: MembershipFinding) -> str:
     how = found.membership
     low, high = how.auc_interval
-    words = [f"{found.attacker}, {found.photo} photos: AUC {how.auc:.3f} ({low:.3f} to {high:.3f})"]
-    for fpr, tpr in how.tpr_at_fpr.items():
-        if tpr is not None:
-            words.append(f"TPR {100 * tpr:.1f} % at FPR {decimal(fpr)}")
-    return ", ".join([*words, f"{how.members} people in, {how.non_members} not in"])
+    auc = f"{found.attacker}, {found.photo} photos: AUC {how.auc:.3f} ({low:.3f} to {high:.3f})"
+    rates = [f"TPR {100 * tpr:.1f} % at FPR {decimal(fpr)}" for fpr, tpr in how.tpr_at_fpr.items() if tpr is not None]
+    return ", ".join([auc, *rates, f"{how.members} people in, {how.non_members} not in"])
 
 
 def _attacker(each: Attacker) -> str:

@@ -11,7 +11,7 @@ from statistics import fmean
 from typing import Any, Literal
 
 from facemae_cli.evaluation.leakage.membership import Membership
-from facemae_cli.evaluation.leakage.risk import Risk
+from facemae_cli.evaluation.leakage.risk import OverTrials, Risk
 from facemae_cli.evaluation.leakage.statistics import Paired
 from facemae_cli.evaluation.metrics import Interval
 
@@ -20,7 +20,7 @@ Photo = Literal["other", "same"]
 
 
 @dataclass(frozen=True)
-class Finding:
+class Finding(OverTrials):
     """The leakage rate (Eq. 3) of one attack by one attacker at one K among so many people.
 
     `photo`: whether the attacker holds `other` photos of the person, or the `same`, the very one that was released.
@@ -40,22 +40,6 @@ class Finding:
     compared: Paired | None = None
 
     @property
-    def risk(self) -> float:
-        """The share of query photos whose person is among the K nearest, in [0, 1]."""
-        return fmean(trial.risk for trial in self.trials)
-
-    @property
-    def interval(self) -> Interval:
-        """The 95 % interval of the risk."""
-        low, high = zip(*(trial.interval for trial in self.trials), strict=True)
-        return fmean(low), fmean(high)
-
-    @property
-    def chance(self) -> float:
-        """What random faces would reach."""
-        return fmean(trial.chance for trial in self.trials)
-
-    @property
     def relative(self) -> float | None:
         """(risk - chance) / (1 - chance); None where chance is 1."""
         return None if self.chance >= 1 else (self.risk - self.chance) / (1 - self.chance)
@@ -67,16 +51,6 @@ class Finding:
             return None
         low, high = ((end - self.chance) / (1 - self.chance) for end in self.interval)
         return low, high
-
-    @property
-    def queries(self) -> int:
-        """Photos that asked, a sample."""
-        return round(fmean(trial.queries for trial in self.trials))
-
-    @property
-    def people(self) -> int:
-        """People whose photos asked, a sample."""
-        return round(fmean(trial.people for trial in self.trials))
 
     @property
     def leaking(self) -> float:

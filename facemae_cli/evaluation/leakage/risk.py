@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -63,6 +64,38 @@ class Risk:
             "identities": self.people,
             "identities_leaking": self.leaking,
         }
+
+
+class OverTrials:
+    """What was measured of several samples of people, a Risk each: the figures are means over them."""
+
+    trials: tuple[Risk, ...]
+
+    @property
+    def risk(self) -> float:
+        """The share of query photos whose person is among the K nearest, in [0, 1]."""
+        return fmean(trial.risk for trial in self.trials)
+
+    @property
+    def interval(self) -> Interval:
+        """The 95 % interval of the risk: the mean of each end."""
+        low, high = zip(*(trial.interval for trial in self.trials), strict=True)
+        return fmean(low), fmean(high)
+
+    @property
+    def chance(self) -> float:
+        """What random faces would reach."""
+        return fmean(trial.chance for trial in self.trials)
+
+    @property
+    def queries(self) -> int:
+        """Photos that asked, a sample."""
+        return round(fmean(trial.queries for trial in self.trials))
+
+    @property
+    def people(self) -> int:
+        """People whose photos asked, a sample."""
+        return round(fmean(trial.people for trial in self.trials))
 
 
 def risk(ranks: Ranks, people: People, k: int) -> Risk:
