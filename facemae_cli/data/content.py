@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import zipfile
 from pathlib import Path
 
 from facemae_cli.data.reading import read_head
@@ -73,6 +72,8 @@ def is_sagemaker(payload: bytes) -> bool:
 def unpacks_to(path: Path) -> int | None:
     """How many bytes a zip archive's own directory says it unpacks to, where that is more than what it could hold as
     it is; None where it is not, or the file is not a zip. Nothing is unpacked. Raises OSError."""
+    import zipfile  # here, since every command's --help would pay for it
+
     try:
         with zipfile.ZipFile(path) as archive:
             total = sum(entry.file_size for entry in archive.infolist())

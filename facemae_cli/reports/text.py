@@ -6,7 +6,6 @@ import math
 import textwrap
 import time
 from collections.abc import Mapping, Sequence
-from decimal import Decimal
 from typing import Any
 
 NONE = "–"  # stands for a figure that there is not
@@ -93,6 +92,8 @@ class Stage:
 
 def decimal(share: float) -> str:
     """`share` as a plain decimal, never 1e-05."""
+    from decimal import Decimal  # here, since every command's --help would pay for it
+
     plain = format(Decimal(repr(float(share))), "f")
     return plain.rstrip("0").rstrip(".") if "." in plain else plain
 

@@ -26,12 +26,13 @@ from typing import Any
 import numpy as np
 
 from facemae_cli.errors import InputError
+from facemae_cli.evaluation.leakage.known_members import Sides
 from facemae_cli.evaluation.leakage.ranks import rank_queries
 from facemae_cli.evaluation.leakage.results import Photo
 from facemae_cli.evaluation.leakage.risk import Risk, risk
 from facemae_cli.evaluation.leakage.statistics import People
 from facemae_cli.evaluation.metrics import Interval
-from facemae_cli.evaluation.retrieval import Features, Rows, top_k
+from facemae_cli.evaluation.retrieval import Features, top_k
 
 
 @dataclass(frozen=True)
@@ -101,11 +102,7 @@ def _log_ratio(larger: float, smaller: float) -> float:
 
 
 def attack_control(
-    real: Features,
-    people: People,
-    same_photo: Rows,
-    released: Features,
-    released_people: People,
+    sides: Sides,
     outside: Features,
     outside_people: People,
     k: int,
@@ -115,22 +112,23 @@ def attack_control(
     given: bool,
     device: str = "cpu",
 ) -> Control:
-    """Members' photos `real` (n, D) and photos of people `outside` (c, D) ask among the `released` faces (m, D).
+    """Members' real photos and photos of people `outside` (c, D) ask among the released faces, both of `sides`.
 
-    All are float32 rows of length 1, `people`, `released_people` and `outside_people` their numbers, equal for the same
-    person; nobody outside has a number of the release's. `same_photo`: (n,) the released face of the very photo, -1
-    for none: with `photo` other it is left out, with `photo` same only photos that have one ask. Photos outside whose
-    stand-in has no other face do not count. Raises InputError where a side is empty.
+    `outside`: float32 rows of length 1; `outside_people`: (c,) their numbers, none of which the release has. With
+    `photo` other the released face of the very photo is left out, with `photo` same only photos that have one ask.
+    Photos outside whose stand-in has no other face do not count. Raises InputError where a side is empty.
     """
-    asks = np.isin(people, released_people) & ((same_photo >= 0) if photo == "same" else True)
+    asks = sides.asking(photo)
     if not (asks.any() and len(outside)):
         raise InputError(
             f"a control needs photos of both kinds; there are {int(asks.sum())} in and {len(outside)} not in"
         )
-    exclude = same_photo[asks] if photo == "other" else None
-    members = rank_queries(real[asks], released, people[asks], released_people, k, exclude=exclude, device=device)
-    known = np.flatnonzero(np.isin(people, released_people))
-    likest = known[top_k(outside, real[known], 1, device=device)[1][:, 0]]
-    left_out = same_photo[likest]
-    others = rank_queries(outside, released, people[likest], released_people, k, exclude=left_out, device=device)
+    people = sides.real_people
+    members = sides.rank(asks, k, photo, device)
+    known = np.flatnonzero(np.isin(people, sides.released_people))
+    likest = known[top_k(outside, sides.real[known], 1, device=device)[1][:, 0]]
+    left_out = sides.same_photo[likest]
+    others = rank_queries(
+        outside, sides.released, people[likest], sides.released_people, k, exclude=left_out, device=device
+    )
     return Control(attacker, photo, k, given, risk(members, people[asks], k), risk(others, outside_people, k))

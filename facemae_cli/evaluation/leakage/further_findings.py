@@ -250,7 +250,7 @@ def _controls(audited: _Audited, missing: list[str]) -> Iterator[Control]:
             sides, outside, people = audited.against_others()
             numbers = people + (sides.highest if audited.given else 0)
             yield attack_control(
-                *sides.arrays, outside, numbers, max(plan.ks), attacker=audited.sets.attacker, photo=photo,
+                sides, outside, numbers, max(plan.ks), attacker=audited.sets.attacker, photo=photo,
                 given=audited.given, device=plan.device,
             )  # fmt: skip
 
@@ -260,8 +260,8 @@ def _open_sets(audited: _Audited, missing: list[str]) -> Iterator[OpenSet]:
     for photo in PHOTOS if audited.matching.names.photos_join else ():
         with _told(f"open-set errors, {photo} photos", missing):
             sides, outside, _ = audited.against_others()
-            arrays, name = sides.arrays, audited.sets.attacker
-            yield identify(*arrays, outside, max(plan.ks), attacker=name, photo=photo, device=plan.device)
+            name = audited.sets.attacker
+            yield identify(sides, outside, max(plan.ks), attacker=name, photo=photo, device=plan.device)
 
 
 def _groups(

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facemae_cli.errors import InputError, UsageError
-from facemae_cli.evaluation.leakage.ranks import rank_queries
+from facemae_cli.evaluation.leakage.ranks import Ranks, rank_queries
 from facemae_cli.evaluation.leakage.results import Photo
 from facemae_cli.evaluation.leakage.risk import OverTrials, Risk, hits, risk
 from facemae_cli.evaluation.leakage.statistics import Clusters, Paired, People, compare
@@ -66,10 +66,18 @@ class Sides:
         """The people on both sides, ascending."""
         return np.intersect1d(self.real_people, self.released_people)
 
-    @property
-    def arrays(self) -> tuple[Features, People, People, Features, People]:
-        """Real faces, whose, and their reconstructions; released faces, and whose."""
-        return self.real, self.real_people, self.same_photo, self.released, self.released_people
+    def asking(self, photo: Photo) -> NDArray[np.bool_]:
+        """(n,) which real photos can ask: their person is released and, with `photo` same, so is the very photo."""
+        return np.isin(self.real_people, self.released_people) & ((self.same_photo >= 0) if photo == "same" else True)
+
+    def rank(self, asks: NDArray[np.bool_], k: int, photo: Photo, device: str) -> Ranks:
+        """Where the people of the photos that ask stand among the released faces; with `photo` other, without the
+        released face of the very photo."""
+        exclude = self.same_photo[asks] if photo == "other" else None
+        return rank_queries(
+            self.real[asks], self.released, self.real_people[asks], self.released_people, k,
+            exclude=exclude, device=device,
+        )  # fmt: skip
 
     @property
     def highest(self) -> int:

@@ -15,12 +15,13 @@ from typing import Any
 import numpy as np
 
 from facemae_cli.errors import InputError
-from facemae_cli.evaluation.leakage.ranks import Ranks, rank_queries
+from facemae_cli.evaluation.leakage.known_members import Sides
+from facemae_cli.evaluation.leakage.ranks import Ranks
 from facemae_cli.evaluation.leakage.results import Photo
 from facemae_cli.evaluation.leakage.risk import hits
 from facemae_cli.evaluation.leakage.statistics import Clusters, People
 from facemae_cli.evaluation.metrics import Floats, Interval, allowed_errors
-from facemae_cli.evaluation.retrieval import Features, Rows, top_k
+from facemae_cli.evaluation.retrieval import Features, top_k
 from facemae_cli.reports.text import decimal
 
 FPIRS = (1e-2, 1e-3)
@@ -65,11 +66,7 @@ class OpenSet:
 
 
 def identify(
-    real: Features,
-    people: People,
-    same_photo: Rows,
-    released: Features,
-    released_people: People,
+    sides: Sides,
     outside: Features,
     k: int,
     *,
@@ -78,18 +75,17 @@ def identify(
     fpirs: Sequence[float] = FPIRS,
     device: str = "cpu",
 ) -> OpenSet:
-    """Photos of people in the release, `real` (n, D), and of others, `outside` (c, D), ask among the `released` faces.
+    """Real photos of people in the release and of others, `outside` (c, D), ask among the released faces of `sides`.
 
     Arguments as `control.attack_control`. Raises InputError where a side is empty.
     """
-    asks = np.isin(people, released_people) & ((same_photo >= 0) if photo == "same" else True)
+    asks = sides.asking(photo)
     if not (asks.any() and len(outside)):
         raise InputError(f"there are {int(asks.sum())} photos of people in the release and {len(outside)} of others")
-    exclude = same_photo[asks] if photo == "other" else None
-    ranks = rank_queries(real[asks], released, people[asks], released_people, k, exclude=exclude, device=device)
-    highest = top_k(outside, released, 1, device=device)[0][:, 0]
-    count = len(np.unique(released_people))
-    return open_set(ranks, people[asks], highest, k, identities=count, attacker=attacker, photo=photo, fpirs=fpirs)
+    ranks, people = sides.rank(asks, k, photo, device), sides.real_people[asks]
+    highest = top_k(outside, sides.released, 1, device=device)[0][:, 0]
+    count = len(np.unique(sides.released_people))
+    return open_set(ranks, people, highest, k, identities=count, attacker=attacker, photo=photo, fpirs=fpirs)
 
 
 def open_set(

@@ -10,6 +10,7 @@ from helpers.audits import faces_of, rate_by_looping
 
 from facemae_cli.errors import InputError
 from facemae_cli.evaluation.leakage.control import Control, attack_control, beyond, beyond_interval
+from facemae_cli.evaluation.leakage.known_members import Sides
 from facemae_cli.inference.embed import normalised
 
 
@@ -28,7 +29,8 @@ def audit(
     random = np.random.default_rng(3)
     made = unit(real + 0.25 * random.normal(size=real.shape)) if released is None else released
     arrays = real, whose[inside], np.arange(len(real)), made, whose[inside], others, whose[~inside]
-    return attack_control(*arrays, k, attacker="a", photo=photo, given=True), arrays
+    sides = Sides(real, made, whose[inside], whose[inside], np.arange(len(real)))
+    return attack_control(sides, *arrays[5:], k, attacker="a", photo=photo, given=True), arrays
 
 
 @pytest.mark.parametrize("photo", ["other", "same"])
@@ -92,10 +94,12 @@ def test_ends_of_the_interval() -> None:
 
 def test_sides_without_faces() -> None:
     none = np.zeros((0, 3), np.float32), np.zeros(0, np.int64)
-    some = np.eye(3, dtype=np.float32), np.arange(3)
+    faces = np.eye(3, dtype=np.float32)
+
+    def sides(same_photo: np.ndarray) -> Sides:
+        return Sides(faces, faces, np.arange(3), np.arange(3), same_photo)
+
     with pytest.raises(InputError, match="there are 3 in and 0 not in"):
-        attack_control(*some, np.arange(3), *some, *none, 1, attacker="a", photo="same", given=True)
+        attack_control(sides(np.arange(3)), *none, 1, attacker="a", photo="same", given=True)
     with pytest.raises(InputError, match="there are 0 in and 3 not in"):
-        attack_control(
-            *some, np.full(3, -1), *some, some[0], np.arange(7, 10), 1, attacker="a", photo="same", given=True
-        )
+        attack_control(sides(np.full(3, -1)), faces, np.arange(7, 10), 1, attacker="a", photo="same", given=True)

@@ -7,6 +7,7 @@ import pytest
 from helpers.audits import faces_of
 
 from facemae_cli.errors import InputError
+from facemae_cli.evaluation.leakage.known_members import Sides
 from facemae_cli.evaluation.leakage.open_set import identify
 from facemae_cli.inference.embed import normalised
 
@@ -24,7 +25,7 @@ def test_rates_are_those_of_plain_loops(photo: str, k: int) -> None:
     random = np.random.default_rng(1)
     released = unit(real + 0.2 * random.normal(size=real.shape))
     got = identify(
-        real, people, np.arange(60), released, people, others, k, attacker="a", photo=photo, fpirs=(0.1, 0.01)
+        Sides(real, released, people, people, np.arange(60)), others, k, attacker="a", photo=photo, fpirs=(0.1, 0.01)
     )
 
     def score(one: np.ndarray, other: np.ndarray) -> float:
@@ -51,7 +52,8 @@ def test_rates_are_those_of_plain_loops(photo: str, k: int) -> None:
 
 def test_sides_without_faces() -> None:
     some, nobody = np.eye(3, dtype=np.float32), np.zeros((0, 3), np.float32)
+    sides = Sides(some, some, np.arange(3), np.arange(3), np.arange(3))
     with pytest.raises(InputError, match="3 photos of people in the release and 0 of others"):
-        identify(some, np.arange(3), np.arange(3), some, np.arange(3), nobody, 1, attacker="a", photo="same")
+        identify(sides, nobody, 1, attacker="a", photo="same")
     with pytest.raises(InputError, match="none of 3 query photos has another face"):
-        identify(some, np.arange(3), np.arange(3), some, np.arange(3), some, 1, attacker="a", photo="other")
+        identify(sides, some, 1, attacker="a", photo="other")

@@ -31,14 +31,13 @@ def further() -> FurtherFindings:
     real, released, people = faces[inside], faces[inside][::-1], whose[inside]
     made = real, people, same[::-1].copy(), np.ascontiguousarray(released), people[::-1].copy()
     outside = faces[~inside]
+    sides = Sides(real, made[3], people, made[4], made[2])
     sex = Column(f"sex{EVIL}", ("f", "m"), people % 2)
     return FurtherFindings(
-        known_members=(
-            attack_knowing(Sides(real, made[3], people, made[4], made[2]), 10, 2, attacker="a", resamples=9),
-        ),
-        controls=(attack_control(*made, outside, whose[~inside], 2, attacker="a", photo="other", given=True),),
+        known_members=(attack_knowing(sides, 10, 2, attacker="a", resamples=9),),
+        controls=(attack_control(sides, outside, whose[~inside], 2, attacker="a", photo="other", given=True),),
         groups=tuple(by_group(np.where(people < 10, 1.0, 0.0), people, [sex, Column("few", ("x",), people // 4)])),
-        open_sets=(identify(*made, outside, 2, attacker="a", photo="other", fpirs=(0.1, 0.001)),),
+        open_sets=(identify(sides, outside, 2, attacker="a", photo="other", fpirs=(0.1, 0.001)),),
         linkability=link_released(made[3], made[4], 2, attacker="a"),
         inferences=(infer(made[3], made[4], replace(sex, codes=made[4] % 2), attacker="a"),),
     )
