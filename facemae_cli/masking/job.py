@@ -19,7 +19,8 @@ from facemae_cli.data.output.output import Made, Output, all_refused
 from facemae_cli.errors import FaceError, UsageError
 from facemae_cli.masking import patches as masking
 from facemae_cli.masking.crops import check_crop
-from facemae_cli.masking.key import Key, kept_order, keyed_order, seed_mask_key, seed_payload
+from facemae_cli.masking.key import Key, seed_mask_key, seed_payload
+from facemae_cli.masking.pseudonyms import kept_order, keyed_order
 from facemae_cli.runtime import shared_output
 from facemae_cli.runtime.progress import Progress
 from facemae_cli.runtime.threads import ordered_map

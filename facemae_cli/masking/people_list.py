@@ -13,7 +13,8 @@ from facemae_cli.data.names import one_line
 from facemae_cli.data.reading import read_small
 from facemae_cli.data.scan import IMAGE_SUFFIXES
 from facemae_cli.errors import InputError, UsageError
-from facemae_cli.masking.key import Key, without_suffix
+from facemae_cli.masking.key import Key
+from facemae_cli.masking.pseudonyms import without_suffix
 
 MAX_BYTES = 2**26
 _SUFFIXES = ("", *sorted({made for suffix in IMAGE_SUFFIXES for made in (suffix, suffix.upper())}))

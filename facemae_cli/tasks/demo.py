@@ -18,7 +18,8 @@ from facemae_cli.data.packs.pairs import sample_pairs
 from facemae_cli.data.packs.source import pack_bytes
 from facemae_cli.data.synthetic import write_dataset
 from facemae_cli.errors import UsageError
-from facemae_cli.masking.key import Key, without_suffix
+from facemae_cli.masking.key import Key
+from facemae_cli.masking.pseudonyms import without_suffix
 from facemae_cli.networks.loading import load_mae
 from facemae_cli.networks.zoo import ATTACKERS, resolve
 from facemae_cli.reports import pictures

@@ -13,7 +13,7 @@ from PIL import Image, PngImagePlugin
 
 from facemae_cli.data.faces import Name
 from facemae_cli.data.open import open_source
-from facemae_cli.masking.key import without_suffix
+from facemae_cli.masking.pseudonyms import without_suffix
 
 SECRET, OTHER = bytes(range(32)), bytes(range(32, 64))
 PEOPLE = {"Wilhelmina Featherstonehaugh": 4, "family/Bartholomew Xq\u00e9zk": 3, "Ottoline-Vavasour": 2}

@@ -21,8 +21,9 @@ from facemae_cli.data.open import open_source
 from facemae_cli.data.synthetic import people
 from facemae_cli.errors import InputError, UsageError
 from facemae_cli.evaluation.leakage.leakage_result import LeakageResult
-from facemae_cli.masking.key import Key, without_suffix
+from facemae_cli.masking.key import Key
 from facemae_cli.masking.patches import read_mask
+from facemae_cli.masking.pseudonyms import without_suffix
 from facemae_cli.networks.architectures.mae import MaskedAutoencoder
 from facemae_cli.networks.zoo import ATTACKERS, resolve
 from facemae_cli.reports import pictures

@@ -33,7 +33,8 @@ from facemae_cli.data.images.codec import decode, probe
 from facemae_cli.data.open import open_source
 from facemae_cli.errors import UsageError
 from facemae_cli.masking import job
-from facemae_cli.masking.key import Key, recover_names, without_suffix
+from facemae_cli.masking.key import Key
+from facemae_cli.masking.pseudonyms import recover_names, without_suffix
 from facemae_cli.tasks.mask import mask
 
 

@@ -28,7 +28,8 @@ from hypothesis import strategies as st
 from facemae_cli.data.faces import Name
 from facemae_cli.data.open import open_source
 from facemae_cli.masking import patches as masking
-from facemae_cli.masking.key import Key, recover_names
+from facemae_cli.masking.key import Key
+from facemae_cli.masking.pseudonyms import recover_names
 from facemae_cli.tasks.mask import mask
 
 

@@ -20,7 +20,8 @@ from facemae_cli.data.faces import FaceSource, Name
 from facemae_cli.data.manifest import Manifest
 from facemae_cli.errors import UsageError
 from facemae_cli.evaluation.leakage.statistics import People
-from facemae_cli.masking.key import DEFAULT_KEY_FILE, Key, without_suffix
+from facemae_cli.masking.key import DEFAULT_KEY_FILE, Key
+from facemae_cli.masking.pseudonyms import without_suffix
 
 MIN_JOINED = 0.99  # of the photos that could join; below it, `other photos` would count a query's own reconstruction
 

@@ -23,7 +23,7 @@ from facemae_cli.data.synthetic.hair import CUTS
 from facemae_cli.data.synthetic.head import half_width
 from facemae_cli.data.synthetic.person import Beard, Dice, Hair
 from facemae_cli.errors import UsageError
-from facemae_cli.masking.key import without_suffix
+from facemae_cli.masking.pseudonyms import without_suffix
 
 PLAIN = Shot()
 
