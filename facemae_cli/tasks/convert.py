@@ -86,12 +86,21 @@ def convert(
     workers: int | None = None,
     progress: Progress = SILENT,
 ) -> ConvertResult:
-    """Copies every face of `input` into `out`: from and to a folder, a `.rec`, a `.bin`, or a folder with `pairs.txt`.
+    """Copies every face of `input` into `out`, in another format.
 
     Image bytes are copied as they are, metadata included, and names are copied and never hashed. A pack becomes a
-    folder with a `pairs.txt`, or a `.rec` without pairs. Where a pack is made of faces that have no `pairs.txt`,
-    `pairs` of them (None: 6000) are drawn by LFW's protocol from `seed`. `workers` None: one thread a CPU core.
-    `audit`: files with the JSON of `leakage` and `verify`, whose figures the card beside the copy repeats.
+    folder with a `pairs.txt`, or a `.rec` without pairs.
+
+    input: the faces, a folder, a `.rec`, a `.bin`, or a folder with `pairs.txt`.
+    out: what to write, of any of these formats.
+    pairs: pairs sampled by LFW's protocol where a pack is made of faces that have no `pairs.txt`; None: 6000.
+    seed: where the samples of pairs come from.
+    audit: files with the JSON of `leakage` and `verify`, whose figures the card beside the output repeats; None: none.
+    overwrite: whether an output that exists is replaced; False: it is refused.
+    resume: whether to go on where a stopped run of the same arguments ended; False: start anew.
+    workers: threads that read and write images; None: one a CPU core.
+    progress: what is told how far the work is; by default nobody.
+
     Raises UsageError, InputError and OutputError; a face whose image is damaged is refused and listed in the result.
     """
     input, out = Path(input), Path(out)

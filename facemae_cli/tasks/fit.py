@@ -99,10 +99,33 @@ def fit(
 ) -> FitResult:
     """Fit the autoencoder that the card `model` describes to the faces at `data`.
 
-    Settings come from the card's recipe, then the YAML file `recipe`, then the other arguments (None says nothing);
-    `FitRecipe` explains them. Of several in `embedder` the mean cosine counts. Weights start fresh, or as those of the
-    model `init`. `out` (default `runs/<model>`) becomes a model folder with history, curves and the checkpoint
-    `resume` goes on from; what it replaces stays until all is done. Samples, which show faces, go beside the folder.
+    Settings come from the card's recipe, then the YAML file `recipe`, then the other arguments; `FitRecipe` explains
+    them. Samples, which show faces, go beside the folder.
+
+    data: faces of other people than those to release, a folder or a `.rec`.
+    out: the model folder to write, with history, curves and a checkpoint; None: `runs/<model>`.
+    model: the card of what is built, a bundled name or a folder.
+    embedder: the frozen embedders to match: names, paths or hub ids; of several the mean cosine counts; None: none.
+    recipe: a YAML file with fields of a recipe, which win over the card's; None: none.
+    init: a model whose weights are started from; None: random weights.
+    loss: "irm", "mse" or "mixed". None: as in the card.
+    beta: weight of relation matching, 0 or more. None: as in the card.
+    pixel_weight: weight of the mean squared pixel error under "mixed", 0 or more. None: as in the card.
+    privacy_margin: a cosine in [-1, 1), below which each face's to its own original is pushed. None: as in the card.
+    view_shift: pixels of 112 by which what the embedder sees is shifted at most. None: as in the card.
+    view_blur: largest sigma in pixels by which what the embedder sees is blurred. None: as in the card.
+    ratio: share of the patches hidden, in (0, 1). None: as in the card.
+    epochs: passes over the faces. None: as in the card.
+    warmup: epochs in which the learning rate rises. None: as in the card.
+    batch_size: faces a step, over all processes. None: as in the card.
+    lr: learning rate for 256 faces a step. None: as in the card.
+    seed: where all random choices come from. None: as in the card.
+    precision: what networks compute in: "fp32", "bf16" or "auto", bf16 if the hardware does.
+    device: "cpu", "cuda", "cuda:N", or "auto": a GPU if there is one.
+    resume: whether to go on from the checkpoint in `out`; False: start anew.
+    overwrite: whether a folder at `out` is replaced, once all is done; False: it is refused.
+    progress: what is told how far the work is; by default nobody.
+
     Raises UsageError and InputError for what cannot be fitted, OutputError when the disk fails.
     """
     keep_freed_memory()

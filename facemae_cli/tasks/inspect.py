@@ -133,10 +133,13 @@ class InspectResult:
 
 
 def inspect(path: str | Path, *, workers: int | None = None, progress: Progress = SILENT) -> InspectResult:
-    """Opens the folder, `.rec`, `.bin` or `pairs.txt` at `path` and decodes every face in it.
+    """Opens a dataset and decodes every face in it.
 
-    `workers` None: one thread a CPU core. Raises UsageError, InputError and OutputError; what is broken inside is
-    refused and listed in the result.
+    path: a folder, `.rec`, `.bin` or `pairs.txt`.
+    workers: threads that read and decode images; None: one a CPU core.
+    progress: what is told how far the work is; by default nobody.
+
+    Raises UsageError, InputError and OutputError; what is broken inside is refused and listed in the result.
     """
     threads = thread_count(workers)
     path = Path(path)

@@ -140,15 +140,26 @@ def mask(
     workers: int | None = None,
     progress: Progress = SILENT,
 ) -> MaskResult:
-    """Masks every face of the folder or `.rec` `input` into the folder or `.rec` `out`, as RGBA PNG.
+    """Masks every face of `input` into `out`, as RGBA PNG.
 
-    `ratio` is the share of the 196 patches to hide (None: 0.75; `parts` always hides 160 of 196). Masks come from the
-    key and the stored pixels, so that every release of one photo hides the same patches first, at any ratio and size.
-    Under a `seed` they come from the seed and the photo's name in `input` and never from pixels; a seed is not
-    secret: who guesses it and a name can confirm the name by its mask. Names become pseudonyms and the order means
-    nothing, unless `keep_names`. `size` resizes each whole face to size x size first. Pictures that cannot be aligned
-    crops, of which a patch may show a whole face, are refused unless `allow_unaligned`. `exclude`: a text file of
-    people and photos to leave out, a line each, see `masking.people_list`. `workers` None: one a CPU core.
+    Masks come from the key and the stored pixels, so that every release of one photo hides the same patches first, at
+    any ratio and size; under a `seed`, from the seed and the photo's name in `input`, and never from pixels. A seed is
+    not secret: who guesses it and a name can confirm the name by its mask.
+
+    input: the raw faces, a folder or a `.rec`.
+    out: the masked faces, a folder or a `.rec`.
+    ratio: share of the 196 patches to hide, 0.2 or more and under 1; None: 0.75 (`parts` always hides 160 of 196).
+    strategy: how patches are chosen, by a name of `masking.patches`.
+    key: the file of the steward's secret key, made where it is absent.
+    seed: a number to derive masks from instead of the key; None: the key.
+    keep_names: whether names and order are kept; False: names become pseudonyms and the order means nothing.
+    size: pixels a side that each whole face is resized to first; None: as it is.
+    exclude: a text file of people and photos to leave out, a line each (`masking.people_list`); None: nobody.
+    allow_unaligned: whether pictures are masked that cannot be aligned crops, where a patch may show a whole face.
+    overwrite: whether an output that exists is replaced; False: it is refused.
+    resume: whether to go on where a stopped run of the same arguments ended; False: start anew.
+    workers: threads that read and write images; None: one a CPU core.
+    progress: what is told how far the work is; by default nobody.
 
     Raises UsageError, InputError and OutputError; a face that cannot be masked is refused and listed in the result.
     """

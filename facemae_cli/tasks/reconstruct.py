@@ -115,13 +115,26 @@ def reconstruct(
     workers: int | None = None,
     progress: Progress = SILENT,
 ) -> ReconstructResult:
-    """Reconstructs every masked face of the folder or `.rec` `input`, into the folder or `.rec` `out`.
+    """Reconstructs every masked face of `input` into `out`. Names are copied.
 
-    `model` names a fitted autoencoder; every pixel is its prediction unless its card says `paste_visible`. Names are
-    copied. `mask_color` (RRGGBB) says where faces masked elsewhere are hidden, within `mask_tolerance` of it (0..255).
-    Faces of which a share less than `min_hidden` is hidden are refused (None: 0.5 with `mask_color`, else 0.2).
-    `format` is jpg (4:4:4, `quality` 1..100) or png. `preview` gets a contact sheet of the first faces.
-    `audit`: files with the JSON of `leakage` and `verify`, whose figures the card beside the release repeats.
+    input: the masked faces, a folder or a `.rec`.
+    out: the released faces, a folder or a `.rec`.
+    model: a fitted autoencoder; every pixel is its prediction unless its card says `paste_visible`.
+    batch_size: faces that the device computes at a time, or "auto".
+    precision: what networks compute in: "fp32", "bf16" or "auto", bf16 if the hardware does.
+    device: "cpu", "cuda", "cuda:N", or "auto": a GPU if there is one.
+    format: "jpg" (4:4:4) or "png".
+    quality: of a JPEG, 1 to 100.
+    mask_color: where faces masked elsewhere are hidden, as RRGGBB; None: where they are transparent.
+    mask_tolerance: how far a hidden pixel may be from `mask_color`, 0 to 255.
+    min_hidden: faces of which a smaller share is hidden are refused; None: 0.5 with `mask_color`, else 0.2.
+    preview: a PNG file to write, a contact sheet of the first faces; None: none.
+    audit: files with the JSON of `leakage` and `verify`, whose figures the card beside the output repeats; None: none.
+    overwrite: whether an output that exists is replaced; False: it is refused.
+    resume: whether to go on where a stopped run of the same arguments ended; False: start anew.
+    workers: threads that read and write images; None: one a CPU core.
+    progress: what is told how far the work is; by default nobody.
+
     Raises UsageError, InputError and OutputError; a face that is not masked, or cannot be read, is refused and listed.
     """
     color = MaskColor.parse(mask_color, mask_tolerance) if mask_color is not None else None

@@ -109,11 +109,36 @@ def train_recognizer(
 ) -> TrainRecognizerResult:
     """Train the network that the card `model` describes to tell the people at `data` apart.
 
-    Settings come from the card's recipe, then the YAML file `recipe`, then the other arguments (None says nothing);
-    `RecognizerRecipe` explains them. With a `teacher`, an embedder, the network learns its features too, or with
-    `margin="none"` these alone; it then takes the teacher's dimension. `cache` keeps these features for another run.
-    `pairs`, verification packs, are verified after each epoch; nothing is chosen by them. `out` (default
-    `runs/<model>`) becomes a model folder, with `model.onnx` and `model.pth` where `export` names `onnx` and `pth`.
+    Settings come from the card's recipe, then the YAML file `recipe`, then the other arguments; `RecognizerRecipe`
+    explains them.
+
+    data: the faces to learn, a folder of folders or a `.rec`; masked ones too.
+    out: the model folder to write; None: `runs/<model>`.
+    model: the card of what is built, a bundled name or a folder.
+    pairs: verification packs, verified after each epoch; nothing is chosen by them. None: none.
+    teacher: an embedder whose features are learnt too, and whose dimension is taken under "none"; None: none.
+    recipe: a YAML file with fields of a recipe, which win over the card's; None: none.
+    init: a model whose weights are started from; None: random weights.
+    margin: "arcface", "cosface", or "none": the teacher's features alone. None: as in the card.
+    m: the margin, an angle in radians (arcface) or a cosine (cosface). None: as in the card.
+    scale: what cosines are multiplied by, above 0. None: as in the card.
+    sample_rate: share of the classes compared with in a step, in (0, 1]. None: as in the card.
+    teacher_weight: weight of the cosine distance to the teacher's features. None: as in the card.
+    schedule: of the learning rate after warm-up: "steps", "poly" or "cosine". None: as in the card.
+    epochs: passes over the faces. None: as in the card.
+    warmup: epochs in which the learning rate rises. None: as in the card.
+    batch_size: faces a step, over all processes, 2 or more. None: as in the card.
+    lr: learning rate for 512 faces a step. None: as in the card.
+    validation: faces of held-out people verified after each epoch, about; 0: all are trained on. None: as in the card.
+    seed: where all random choices come from. None: as in the card.
+    export: forms to write the recogniser in too: "onnx" as `model.onnx`, "pth" as `model.pth`; None: neither.
+    cache: a folder that keeps the teacher's features for another run; None: they are not kept.
+    precision: what networks compute in: "fp32", "bf16" or "auto", bf16 if the hardware does.
+    device: "cpu", "cuda", "cuda:N", or "auto": a GPU if there is one.
+    resume: whether to go on from the checkpoint in `out`; False: start anew.
+    overwrite: whether a folder at `out` is replaced; False: it is refused.
+    progress: what is told how far the work is; by default nobody.
+
     Raises UsageError and InputError for what cannot be trained, OutputError when the disk fails.
     """
     keep_freed_memory()

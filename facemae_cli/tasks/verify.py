@@ -132,14 +132,24 @@ def verify(
     workers: int | None = None,
     progress: Progress = SILENT,
 ) -> VerifyResult:
-    """Verifies the packs `pairs`, each a `.bin` or a folder with a `pairs.txt`, with the embedder `model`.
+    """Verifies packs of pairs with an embedder. Pairs with a refused face are left out and counted.
 
-    `min_accuracy`: gates, 0.99 for all packs, {"lfw": 0.99}, or as they are typed: ["0.99", "lfw=0.99"].
-    `report`: an HTML file to write. `cache`: a folder that keeps features between runs. `write_pack`: a `.bin` to make
-    of the one folder in `pairs`. `model` None: the bundled embedder, or with `write_pack` none.
-    `trained_on`: the faces the embedder was trained on, to count people in both. `groups`: a CSV file of people or
-    photos and their groups (`data.attributes`), for the accuracy of each. Pairs with a refused face are left
-    out and counted. Raises UsageError, InputError and OutputError; a failed gate is in the result.
+    pairs: the packs, each a `.bin` or a folder with a `pairs.txt`.
+    model: the embedder, by name, path or hub id; None: the bundled one, or with `write_pack` none.
+    min_accuracy: gates, shares: 0.99 for all packs, {"lfw": 0.99}, or as typed, ["0.99", "lfw=0.99"]; None: no gate.
+    report: an HTML page to write, which shows faces; None: none.
+    cache: a folder that keeps features between runs; None: they are not kept.
+    write_pack: a `.bin` to make of the one folder in `pairs`; None: none.
+    trained_on: the faces the embedder was trained on, to count people in both; None: nobody is counted.
+    groups: a CSV file of people or photos and their groups (`data.attributes`), for the accuracy of each; None: none.
+    batch_size: faces that the device computes at a time, or "auto".
+    precision: what networks compute in: "fp32", "bf16" or "auto", bf16 if the hardware does.
+    device: "cpu", "cuda", "cuda:N", or "auto": a GPU if there is one.
+    overwrite: whether `report` and `write_pack` may replace a file; False: they are refused.
+    workers: threads that read and write images; None: one a CPU core.
+    progress: what is told how far the work is; by default nobody.
+
+    Raises UsageError, InputError and OutputError; a failed gate is in the result.
     """
     if write_pack is None:
         model = model or EMBEDDER
