@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import resource
 import stat
 from pathlib import Path
 
@@ -72,6 +71,8 @@ def unreadable(path: Path | str, error: OSError, way_out: str) -> InputError | O
 
 def exhausted(error: OSError) -> str:
     """Why no file can be opened any more, and what to do about it."""
+    import resource  # here, since every command's --help would pay for it
+
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     reason = (error.strerror or str(error)).lower()
     return f"{reason}, the limit is {limit} for this process; raise it by `ulimit -n`, or lower --workers"

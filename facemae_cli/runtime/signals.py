@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import select
 import signal
-import socket
 import sys
 import threading
 import time
@@ -78,9 +77,9 @@ class _Watch:
     def __init__(self, farewell: Callable[[int], None], leave: Callable[[int], NoReturn]) -> None:
         self.stopped = False  # whether the main thread has been told
         self._farewell, self._leave = farewell, leave
-        self._ears, self._mouth = socket.socketpair()
-        self._mouth.setblocking(False)
-        self._before = signal.set_wakeup_fd(self._mouth.fileno(), warn_on_full_buffer=False)
+        self._ears, self._mouth = os.pipe()
+        os.set_blocking(self._mouth, False)
+        self._before = signal.set_wakeup_fd(self._mouth, warn_on_full_buffer=False)
         os.register_at_fork(after_in_child=self._forget)
         self._thread = threading.Thread(target=self._listen, name="signals", daemon=True)
         self._thread.start()
@@ -94,15 +93,16 @@ class _Watch:
     def disarm(self) -> None:
         """Ends the thread and lets go of the signals."""
         signal.set_wakeup_fd(self._before)
-        self._mouth.send(_DISARM)
+        os.write(self._mouth, _DISARM)
         self._thread.join()
-        self._ears.close()
-        self._mouth.close()
+        os.close(self._ears)
+        os.close(self._mouth)
+        self._mouth = -1
 
     def _forget(self) -> None:
         """A forked child must not tell its parent of the child's signals."""
         with suppress(ValueError, OSError):
-            if self._mouth.fileno() >= 0:
+            if self._mouth >= 0:
                 signal.set_wakeup_fd(-1)
 
     def _listen(self) -> None:
@@ -128,7 +128,7 @@ class _Watch:
     def _hear(self, timeout: float | None) -> bytes:
         """The numbers of the signals that have come, or nothing once there is something else to look after."""
         ready, _, _ = select.select([self._ears], [], [], timeout)
-        return self._ears.recv(64) if ready else b""
+        return os.read(self._ears, 64) if ready else b""
 
     def _end(self, number: int) -> NoReturn:
         """Ends the process, and its children, with the code of the signal."""
