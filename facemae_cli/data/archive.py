@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from facemae_cli.data import content
 from facemae_cli.data.faces import FaceSource, Name, Refusal
 from facemae_cli.data.images.headers.header import Limits, limits_in_use
 from facemae_cli.data.names import check_name, in_order, one_line
@@ -139,9 +140,8 @@ def _members(path: Path) -> Mapping[str, _Member]:
         with tarfile.open(path, "r:") as tar:
             return dict(_in_tar(tar))
     except (OSError, zipfile.BadZipFile, tarfile.TarError, NotImplementedError, EOFError) as error:
-        raise InputError(
-            f"{one_line(str(path))} is not a zip, and not a tar without compression ({error}): unpack it"
-        ) from error
+        what = content.told(path) or f" ({error}); unpack it"
+        raise InputError(f"{one_line(str(path))} is not a zip, and not a tar without compression{what}") from error
 
 
 def _in_tar(tar: tarfile.TarFile) -> Iterator[tuple[str, _Member]]:

@@ -33,9 +33,11 @@ def test_a_release_hides_real_people_better_than_their_photos_do(tmp_path: Path,
         k="1",
         max_leakage=0.9,
     )
-    risk = {(found.attack, found.photo): found.risk for found in result.findings}
+    own = (found for found in result.findings if found.attacker == "mobilefacenet")
+    risk = {(found.attack, found.photo): found.risk for found in own}
     assert risk["real_to_real", "other"] > 0.9
     assert risk["real_to_released", "other"] < risk["real_to_real", "other"]
     assert result.names.photos_join
-    assert result.verdict.status == "refused"
-    assert "shares an ancestor" in result.verdict.reasons[0]
+    barred = {attacker.name: " ".join(attacker.barred) for attacker in result.attackers}
+    assert "shares an ancestor" in barred["mobilefacenet"]
+    assert result.verdict.status == "passed"  # by those that share none, and are always there

@@ -67,7 +67,7 @@ def test_a_key_that_others_can_read_stops_every_command_that_takes_one(
     key_file(work / "facemae.key", SECRET)
     assert main(["mask", "--out", "released"]) == 0
     (work / "facemae.key").chmod(mode)
-    for command in (["mask"], ["leakage", "--attacker", "none.onnx"], ["leakage", "--key", "facemae.key"]):
+    for command in (["mask"], ["leakage", "--attacker", "probe-v1"], ["leakage", "--key", "facemae.key"]):
         assert main(command) == 2
         assert f"can be read by others (mode {mode:04o}); run: chmod 600 facemae.key" in capsys.readouterr().err
     assert not (work / "masked").exists()
