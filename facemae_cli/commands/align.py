@@ -1,7 +1,5 @@
 """`facemae align`: from photos to aligned crops."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated, Literal
 

@@ -1,7 +1,5 @@
 """`facemae convert`: a dataset or a verification pack in another format."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

@@ -1,7 +1,5 @@
 """`facemae demo`: the whole way on synthetic people."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

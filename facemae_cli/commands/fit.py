@@ -1,7 +1,5 @@
 """`facemae fit`: a masked autoencoder."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

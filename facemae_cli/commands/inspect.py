@@ -1,7 +1,5 @@
 """`facemae inspect`: what a dataset is, and what is wrong with it."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

@@ -1,7 +1,5 @@
 """`facemae leakage`: can real photos still find their people in a release?"""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated, Literal
 

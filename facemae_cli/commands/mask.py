@@ -1,7 +1,5 @@
 """`facemae mask`: remove most of each face for good."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated, Literal
 

@@ -1,7 +1,5 @@
 """`facemae names`: who is who, for the owner of the key."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

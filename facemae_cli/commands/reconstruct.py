@@ -1,7 +1,5 @@
 """`facemae reconstruct`: the dataset to release, from a masked one."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

@@ -1,7 +1,5 @@
 """`facemae train-recognizer`: a recogniser from released, original or masked faces."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

@@ -1,7 +1,5 @@
 """`facemae verify`: how well a recogniser tells people apart."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

@@ -1,7 +1,5 @@
 """`facemae withdraw`: take people or photos out of datasets."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 
