@@ -6,7 +6,6 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from facemae_cli.data.content import told
 from facemae_cli.data.names import one_line
 from facemae_cli.errors import InputError, UsageError
 
@@ -36,6 +35,8 @@ def kind_of(path: Path) -> Kind:
     if path.suffix.lower() == ".bin" or path.name == "pairs.txt":
         return "pack"
     if os.path.lexists(path):
+        from facemae_cli.data.content import told  # here, since every command's --help would pay for it
+
         way_out = "give the folder or the .rec that holds the faces"
         raise InputError(f"{one_line(str(path))} is not a folder, .rec, .bin or pairs.txt{told(path)}: {way_out}")
     return "folder"
