@@ -17,8 +17,6 @@ from facemae_cli.commands import config_file
 from facemae_cli.commands.console import Console, settings_in_use
 from facemae_cli.commands.help import write_example, write_options
 from facemae_cli.commands.options import Json, MaxPixels
-from facemae_cli.commands.places import check_places
-from facemae_cli.commands.precheck import check_inputs
 from facemae_cli.commands.terminal import notice
 from facemae_cli.data.images.headers.header import MAX_PIXELS
 from facemae_cli.errors import UsageError
@@ -54,6 +52,9 @@ def task_command(example: str) -> Callable[[Callable[..., None]], Callable[..., 
 
 def _run(name: str, options: Mapping[str, Any]) -> int:
     of_the_task = {key: value for key, value in options.items() if key not in NOT_OF_THE_TASK}
+    from facemae_cli.commands.places import check_places  # not for every --help
+    from facemae_cli.commands.precheck import check_inputs
+
     check_places(options)
     check_inputs(name, options)
     flags = {key: bool(options.get(key)) for key in ("json", "overwrite")}

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from facemae_cli.commands.help import long_names
-from facemae_cli.data.files import is_inside
 from facemae_cli.errors import UsageError
 
 FILE_NAME = "facemae.yaml"
@@ -93,6 +92,8 @@ def is_set(ctx: Any, name: str | None) -> bool:
 
 def lies_in_any(folder: Path, paths: Iterable[Path]) -> bool:
     """Whether `folder` is one of the datasets `paths` or lies inside one."""
+    from facemae_cli.data.files import is_inside
+
     datasets = (path.parent if path.name in ("train.rec", "pairs.txt") else path for path in paths)
     return any(is_inside(folder, dataset) for dataset in datasets)
 

@@ -9,15 +9,17 @@ from json import dumps
 from pathlib import Path
 from threading import RLock
 from types import MappingProxyType, TracebackType
-from typing import Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from facemae_cli.commands.progress_bar import Bar, Log
 from facemae_cli.commands.terminal import colored, columns, is_terminal, notice, show
-from facemae_cli.data.faces import Refusal, count_reasons
-from facemae_cli.data.side_files import refused_list, refused_text
 from facemae_cli.errors import AllRefused, GateFailed
 from facemae_cli.reports.text import Stage, clean, finite, table
 from facemae_cli.runtime import launcher
+
+if TYPE_CHECKING:
+    from facemae_cli.data.faces import Refusal
+    from facemae_cli.data.side_files import SideFile
 
 LISTED_REFUSALS = 20
 # Rows of a summary that judge: shown first, in the colour of the word they begin or end with.
@@ -60,7 +62,7 @@ class Console:
         overwrite: bool = False,
     ) -> None:
         """`refused`: the file that will name refused inputs; with `overwrite` it replaces an older one."""
-        self._refused_file = None if refused is None else refused_list(refused)
+        self._refused_file = None if refused is None else _refused_list(refused)
         self._json, self._overwrite = json, overwrite
         self._silent = launcher.rank() > 0
         self._view: Bar | Log = Bar() if is_terminal(sys.stderr) else Log()
@@ -123,6 +125,8 @@ class Console:
         file = self._refused_file
         _list_refused(refused, None if file is None else file.path)
         if file is not None:
+            from facemae_cli.data.side_files import refused_text
+
             file.write(refused_text(refused), overwrite=self._overwrite)
 
     def _as_text(self, result: Result, refused: Sequence[Refusal]) -> str:
@@ -163,9 +167,17 @@ def _in_color(rows: Sequence[tuple[str, str]], width: int | None) -> str:
     return "\n".join(lines)
 
 
+def _refused_list(path: Path) -> SideFile:
+    from facemae_cli.data.side_files import refused_list  # not for every --help
+
+    return refused_list(path)
+
+
 def _list_refused(refused: Sequence[Refusal], file: Path | None) -> None:
     if not refused:
         return
+    from facemae_cli.data.faces import count_reasons
+
     for item in refused[:LISTED_REFUSALS]:
         notice(f"refused: {item.where}: {item.reason}: {item.detail}")
     if len(refused) > LISTED_REFUSALS:
