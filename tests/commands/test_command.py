@@ -76,7 +76,7 @@ def test_a_task_takes_what_its_command_can_hold(name: str) -> None:
 def test_a_task_is_given_its_options_and_the_console(
     called: list[tuple[str, Any]], words: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("facemae_cli.commands.command.check_inputs", lambda name, options: None)  # none is there
+    monkeypatch.setattr("facemae_cli.commands.precheck.check_inputs", lambda name, options: None)  # none is there
     assert module.main([*words, "--json", "--max-pixels", "100"]) == 0
     [(name, options)] = called
     signature = inspect.signature(inspect.unwrap(COMMANDS[words[0]].callback))
