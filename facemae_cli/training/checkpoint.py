@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from facemae_cli.data.names import one_line
 from facemae_cli.errors import InputError, OutputError, UsageError
 from facemae_cli.networks.weights import first_line
+from facemae_cli.runtime import distributed
 
 FILE = "checkpoint.safetensors"
 HISTORY = "history.jsonl"
@@ -83,7 +84,8 @@ class Checkpoint:
             _put_moments(optimizer, tensors)
         except _DAMAGE as error:
             raise InputError(f"{path}: not of this network ({shown(error)}); start again with --overwrite") from None
-        write_history(folder / HISTORY, state.get("history", []))
+        if distributed.rank() == 0:  # by two ranks at once one would find the other's file gone
+            write_history(folder / HISTORY, state.get("history", []))
         return cls(found, state, _part(tensors, "objective."))
 
 
