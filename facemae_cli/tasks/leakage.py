@@ -123,11 +123,10 @@ def leakage(
     attackers, origin = load_attackers(attacker, device, precision), Origin.of(data.manifest, models)
     how = _Reconstructing(models, choose_precision(precision, chosen), chosen, batch_size)
     imitators, why_none = how.imitators(origin, data, imitations)
-    if adapt is not None and not imitators:
-        raise UsageError(f"--adapt {adapt} needs something to reconstruct the faces with: say --imitation-model")
     settings = AttackSettings(
-        attackers, imitators, how.rebuilders(data), imitations, seed, batch_size, workers or cores(), cache
-    )
+        attackers, imitators, how.rebuilders(data), imitations, seed, batch_size, workers or cores(), cache,
+        None if adapt is None else how.adapter(origin, data, adapt),
+    )  # fmt: skip
     trust = Trust(origin, min_attacker, allow_shared_ancestor)
     audit = Audit(
         data, matching, settings, plan, trust, limits, show_faces, _repeatable(plan, settings, trust), further
@@ -153,6 +152,15 @@ class _Reconstructing:
         models, why_none = imitators_of(self.given, origin, data, imitations)
         recipe = Recipe.of(data.manifest, data.original)
         return [Imitator(model, recipe, self.device, self.precision, self.batch_size) for model in models], why_none
+
+    def adapter(self, origin: Origin, data: Datasets, adapt: Path) -> Imitator:
+        """What makes the faces of `adapt` as the release was made. Raises UsageError where that is not known."""
+        models, why_none = self.imitators(origin, data, 1)
+        if not models:
+            raise UsageError(
+                f"--adapt {adapt} needs something to reconstruct the faces with, and {why_none}: say --imitation-model"
+            )
+        return models[0]
 
     def rebuilders(self, data: Datasets) -> list[Imitator]:
         """What reconstructs a release that is masked, as anybody who holds it can."""

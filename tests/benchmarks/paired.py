@@ -67,7 +67,8 @@ class Attackers:
         bundled = {model.digest: model for model in (*bundled_autoencoders(), *models)} if data.masked else {}
         rebuilders = [Imitator(model, None, device, precision) for model in bundled.values()]
         embedders = load_attackers(self.embedders, "auto", "auto")
-        return AttackSettings(embedders, imitators, rebuilders, 1, 0, "auto", cores(), self.cache)
+        adapter = imitators[0] if self.adapt is not None else None
+        return AttackSettings(embedders, imitators, rebuilders, 1, 0, "auto", cores(), self.cache, adapter)
 
 
 def lines(original: Path, releases: Sequence[Path], attackers: Attackers) -> Iterator[str]:

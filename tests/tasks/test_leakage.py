@@ -167,8 +167,12 @@ def test_an_adapted_attacker_is_an_attacker_of_its_own(folder: Path) -> None:
     assert adapted is not None
     assert (adapted.faces, adapted.model) == (24, "mae")
     assert ("real_to_released", "other", "phi+adapted", 2) in risks(result)
-    with pytest.raises(UsageError, match="say --imitation-model"):
-        audit(adapt=folder / "own", imitations=0)
+    unimitated = audit(adapt=folder / "own", imitations=0)
+    assert [each.adapted for each in unimitated.attackers] == [each.adapted for each in result.attackers]
+    assert {each.model for each in unimitated.findings} == {None}
+    (folder / "released" / "facemae.json").unlink()
+    with pytest.raises(UsageError, match="no model of it is known: say --imitation-model"):
+        audit(adapt=folder / "own", imitation_model=None)
 
 
 def test_a_report_is_its_owner_s_names_nobody_and_shows_faces_only_where_asked(folder: Path) -> None:

@@ -37,7 +37,8 @@ Attacking = Recognizer | Thumbnails
 class AttackSettings:
     """How faces are attacked: by `attackers`, as `imitators` reconstruct them `times` times, from `seed`.
 
-    `rebuilders`: what reconstructs the release itself, where it is masked.
+    `rebuilders`: what reconstructs the release itself, where it is masked; `adapter`: what reconstructs the faces that
+    attackers learn from.
     """
 
     attackers: Mapping[str, Recognizer]
@@ -48,6 +49,7 @@ class AttackSettings:
     batch_size: str
     threads: int
     cache: Path | None
+    adapter: Imitator | None = None
 
     @property
     def everyone(self) -> dict[str, Attacking]:
@@ -189,10 +191,11 @@ def _learnt(view: AttackerView) -> float:
 
 def _adapted(eye: _Eye, plain: Sequence[AttackerView]) -> list[AttackerView]:
     """Each attacker once it has learnt from faces of its own, real and reconstructed, and all of these as one."""
-    imitator = eye.settings.imitators[0]
-    reconstructed = eye.imitated("adapt", imitator, eye.settings.times)
-    made = []
+    imitator = eye.settings.adapter
+    assert imitator is not None
     assert eye.data.adapt is not None
+    reconstructed = eye.imitated("adapt", imitator, 1)  # as the release: each face once
+    made = []
     people = people_of(eye.data.adapt)
     for view in plain:
         name = view.sets.attacker
