@@ -103,6 +103,15 @@ def leakage(
         Path | None,
         files("--attributes", metavar="FILE", help="A CSV like that of --groups, of what might be inferred of faces."),
     ] = None,
+    sources: Annotated[
+        Path | None,
+        files(
+            "--sources",
+            metavar="FILE",
+            help="A CSV of released, person, photo: all that each released face was made of, where that is several.",
+            show_default="the one whose name it has",
+        ),
+    ] = None,
     max_leakage: Annotated[
         float | None,
         gates("--max-leakage", metavar="SHARE", help="Largest upper end of the interval of the risk by other photos."),

@@ -117,7 +117,7 @@ def read_attributes(path: Path, option: str) -> AttributeTable:
     or bars. Raises InputError for what is not such a file, for a key that is there twice, and for a column of more than
     MOST_VALUES values."""
     where = f"{option} {one_line(str(path))}"
-    records = list(_records(_text(path, where), where))
+    records = list(csv_records(path, where))
     if len(records) < 2:
         raise InputError(
             f"{where} has no rows below its headings: name the columns in the first row, then one row each"
@@ -149,6 +149,12 @@ def read_attributes(path: Path, option: str) -> AttributeTable:
     return AttributeTable(path, keys, tuple(header[column] for column in columns), rows)
 
 
+def csv_records(path: Path, where: str) -> Iterator[tuple[int, list[str]]]:
+    """The line each record of a CSV file ends on, and its cells, stripped; empty ones are passed over. `where` is what
+    an error calls it. The file is as `read_attributes` takes it. Raises InputError for another."""
+    yield from _records(_text(path, where), where)
+
+
 def _text(path: Path, where: str) -> str:
     data = read_small(path, where, MOST_BYTES, "give a CSV file")
     coding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
@@ -165,7 +171,6 @@ def _text(path: Path, where: str) -> str:
 
 
 def _records(text: str, where: str) -> Iterator[tuple[int, list[str]]]:
-    """The line each record ends on, and its cells, stripped; empty ones are passed over."""
     first, _, rest = text.partition("\n")
     skipped = 0
     if first.strip().lower().startswith("sep=") and len(first.strip()) == 5:  # a line of Excel's

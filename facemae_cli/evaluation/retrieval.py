@@ -67,9 +67,10 @@ def top_k(
 ) -> tuple[Scores, Rows]:
     """The k gallery faces nearest to each query: scores (n, k) float64, falling, and gallery rows (n, k) int64.
 
-    queries: (n, D), gallery: (N, D) float32, rows of length 1. `exclude`: (n,) int64, the one gallery row a query
-    leaves out, -1 for none. Where fewer than k remain, row -1 and score -inf. Equal scores stand in the order of rows;
-    of more than MARGIN faces within the rounding of fp32 at a list's end, which ones it holds is the backend's choice.
+    queries: (n, D), gallery: (N, D) float32, rows of length 1. `exclude`: (n,) int64, the gallery row a query leaves
+    out, or (n, E), several, -1 for none. Where fewer than k remain, row -1 and score -inf. Equal scores stand in the
+    order of rows; of more than MARGIN faces within the rounding of fp32 at a list's end, which ones it holds is the
+    backend's choice.
     `device`: cpu, cuda (all GPUs) or cuda:N. Raises ValueError for rows of another length, zero or not finite,
     UsageError for a backend that is not here.
     """
@@ -106,20 +107,27 @@ def candidates(
 ) -> Iterator[Candidates]:
     """Lists of at least the k nearest faces (all, where there are fewer), block by block; arguments as `top_k`."""
     _check(queries, gallery, k, exclude)
-    width = min(k + MARGIN + (exclude is not None), len(gallery))
+    left_out = np.empty((len(queries), 0), np.int64) if exclude is None else columns(exclude)
+    sure = k + left_out.shape[1]
+    width = min(sure + MARGIN, len(gallery))
     search, devices = _backend(backend, device, width)
     progress.start("search", len(queries))
     for first in range(0, len(queries), QUERIES):
         block = np.ascontiguousarray(queries[first : first + QUERIES])
         near, rows = _nearest(search, devices, block, gallery, width)
-        near, rows, limit = _shortened(near, rows, k + (exclude is not None), len(gallery), queries.shape[1])
+        near, rows, limit = _shortened(near, rows, sure, len(gallery), queries.shape[1])
         scores = _rescore(block, gallery, rows)
         _check_rounding(near, scores, queries.shape[1])
-        if exclude is not None:
-            left_out = (rows == exclude[first : first + QUERIES, None]) & (rows >= 0)
-            scores, rows = np.where(left_out, -np.inf, scores), np.where(left_out, -1, rows)
+        for out in left_out[first : first + QUERIES].T:
+            gone = (rows == out[:, None]) & (rows >= 0)
+            scores, rows = np.where(gone, -np.inf, scores), np.where(gone, -1, rows)
         yield Candidates(first, scores, rows, limit)
         progress.advance(len(block))
+
+
+def columns(numbers: Rows) -> Rows:
+    """(n,) numbers, one for each of n faces, as (n, 1); (n, S), several for each, as they are."""
+    return numbers[:, None] if numbers.ndim == 1 else numbers
 
 
 def rounding(dim: int) -> float:
@@ -303,9 +311,9 @@ def _check(queries: Features, gallery: Features, k: int, exclude: Rows | None) -
         if len(wrong):
             raise ValueError(f"{name}: {len(wrong)} rows, the first {wrong[0]}, are not of length 1: leave them out")
     if exclude is not None and not (
-        exclude.shape == (len(queries),) and np.all((exclude >= -1) & (exclude < len(gallery)))
+        exclude.ndim in (1, 2) and len(exclude) == len(queries) and np.all((exclude >= -1) & (exclude < len(gallery)))
     ):
-        raise ValueError(f"exclude holds a row of the gallery, or -1, for each of {len(queries)} queries")
+        raise ValueError(f"exclude holds rows of the gallery, or -1, for each of {len(queries)} queries")
 
 
 def _check_rounding(near: NDArray[np.floating], scores: Scores, dim: int) -> None:

@@ -47,6 +47,7 @@ def leakage(
     known_members: str | None = None,
     groups: Path | None = None,
     attributes: Path | None = None,
+    sources: str | Path | None = None,
     max_leakage: float | None = None,
     max_leakage_same: float | None = None,
     max_tpr: float | None = None,
@@ -83,6 +84,8 @@ def leakage(
     known_members: how many people the attacker knows, real and released, "10,50,200"; None: nobody.
     groups: a CSV file of people or photos (`data.attributes`), and their groups, whose risk is measured.
     attributes: a CSV file of the same kind, of what might be inferred of released faces.
+    sources: a CSV file of the people, and photos, that each released face was made of
+        (`evaluation.leakage.sources`); None: it was made of the one whose name it has.
     max_leakage: gate on the risk by other photos of a person, a share, as all gates on the upper end of its interval.
     max_leakage_same: gate on the risk by the very photo.
     max_tpr: gate on the share of members told at 1 % false positives, by `photo`: "other" or "same".
@@ -105,6 +108,7 @@ def leakage(
     }
     original, released = Path(original), Path(released)
     non_members, adapt, key, cache, report = map(as_path, (non_members, adapt, key, cache, report))
+    sources = as_path(sources)
     _check_numbers(shares, {"--trials": trials, "--workers": workers}, {"--imitations": imitations, "--seed": seed,
                                                                        "--max-copies": max_copies})  # fmt: skip
     limits = Limits(max_leakage, max_leakage_same, max_tpr, _photo(photo), max_copies)
@@ -115,7 +119,7 @@ def leakage(
     check_report_and_cache(page, cache, paths, overwrite=overwrite)
     chosen, ks = choose_device(device), parse_ks(listed(k))
     data = open_datasets(original, released, non_members, adapt)
-    matching, unmeasured = match_people(data, key)
+    matching, unmeasured = match_people(data, key, sources)
     further = plan_further(data.original, matching, known_members, groups, attributes)
     plan = Plan(ks, parse_identities(listed(identities), matching.names.people), trials, seed, str(chosen))
     models = [resolve(each, "mae") for each in imitation_model or ()]

@@ -72,6 +72,24 @@ def test_the_figures_are_those_of_plain_loops_over_recomputed_names(folder: Path
     assert (result.names.by, result.names.people, result.names.joined) == ("key", PEOPLE, PEOPLE * PHOTOS)
 
 
+def test_a_file_of_sources_takes_the_place_of_names_and_counts_every_source(folder: Path) -> None:
+    from facemae_cli.masking.key import Key
+
+    key = Key.load(folder / "facemae.key")
+    rows = [
+        (key.identity(f"p{person}"), key.photo(f"p{person}", f"{number}.png"), f"p{person}", f"{number}.png")
+        for person in range(PEOPLE)
+        for number in range(PHOTOS)
+    ]
+    lines = [f"{identity}/{photo},{person},{name}" for identity, photo, person, name in rows]
+    table = folder / "sources.csv"
+    table.write_text("\n".join(["released,person,photo", *lines]))
+    (folder / "facemae.key").rename(folder / "copy.key")
+    alone, plain = audit(sources=table, imitations=0), audit(key=folder / "copy.key", imitations=0)
+    assert risks(alone) == risks(plain)
+    assert any(line.startswith("known members, control") for line in alone.unmeasured)
+
+
 def test_the_json_has_its_form(folder: Path) -> None:
     result = audit(k="1,2", identities="4,all", trials=2, max_leakage=1.0, max_tpr=0.5)
     value = json.loads(json.dumps(result.as_json()))

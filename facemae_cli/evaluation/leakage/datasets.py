@@ -16,6 +16,7 @@ from facemae_cli.data.open import open_source
 from facemae_cli.errors import FaceError, InputError
 from facemae_cli.evaluation.leakage.matching import Matching, find_key, join, people_of, unmeasured
 from facemae_cli.evaluation.leakage.scan import Scan, scan
+from facemae_cli.evaluation.leakage.sources import read_sources
 from facemae_cli.evaluation.leakage.statistics import People
 from facemae_cli.masking.patches import read_mask
 from facemae_cli.runtime.progress import Progress
@@ -82,11 +83,15 @@ def _opened(path: Path) -> FaceSource:
     return source
 
 
-def match_people(data: Datasets, key: Path | None) -> tuple[Matching, list[str]]:
-    """Who is who in originals and release, by names or by the key in `key`; and what cannot be measured for want of it.
+def match_people(data: Datasets, key: Path | None, sources: Path | None = None) -> tuple[Matching, list[str]]:
+    """Who is who in originals and release, by names or by the key in `key`, or as the file `sources` says; and what
+    cannot be measured for want of it.
 
-    Raises UsageError for a key that is not the release's.
+    Raises UsageError for a key that is not the release's, InputError for a file that does not say it.
     """
+    if sources is not None:
+        told = read_sources(sources).match(data.original, data.released)
+        return told, unmeasured(told.names, None)
     keyed = data.manifest is not None and data.manifest.names == "keyed"
     places = [source.path for source in (data.original, data.released)]
 

@@ -29,6 +29,7 @@ from facemae_cli.evaluation.leakage.statistics import People
 from facemae_cli.evaluation.retrieval import Features
 from facemae_cli.reports.text import decimal, percent, percent_interval
 
+OF_ONE_PERSON = "known members, control, open-set errors and inference"
 PHOTOS: dict[Photo, str] = {"other": "other photos", "same": "the very photos"}
 
 
@@ -212,6 +213,12 @@ def find_further(
     audited = _Audited(sets[single[0]], matching, non_members, plan)
     searched = None if top is None else (sets[top], searches[top].ranked)
     missing: list[str] = []
+    if matching.sources is not None:
+        return FurtherFindings(
+            groups=tuple(_groups(wanted, searched, matching, max(plan.ks), missing)),
+            linkability=next(_linked(audited, missing), None),
+            unmeasured=(*missing, f"{OF_ONE_PERSON}: they take each released face for one person's"),
+        )
     return FurtherFindings(
         known_members=tuple(_known(wanted, [sets[name] for name in single], matching, plan, missing)),
         controls=tuple(_controls(audited, missing)),

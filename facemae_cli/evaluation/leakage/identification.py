@@ -15,7 +15,7 @@ from facemae_cli.evaluation.leakage.ranks import Ranks, join, rank_queries
 from facemae_cli.evaluation.leakage.results import AttackKind, Finding, Photo
 from facemae_cli.evaluation.leakage.risk import hits, risk
 from facemae_cli.evaluation.leakage.statistics import Clusters, People, compare
-from facemae_cli.evaluation.retrieval import QUERIES
+from facemae_cli.evaluation.retrieval import QUERIES, columns
 from facemae_cli.inference.embed import Embeddings
 from facemae_cli.runtime import distributed
 from facemae_cli.runtime.progress import SILENT, Progress
@@ -83,8 +83,8 @@ class Measured:
 
 @dataclass(frozen=True)
 class Attack:
-    """One attack: queries and the gallery, of n and m faces, with who they show; `asks`: (n,) bool, which queries ask;
-    `exclude`: (n,) the gallery face each leaves out, -1 for none."""
+    """One attack: queries and the gallery, of n and m faces, with who they show, (n,) and (m,) or (m, S); `asks`: (n,)
+    bool, which queries ask; `exclude`: (n,) or (n, E) the gallery faces each leaves out, -1 for none."""
 
     kind: AttackKind
     photo: Photo
@@ -101,7 +101,8 @@ class Attack:
         is empty."""
         asks, there = self.asks & self.queries.valid, self.gallery.valid
         if people is not None:
-            asks, there = asks & np.isin(self.query_people, people), there & np.isin(self.gallery_people, people)
+            asks = asks & np.isin(self.query_people, people)
+            there = there & np.isin(columns(self.gallery_people), people).any(axis=1)
         rows, faces = np.flatnonzero(asks), np.flatnonzero(there)
         if not (len(rows) and len(faces)):
             raise InputError(f"there are {len(rows)} photos to ask with and {len(faces)} faces to search")
@@ -119,7 +120,8 @@ class Attack:
             progress=progress if len(rows) > QUERIES else SILENT,  # a short search is over before anybody looks
         )
         ranks = join(distributed.gather_objects(part))
-        return Ranked(ranks, self.query_people[rows], len(np.unique(self.gallery_people[faces])))
+        shown = self.gallery_people[faces]
+        return Ranked(ranks, self.query_people[rows], len(np.unique(shown[shown >= 0])))
 
 
 def attacks(sets: FeatureSets, matching: Matching) -> list[Attack]:
@@ -129,14 +131,14 @@ def attacks(sets: FeatureSets, matching: Matching) -> list[Attack]:
     photos that are in the release, and `other` leaves out those that may be there under another name.
     """
     none, everyone = np.full(len(matching.real), -1, np.int64), np.ones(len(matching.real), np.bool_)
-    known = matching.same_photo >= 0 if matching.names.photos_join else everyone
+    known = np.asarray((matching.own_faces >= 0).any(axis=1)) if matching.names.photos_join else everyone
     found = []
     sources: list[tuple[AttackKind, Embeddings, str | None]] = [("real_to_released", sets.real, None)]
     sources += [("imitated_to_released", seen, model) for model, seen in sets.imitated.items()]
     for kind, seen, model in sources:
-        pair = (seen, sets.released, matching.real, matching.released)
+        pair = (seen, sets.released, matching.real, matching.shown)
         if matching.names.photos_join:
-            found.append(Attack(kind, "other", *pair, ~matching.doubtful, matching.same_photo, model))
+            found.append(Attack(kind, "other", *pair, ~matching.doubtful, matching.own_faces, model))
         found.append(Attack(kind, "same", *pair, known, none, model))
     itself = np.arange(len(matching.real))
     among = sets.among_real or (sets.real, sets.real)

@@ -30,7 +30,8 @@ MIN_JOINED = 0.99  # of the photos that could join; below it, `other photos` wou
 class Names:
     """How the names of two datasets join, as counts.
 
-    `by`: "names" where they are alike on both sides, "key" where pseudonyms were computed, None where nobody joins.
+    `by`: "names" where they are alike on both sides, "key" where pseudonyms were computed, "sources" where a file says
+    of whom a face was made, None where nobody joins.
     `people`: on both sides; `only_original`, `only_released`: on one; `empty`: folders of people without any face.
     `joinable`: photos that could join, the smaller number of each person's photos of both sides; `joined`: that do.
     `loose`: faces without an identity, of both sides. `numbered`: whether people are joined by bare numbers.
@@ -63,7 +64,7 @@ class Names:
 
     def lines(self) -> list[str]:
         """The counts for a person."""
-        how = {"names": " by their names", "key": " by the key", None: ""}[self.by]
+        how = {"names": " by their names", "key": " by the key", "sources": " by --sources", None: ""}[self.by]
         lines = [f"{self.people} on both sides{how}; {self.joined} of {self.joinable} photos join"]
         aside = {
             "only among the originals": self.only_original,
@@ -85,6 +86,10 @@ class Matching:
     released face of the very photo, -1 where none is known. `doubtful`: (n,) bool, photos without one although faces
     of their person in the release have none either: one of these may be theirs. `labels`: by number, what a person is
     called in the release, "" for people who are not in it.
+
+    Where a file says of whom faces were made, `released` only tells who they are filed under in the release, people by
+    themselves; `sources`: (m, S) the people each was made of, and `made`: (n, E) the released faces that each photo
+    went into, -1 where there are fewer. Elsewhere a face has one source, its person, and these are None.
     """
 
     real: People
@@ -93,11 +98,23 @@ class Matching:
     doubtful: NDArray[np.bool_]
     labels: Sequence[str]
     names: Names
+    sources: People | None = None
+    made: People | None = None
+
+    @property
+    def shown(self) -> People:
+        """(m, S) the people whom each released face leads to, -1 for none."""
+        return self.released[:, None] if self.sources is None else self.sources
+
+    @property
+    def own_faces(self) -> People:
+        """(n, E) the released faces that were made of each photo, -1 for none."""
+        return self.same_photo[:, None] if self.made is None else self.made
 
     @property
     def both(self) -> People:
         """The numbers of the people on both sides, ascending."""
-        return np.intersect1d(self.real, self.released)
+        return np.intersect1d(self.real, self.shown)
 
 
 def join(original: FaceSource, released: FaceSource, key: Key | None, keyed_only: bool = False) -> Matching:

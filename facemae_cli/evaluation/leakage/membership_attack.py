@@ -84,12 +84,14 @@ def _halved(
     asks = _could_be_found(attack, sets, matching)
     search = _Search(sets.released.features, faces, device, progress)
     rows, scores, found = search.nearest(sets.real, asks, attack.exclude, DEPTH)
-    people, whose = matching.real[rows], np.where(found >= 0, matching.released[faces[found]], -1)
+    people, whose = matching.real[rows], matching.shown[faces[found]]
     for split in range(SPLITS):
         left_out = half(matching.both, seed, split)
-        best = np.where((found >= 0) & ~np.isin(whose, left_out), scores, -np.inf).max(axis=1, initial=-np.inf)
+        best = np.where((found >= 0) & ~np.isin(whose, left_out).any(axis=2), scores, -np.inf).max(
+            axis=1, initial=-np.inf
+        )
         again = np.flatnonzero(np.isneginf(best)) if len(faces) > DEPTH else np.empty(0, np.int64)
-        gallery = faces[~np.isin(matching.released[faces], left_out)]
+        gallery = faces[~np.isin(matching.shown[faces], left_out).any(axis=1)]
         if len(again) and len(gallery):
             some = np.zeros(len(matching.real), np.bool_)
             some[rows[again]] = True
@@ -109,7 +111,7 @@ def _could_be_found(attack: Attack, sets: FeatureSets, matching: Matching) -> ND
         sets.real.features[rows],
         sets.released.features[faces],
         matching.real[rows],
-        matching.released[faces],
+        matching.shown[faces],
         exclude=place[attack.exclude[rows]],
     )
     found = np.zeros(len(matching.real), np.bool_)

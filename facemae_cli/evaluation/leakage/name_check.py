@@ -9,9 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from facemae_cli.evaluation.leakage.matching import Matching
 from facemae_cli.evaluation.leakage.scan import Scan
+from facemae_cli.evaluation.leakage.statistics import People
 from facemae_cli.evaluation.leakage.thumbnails import by_distance
 from facemae_cli.evaluation.retrieval import top_k
 
@@ -48,7 +50,7 @@ class NameCheck:
 def check_names(original: Scan, released: Scan, matching: Matching, device: str = "cpu") -> NameCheck:
     """By thumbnails, for originals whose person is in the release."""
     faces = np.flatnonzero(released.valid)
-    rows = np.flatnonzero(original.valid & np.isin(matching.real, matching.released))
+    rows = np.flatnonzero(original.valid & np.isin(matching.real, matching.shown))
     if len(faces) < 2 or not len(rows):
         return NameCheck(len(rows), 0, 0)
     scores, nearest = top_k(
@@ -57,9 +59,15 @@ def check_names(original: Scan, released: Scan, matching: Matching, device: str 
         min(LOOKED_AT, len(faces)),
         device=device,
     )
-    away, people = np.maximum(1 - scores, 0), matching.released[faces[nearest]]
-    another = people != people[:, :1]
+    away, people = np.maximum(1 - scores, 0), matching.shown[faces[nearest]]
+    another = ~_in_common(people, people[:, :1])
     second = np.where(another.any(axis=1), another.argmax(axis=1), people.shape[1] - 1)
     stands_out = away[:, 0] < STANDS_OUT * away[np.arange(len(rows)), second]
-    own = people[:, 0] == matching.real[rows]
+    own = (people[:, 0] == matching.real[rows, None]).any(axis=1)
     return NameCheck(len(rows), int(stands_out.sum()), int((stands_out & ~own).sum()))
+
+
+def _in_common(first: People, second: People) -> NDArray[np.bool_]:
+    """(n, w) whether the faces of one side, (n, w, S), and of the other, (n, 1, S), have a person in common."""
+    alike = first[..., :, None] == second[..., None, :]
+    return np.asarray((alike & (first[..., :, None] >= 0)).any(axis=(-2, -1)))

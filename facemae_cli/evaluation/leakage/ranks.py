@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from facemae_cli.evaluation.leakage.statistics import People
-from facemae_cli.evaluation.retrieval import Backend, Candidates, Features, Rows, Scores, candidates
+from facemae_cli.evaluation.retrieval import Backend, Candidates, Features, Rows, Scores, candidates, columns
 from facemae_cli.runtime.progress import SILENT, Progress
 
 TIE = 1e-6
@@ -75,10 +75,12 @@ def rank_queries(
 ) -> Ranks:
     """Where the people of `queries` (n, D) stand in `gallery` (N, D), float32 rows of length 1, for all K up to `k`.
 
-    query_people: (n,), gallery_people: (N,) int64, equal for the same person. `exclude`, `device`, `backend` and the
+    query_people: (n,), gallery_people: (N,) int64, equal for the same person, or (N, S) where a face shows several
+    people, -1 for none. `exclude`, `device`, `backend` and the
     errors are those of `retrieval.top_k`. Lists of the k and a few more nearest settle nearly all queries; where ties
     reach over a list's end, the whole gallery is counted in float64.
     """
+    gallery_people = columns(gallery_people)
     genuine = find_genuine_matches(queries, gallery, query_people, gallery_people, exclude=exclude)
     ranks = _none_found(k, len(gallery), exclude, genuine)
     search = candidates(queries, gallery, k, exclude=exclude, device=device, backend=backend, progress=progress)
@@ -98,14 +100,18 @@ def find_genuine_matches(
     exclude: Rows | None = None,
 ) -> GenuineMatches:
     """Each query's nearest face of its own person; arguments as `rank_queries`. Only such faces are compared."""
-    if query_people.shape != queries.shape[:1] or gallery_people.shape != gallery.shape[:1]:
+    if query_people.shape != queries.shape[:1] or len(gallery_people) != len(gallery):
         raise ValueError("each query and each gallery face needs its person")
-    order = np.argsort(gallery_people, kind="stable")
-    people = gallery_people[order]
+    shown = columns(gallery_people)
+    faces, people = np.repeat(np.arange(len(gallery)), shown.shape[1]), shown.ravel()
+    by = np.argsort(people, kind="stable")
+    order, people = faces[by], people[by]
     start, stop = (np.searchsorted(people, query_people, side=side) for side in ("left", "right"))
-    left_out = np.full(len(queries), -1, np.int64) if exclude is None else exclude
+    left_out = _excluded(exclude, len(queries))
     genuine = GenuineMatches(stop - start, np.full(len(queries), -np.inf), np.full(len(queries), -1, np.int64))
-    genuine.count[(left_out >= 0)] -= gallery_people[left_out[left_out >= 0]] == query_people[left_out >= 0]
+    for out in left_out.T:
+        there = np.flatnonzero(out >= 0)
+        genuine.count[there] -= (shown[out[there]] == query_people[there, None]).any(axis=1)
     by_person = np.argsort(query_people, kind="stable")
     cuts = np.flatnonzero(np.diff(query_people[by_person])) + 1
     for group in np.split(by_person, cuts):
@@ -113,6 +119,11 @@ def find_genuine_matches(
             part = group[first : first + ROWS]
             _nearest_of(genuine, part, order[start[part[0]] : stop[part[0]]], queries, gallery, left_out)
     return genuine
+
+
+def _excluded(exclude: Rows | None, count: int) -> Rows:
+    """(n, E) the gallery faces that each query leaves out."""
+    return np.empty((count, 0), np.int64) if exclude is None else columns(exclude)
 
 
 def _nearest_of(
@@ -123,7 +134,8 @@ def _nearest_of(
     for first in range(0, len(faces), COLUMNS):
         rows = faces[first : first + COLUMNS]
         scores = wide @ gallery[rows].astype(np.float64).T
-        scores[left_out[part, None] == rows] = -np.inf
+        for out in left_out[part].T:
+            scores[out[:, None] == rows] = -np.inf
         nearest = scores.argmax(axis=1)
         score = scores[np.arange(len(part)), nearest]
         better = score > genuine.best[part]
@@ -133,7 +145,7 @@ def _nearest_of(
 def _none_found(k: int, faces: int, exclude: Rows | None, genuine: GenuineMatches) -> Ranks:
     """Ranks in which nobody was found yet."""
     size = len(genuine.count)
-    gallery = np.full(size, faces) if exclude is None else faces - (exclude >= 0).astype(np.int64)
+    gallery = faces - (_excluded(exclude, size) >= 0).sum(axis=1)
     tied, own = np.zeros(size, np.int64), np.zeros(size, np.int64)
     return Ranks(k, np.full(size, k), tied, own, gallery, genuine.count, genuine.best, genuine.row)
 
@@ -144,7 +156,7 @@ def _settle(ranks: Ranks, found: Candidates, query_people: People, gallery_peopl
     best = np.where(ranks.genuine[here] > 0, ranks.best[here], np.inf)[:, None]
     above = (found.scores > best + TIE).sum(axis=1)
     near = np.abs(found.scores - best) <= TIE
-    own = near & (gallery_people[found.rows] == query_people[here, None])
+    own = near & (gallery_people[found.rows] == query_people[here, None, None]).any(axis=2)
     behind = (ranks.genuine[here] == 0) | (above >= ranks.k)  # as it stands already
     complete = ~behind & (found.limit < best[:, 0] - TIE)
     done = here[complete]
@@ -167,12 +179,13 @@ def _count(
     above, tied, own = (np.zeros(len(part), np.int64) for _ in range(3))
     for first in range(0, len(gallery), COLUMNS):
         scores = wide @ gallery[first : first + COLUMNS].astype(np.float64).T
-        if exclude is not None:
-            scores[exclude[part, None] == np.arange(first, first + scores.shape[1])] = -np.inf
+        for out in _excluded(exclude, len(queries))[part].T:
+            scores[out[:, None] == np.arange(first, first + scores.shape[1])] = -np.inf
         near = np.abs(scores - best) <= TIE
         above += (scores > best + TIE).sum(axis=1)
         tied += near.sum(axis=1)
-        own += (near & (gallery_people[first : first + COLUMNS] == query_people[part, None])).sum(axis=1)
+        shown = gallery_people[first : first + COLUMNS] == query_people[part, None, None]
+        own += (near & shown.any(axis=2)).sum(axis=1)
     reached = above < ranks.k
     done = part[reached]
     ranks.above[done], ranks.tied[done], ranks.own[done] = above[reached], tied[reached], own[reached]

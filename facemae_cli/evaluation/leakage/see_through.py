@@ -47,23 +47,23 @@ class Probe:
 def probe(see: See, released: Embeddings, matching: Matching, seed: int, device: str = "cpu") -> Probe:
     """Ask with a few of the photos whose person is in the release, as they are and under each transform."""
     faces = np.flatnonzero(released.valid)
-    known = np.flatnonzero(np.isin(matching.real, matching.released[faces]))
+    known = np.flatnonzero(np.isin(matching.real, matching.shown[faces]))
     if not (len(faces) and len(known)):
         return Probe(0, 0.0, {}, 0.0)
     rows = np.sort(np.random.default_rng(seed).permutation(known)[:PROBED])
-    people = matching.released[faces]
+    people = matching.shown[faces]
 
     def hits(seen: Embeddings) -> NDArray[np.bool_]:
         found = np.zeros(len(rows), np.bool_)
         asks = np.flatnonzero(seen.valid)
         if len(asks):
             _, nearest = top_k(seen.features[asks], released.features[faces], min(K, len(faces)), device=device)
-            found[asks] = (people[nearest] == matching.real[rows[asks], None]).any(axis=1)
+            found[asks] = (people[nearest] == matching.real[rows[asks], None, None]).any(axis=(1, 2))
         return found
 
     plain = hits(see(None, rows))
     only = {name: float((hits(see(name, rows)) & ~plain).mean()) for name in TRANSFORMS}
-    count = np.bincount(people, minlength=int(matching.real.max()) + 1)[matching.real[rows]]
+    count = np.bincount(people[people >= 0], minlength=int(matching.real.max()) + 1)[matching.real[rows]]
     return Probe(len(rows), float(plain.mean()), only, float(np.minimum(K * count / len(faces), 1).mean()))
 
 

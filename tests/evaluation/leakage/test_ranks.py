@@ -22,9 +22,10 @@ def by_looping(queries, gallery, query_people, gallery_people, k, exclude) -> li
     """(above, tied, own, gallery, mates) of each query."""
     rows = []
     for number, query in enumerate(queries):
-        left = [row for row in range(len(gallery)) if exclude is None or row != exclude[number]]
+        out = () if exclude is None else np.atleast_1d(exclude[number])
+        left = [row for row in range(len(gallery)) if row not in out]
         scores = [sum(float(a) * float(b) for a, b in zip(query, gallery[row], strict=True)) for row in left]
-        his = [gallery_people[row] == query_people[number] for row in left]
+        his = [query_people[number] in np.atleast_1d(gallery_people[row]) for row in left]
         best = max((score for score, own in zip(scores, his, strict=True) if own), default=np.inf)
         above = sum(score > best + TIE for score in scores)
         group = [own for score, own in zip(scores, his, strict=True) if abs(score - best) <= TIE]
@@ -60,6 +61,27 @@ class Case:
 
     def attack(self):
         return self.queries, self.gallery, self.query_people, self.gallery_people
+
+    def of_several(self) -> Case:
+        """The same where a face shows up to three people, none of them twice, and up to two faces are left out."""
+        random = np.random.default_rng(7)
+        more = np.stack([random.permutation([-1, -1, *range(15)])[:2] for _ in range(60)])
+        more[more == self.gallery_people[:, None]] = -1
+        self.gallery_people = np.concatenate([self.gallery_people[:, None], more], axis=1)
+        second = random.integers(-1, 60, 35)
+        self.exclude = np.stack([self.exclude, np.where(second == self.exclude, -1, second)], axis=1)
+        return self
+
+
+@pytest.mark.parametrize("k", [1, 3, 60])
+@pytest.mark.parametrize("tied", [False, True])
+def test_standings_among_faces_of_several_people_are_those_of_a_plain_loop(tied, k, monkeypatch) -> None:
+    case = Case(int(tied), tied).of_several()
+    for module, name, size in ((retrieval, "QUERIES", 9), (ranks, "ROWS", 4), (ranks, "COLUMNS", 7)):
+        monkeypatch.setattr(module, name, size)
+    found = rank_queries(*case.attack(), k, exclude=case.exclude)
+    assert counts(found) == by_looping(*case.attack(), k, case.exclude)
+    assert (found.genuine > 5).any()
 
 
 @pytest.mark.parametrize("k", [1, 3, 60, 80])
