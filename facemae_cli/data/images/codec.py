@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from facemae_cli.data.images import plain_png
 from facemae_cli.data.images.headers import bmp, jpeg, png, webp
 from facemae_cli.data.images.headers.header import (
     DEFAULT_LIMITS,
@@ -116,8 +117,9 @@ def decode_visible(data: bytes, limits: Limits | None = None) -> np.ndarray:
 
 def encode_png(image: np.ndarray) -> bytes:
     """`image`, (H, W, 3) RGB or (H, W, 4) RGBA uint8, as a PNG without metadata; equal pixels give equal bytes."""
-    flip = cv2.COLOR_RGBA2BGRA if _check_image(image) == 4 else cv2.COLOR_RGB2BGR
-    return _encode(".png", cv2.cvtColor(image, flip), [])
+    if _check_image(image) == 4:
+        return plain_png.encode(image)
+    return _encode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [])
 
 
 def encode_jpeg(image: np.ndarray, quality: int = 95) -> bytes:
@@ -157,7 +159,9 @@ def _parse(data: bytes, limits: Limits | None) -> tuple[ImageInfo, bytes]:
 
 def _pixels(info: ImageInfo, body: bytes) -> np.ndarray:
     """(H, W, 3) RGB, or (H, W, 4) RGBA where the image has alpha; uint8, contiguous, upright."""
-    image = _by_opencv(info, body) if _is_plain(info, body) else _by_pillow(info, body)
+    image = plain_png.decode(body) if info.format == "png" else None
+    if image is None:
+        image = _by_opencv(info, body) if _is_plain(info, body) else _by_pillow(info, body)
     if image.shape[:2] != ((info.height, info.width) if info.orientation < 5 else (info.width, info.height)):
         raise FaceError("corrupt", f"its header states {info.width}x{info.height}, its pixels are {image.shape[:2]}")
     return image if info.orientation == 1 else _upright(image, info.orientation)
