@@ -62,11 +62,15 @@ def photo_bytes(identity: str | None, file_name: str) -> bytes:
 
 
 def recover_names(names: Iterable[Name], key: Pseudonyms) -> dict[Name, Name]:
-    """Who is who in an output: from the name each raw face has there to its real name.
+    """Who is who in an output: from the name each raw face has there to its real name, in the order of `names`.
 
-    Keys have photo names without suffix, since the output's format decides on that (`Name(identity, stem)`).
+    Keys have photo names without suffix, since the output's format decides on that (`Name(identity, stem)`). Of faces
+    that get one name there, as where a `.lst` repeats it, the first is told of: `mask` takes it and refuses the others.
     """
-    return {key.name(name): name for name in names}
+    who: dict[Name, Name] = {}
+    for name in names:
+        who.setdefault(key.name(name), name)
+    return who
 
 
 def without_suffix(name: Name) -> Name:

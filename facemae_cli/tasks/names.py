@@ -12,6 +12,7 @@ from facemae_cli.data.open import open_source
 from facemae_cli.data.side_files import NAMES, SideFile
 from facemae_cli.errors import InputError
 from facemae_cli.masking.key import DEFAULT_KEY_FILE, Key
+from facemae_cli.masking.pseudonyms import recover_names
 from facemae_cli.runtime.progress import SILENT, Progress
 
 
@@ -54,7 +55,8 @@ def names(
     """Writes who is who in the datasets that `key` masked, as CSV, readable by its owner alone (0600).
 
     input: the raw faces, as `mask` was given them.
-    out: the CSV file: `person`, `photo`, `person_pseudonym`, `photo_pseudonym`, without suffixes of released images.
+    out: the CSV file: `person`, `photo`, `person_pseudonym`, `photo_pseudonym`, without suffixes of released images;
+        a row for each face that `mask` can have taken, so one where a `.lst` names several faces alike.
     key: the file of the key.
 
     Raises UsageError, InputError and OutputError.
@@ -66,11 +68,9 @@ def names(
     source = open_source(input)
     if not len(source):
         raise InputError(f"{input} holds no faces; --in takes the raw dataset")
-    rows = []
-    for name in (source.name(index) for index in range(len(source))):
-        keyed = secret.name(name)
-        rows.append((name.identity or "", name.photo, keyed.identity or "", keyed.photo))
+    who = recover_names((source.name(index) for index in range(len(source))), secret)
+    rows = [(name.identity or "", name.photo, keyed.identity or "", keyed.photo) for keyed, name in who.items()]
     held = io.StringIO()
     csv.writer(held, lineterminator="\n").writerows([NAMES, *rows])
     table.write(held.getvalue(), overwrite=overwrite)
-    return NamesResult(out, len(rows), len({row[0] for row in rows} - {""}), secret.key_id)
+    return NamesResult(out, len(rows), len({row[2] for row in rows} - {""}), secret.key_id)

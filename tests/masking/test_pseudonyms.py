@@ -72,6 +72,12 @@ def test_every_name_is_found_again_with_the_key():
     assert not set(recover_names(names, Key(bytes(32)))) & set(released)
 
 
+def test_of_faces_with_one_name_the_first_is_found_again():
+    first, same, other_form = Name("Zo\u00eb", "1.jpg"), Name("Zo\u00eb", "1.jpg"), Name("Zoe\u0308", "1.jpg")
+    who = recover_names([first, same, other_form, Name("Zo\u00eb", "2.jpg")], KEY)
+    assert list(who.values()) == [first, Name("Zo\u00eb", "2.jpg")]
+
+
 def test_only_the_suffix_of_an_image_is_left_out():
     names = ["a.b.jpg", "Mr. X", "Mr. Y", "1.JPEG", "x.webp", ".png", "7"]
     assert [without_suffix(Name("anna", name)).photo for name in names] == [

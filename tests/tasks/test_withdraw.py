@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import json
-import stat
 from pathlib import Path
 
 import pytest
@@ -18,7 +15,6 @@ from facemae_cli.errors import InputError, UsageError
 from facemae_cli.masking.key import Key
 from facemae_cli.tasks.convert import convert
 from facemae_cli.tasks.mask import mask
-from facemae_cli.tasks.names import NAMES, names
 from facemae_cli.tasks.reconstruct import reconstruct
 from facemae_cli.tasks.withdraw import withdraw
 
@@ -198,30 +194,3 @@ def test_a_rec_of_numbers_is_excluded_by_label_and_key(key: Path, tmp_path: Path
     rec = make_rec(tmp_path / "raw.rec")
     rec.with_suffix(".lst").unlink()
     assert mask(rec, tmp_path / "masked", key=key, exclude=listed(tmp_path, "1", "2/9")).excluded == 4
-
-
-def test_names_tell_who_is_who_to_the_owner_of_the_key(
-    raw: Path, key: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    mask(raw, tmp_path / "masked", key=key)
-    out = tmp_path / "names.csv"
-    assert main(["names", "-i", str(raw), "-o", str(out), "-k", str(key), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["photos"] == 9
-    assert stat.S_IMODE(out.stat().st_mode) == 0o600
-    with out.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.reader(file))
-    assert tuple(rows[0]) == NAMES
-    found = {(row[2], f"{row[3]}.png") for row in rows[1:]}
-    assert found == set(images(tmp_path / "masked"))
-    assert {row[0] for row in rows[1:]} == set(PEOPLE)
-    with pytest.raises(UsageError, match="--overwrite"):
-        names(raw, out, key=key)
-    assert names(str(raw), str(out), key=str(key), overwrite=True).people == 3
-    with pytest.raises(UsageError, match="inside the dataset"):
-        names(raw, raw / "names.csv", key=key)
-    with pytest.raises(UsageError, match="no key at"):
-        names(raw, tmp_path / "more.csv", key=tmp_path / "lost.key")
-    key_copy = tmp_path / "copy.key"
-    key_copy.write_bytes(key.read_bytes())
-    with pytest.raises(UsageError, match="is a key, which is never replaced"):
-        names(raw, key_copy, key=key, overwrite=True)
