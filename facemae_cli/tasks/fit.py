@@ -25,13 +25,12 @@ from facemae_cli.runtime.device import Precision, choose_device, choose_precisio
 from facemae_cli.runtime.paths import as_path
 from facemae_cli.runtime.progress import SILENT, Progress
 from facemae_cli.training.checkpoint import FILE as CHECKPOINT
-from facemae_cli.training.checkpoint import HISTORY
 from facemae_cli.training.loader import FaceLoader, hold_out
 from facemae_cli.training.lr_schedule import LrSchedule
 from facemae_cli.training.mae_objective import MaeObjective
 from facemae_cli.training.recipes import FitRecipe
 from facemae_cli.training.run_folder import RunFolder, ancestor, child_card, same_to_resume, write_model
-from facemae_cli.training.trainer import Trainer, parameter_groups
+from facemae_cli.training.trainer import HISTORY, Trainer, parameter_groups
 
 _OWN_FILES = (CARD_NAME, WEIGHTS_NAME, CHECKPOINT, HISTORY, "samples.png", "curves.png")
 

@@ -30,7 +30,6 @@ from facemae_cli.runtime.device import Precision, choose_device, choose_precisio
 from facemae_cli.runtime.paths import as_path, as_paths
 from facemae_cli.runtime.progress import SILENT, Progress
 from facemae_cli.training.checkpoint import FILE as CHECKPOINT
-from facemae_cli.training.checkpoint import HISTORY
 from facemae_cli.training.labels import LabelledFaces
 from facemae_cli.training.loader import FaceLoader
 from facemae_cli.training.lr_schedule import LrSchedule
@@ -39,7 +38,7 @@ from facemae_cli.training.recipes import RecognizerRecipe
 from facemae_cli.training.recognizer_objective import Pack, RecognizerObjective, build_centres, trainable
 from facemae_cli.training.run_folder import RunFolder, ancestor, child_card, same_to_resume, write_model
 from facemae_cli.training.teacher import Teacher
-from facemae_cli.training.trainer import Trainer
+from facemae_cli.training.trainer import HISTORY, Trainer
 
 HELD_OUT = "held_out"
 EXPORTS = {"onnx": "model.onnx", "pth": "model.pth"}

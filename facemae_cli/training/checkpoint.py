@@ -19,10 +19,8 @@ from torch import Tensor, nn
 from facemae_cli.data.names import one_line
 from facemae_cli.errors import InputError, OutputError, UsageError
 from facemae_cli.networks.weights import first_line
-from facemae_cli.runtime import distributed
 
 FILE = "checkpoint.safetensors"
-HISTORY = "history.jsonl"
 # What a damaged file may raise on its way into a network and an optimizer.
 _DAMAGE = (KeyError, ValueError, TypeError, IndexError, AttributeError, RuntimeError, RecursionError, OverflowError)
 
@@ -37,7 +35,7 @@ class Checkpoint:
     learnt: dict[str, Tensor] = field(default_factory=dict)
 
     def save(self, folder: Path, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-        """Write the checkpoint whole or not at all, then the history cut to it. Raises OutputError."""
+        """Write the checkpoint whole or not at all. Raises OutputError."""
         tensors = {f"network.{name}": value for name, value in network.state_dict().items()}
         tensors |= {f"objective.{name}": value for name, value in self.learnt.items()}
         for number, moments in _moments(optimizer).items():
@@ -49,7 +47,6 @@ class Checkpoint:
             with open(temporary, "rb+") as file:
                 os.fsync(file.fileno())
             temporary.replace(folder / FILE)
-            write_history(folder / HISTORY, self.state.get("history", []))
         except (OSError, SafetensorError) as error:
             raise OutputError(f"{folder / FILE}: {error}; the last one stands: free space, then --resume") from None
 
@@ -57,7 +54,7 @@ class Checkpoint:
     def load(
         cls, folder: Path, settings: dict[str, Any], network: nn.Module, optimizer: torch.optim.Optimizer
     ) -> Checkpoint:
-        """Put a run's state back into `network` and `optimizer`.
+        """Put a run's state back into `network` and `optimizer`; nothing on the disk changes, so that every rank may.
 
         Raises UsageError where there is none or where it was made with other settings (naming the first that
         differs), InputError where it is damaged.
@@ -84,16 +81,7 @@ class Checkpoint:
             _put_moments(optimizer, tensors)
         except _DAMAGE as error:
             raise InputError(f"{path}: not of this network ({shown(error)}); start again with --overwrite") from None
-        if distributed.rank() == 0:  # by two ranks at once one would find the other's file gone
-            write_history(folder / HISTORY, state.get("history", []))
         return cls(found, state, _part(tensors, "objective."))
-
-
-def write_history(path: Path, history: list[dict[str, Any]]) -> None:
-    """One JSON line an epoch. No timings: equal runs write equal bytes."""
-    temporary = path.with_name(path.name + ".part")
-    temporary.write_text("".join(json.dumps(line) + "\n" for line in history), encoding="utf-8")
-    temporary.replace(path)
 
 
 def _are_lines(history: Any) -> bool:

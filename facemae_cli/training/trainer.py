@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import signal
 import threading
@@ -18,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from facemae_cli.data.files import write_whole
 from facemae_cli.errors import InputError, UsageError
 from facemae_cli.runtime import distributed
 from facemae_cli.runtime.progress import SILENT, Progress
@@ -27,6 +29,7 @@ from facemae_cli.training.loader import Batch, FaceLoader
 from facemae_cli.training.lr_schedule import LrSchedule
 from facemae_cli.training.step_trace import StepTrace
 
+HISTORY = "history.jsonl"
 CHECK_EVERY = 8  # steps between two looks at the loss; looking makes a GPU wait
 CHECKPOINT_SECONDS = 120.0
 PICTURE_SECONDS = 20.0  # pictures take about a second, which epochs of a small run do not
@@ -209,6 +212,12 @@ class Trainer:
         state = {"step": self.step, "sums": self._sums, "counted": self._counted, "history": self.history}
         state["trace"] = self.trace.state()
         Checkpoint(self.settings, state, learnt).save(self.folder, self.objective.network, self.optimizer)
+        self._write_history()
+
+    def _write_history(self) -> None:
+        """One JSON line an epoch, those of the checkpoint. No timings: equal runs write equal bytes."""
+        if distributed.rank() == 0:
+            write_whole(self.folder / HISTORY, "".join(json.dumps(line) + "\n" for line in self.history))
 
     def _restore(self) -> None:
         if not (self.folder / CHECKPOINT).is_file():
@@ -221,6 +230,7 @@ class Trainer:
         except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
             path = self.folder / CHECKPOINT
             raise InputError(f"{path}: not of this run ({shown(error)}); start again with --overwrite") from None
+        self._write_history()
 
     def _count_on(
         self,

@@ -16,10 +16,10 @@ from helpers.sources import memory_source
 from torch import Tensor, nn
 
 from facemae_cli.errors import InputError, UsageError
-from facemae_cli.training.checkpoint import FILE, HISTORY, Checkpoint
+from facemae_cli.training.checkpoint import FILE, Checkpoint
 from facemae_cli.training.loader import Batch, FaceLoader
 from facemae_cli.training.lr_schedule import LrSchedule
-from facemae_cli.training.trainer import Objective, Trainer, parameter_groups, postponed_signals
+from facemae_cli.training.trainer import HISTORY, Objective, Trainer, parameter_groups, postponed_signals
 
 
 class Mean(Objective):
@@ -150,8 +150,10 @@ def test_resume_with_another_run_s_checkpoint_and_with_a_damaged_one(tmp_path: P
 def test_a_checkpoint_whose_counters_are_none(tmp_path: Path, state: dict[str, Any], why: str) -> None:
     run, state = trainer(tmp_path, Mean()), {"step": 3, "sums": {}, "counted": 0, "history": [], **state}
     Checkpoint(run.settings, state).save(tmp_path, run.objective.network, run.optimizer)
+    (tmp_path / HISTORY).write_text("as it was\n")
     with pytest.raises(InputError, match=why):
         run.run(resume=True)
+    assert (tmp_path / HISTORY).read_text() == "as it was\n"
 
 
 def test_a_checkpoint_without_a_counter(tmp_path: Path) -> None:
