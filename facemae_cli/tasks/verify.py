@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from facemae_cli.data.attributes import Attributes, read_attributes
-from facemae_cli.data.faces import Refusal
+from facemae_cli.data.faces import Refusal, once
 from facemae_cli.data.open import open_source
 from facemae_cli.data.packs.people import names_in, shared_people
 from facemae_cli.data.packs.source import PackSource, open_packs
@@ -37,7 +37,7 @@ from facemae_cli.runtime.threads import thread_count
 NONE = "-"
 
 
-@dataclass
+@dataclass(frozen=True)
 class VerifyResult:
     """What `verify` found: figures by pack, gates and whether they passed, and what must be known to read them.
 
@@ -57,11 +57,6 @@ class VerifyResult:
     def failed_gates(self) -> list[str]:
         """A line for each gate that did not pass."""
         return [str(gate) for gate in self.gates if not gate.passed]
-
-    def refuse(self, refused: Sequence[Refusal]) -> None:
-        """Takes in refused inputs, each place once: a face may be met both when a pack is written and measured."""
-        known = {item.where for item in self.refused}
-        self.refused += [item for item in refused if item.where not in known]
 
     def as_json(self) -> dict[str, Any]:
         """The result for machines; the refused inputs are listed by whoever shows it."""
@@ -160,20 +155,23 @@ def verify(
     _check_options(model, gates, report, cache, write_pack, trained_on, groups)
     packs = open_packs(as_paths(pairs) or [])
     result = VerifyResult(gates=parse_gates(gates, list(packs)))
-    job = _Job(packs, result, threads, progress)
     page = report_page(report)
-    job.check_places(page, cache, write_pack, trained_on, overwrite)
-    if groups is not None:
-        job.read_groups(groups)
-    recognizer = job.recognizer(model, device, precision) if model is not None else None
+    _check_places(packs, page, cache, write_pack, trained_on, overwrite)
+    attributes, lines = ({}, []) if groups is None else _read_groups(groups, packs)
+    result = _noted(result, progress, lines)
+    if model is not None:
+        keep_freed_memory()
+        recognizer = Recognizer.load(model, device, precision)
+        result = _noted(replace(result, recognizer=recognizer), progress, recognizer.notices())
+    how = {"batch_size": batch_size, "cache": cache, "workers": threads}
     with distributed.process_group(choose_device(device)):
-        if recognizer is not None:
-            job.measure(recognizer, trained_on, batch_size=batch_size, cache=cache)
+        if result.recognizer is not None:
+            result = _measured(result, packs, result.recognizer, attributes, trained_on, how, progress)
         if distributed.rank() == 0:
             if write_pack is not None:
-                job.write_pack(write_pack)
-            if page is not None and recognizer is not None:
-                job.write_report(page, recognizer, overwrite)
+                result = _with_pack(result, packs, write_pack, threads, progress)
+            if page is not None and result.recognizer is not None:
+                result = _with_report(result, packs, page, result.recognizer, overwrite)
     return result
 
 
@@ -210,108 +208,107 @@ def _check_options(
         raise UsageError(f"--write-pack {write_pack} must end in .bin")
 
 
-@dataclass
-class _Job:
-    """One run: the packs, and the result that is filled in."""
+def _noted(result: VerifyResult, progress: Progress, lines: Iterable[str]) -> VerifyResult:
+    """The result with these lines, which the person who waits sees now."""
+    said = list(lines)
+    for line in said:
+        progress.notice(line)
+    return replace(result, notices=[*result.notices, *said])
 
-    packs: dict[str, PackSource]
-    result: VerifyResult
-    threads: int
-    progress: Progress
-    attributes: dict[str, Attributes] = field(default_factory=dict)
 
-    def note(self, line: str) -> None:
-        """A line for the person who waits and for the result's JSON."""
-        self.progress.notice(line)
-        self.result.notices.append(line)
+def _check_places(
+    packs: Mapping[str, PackSource],
+    report: SideFile | None,
+    cache: Path | None,
+    write_pack: Path | None,
+    trained_on: Path | None,
+    overwrite: bool,
+) -> None:
+    """Raises UsageError unless what is to be written may stand where it shall."""
+    datasets = [pack.path.parent if _in_folder(pack) else pack.path for pack in packs.values()]
+    places = [*datasets, *(path for path in (trained_on, write_pack) if path is not None)]
+    check_report_and_cache(report, cache, places, overwrite=overwrite)
+    if write_pack is not None:
+        first, *more = packs.values()
+        if more or not _in_folder(first):
+            raise UsageError("--write-pack makes a .bin of one folder with a pairs.txt: give that alone as --pairs")
+        check_free(write_pack, first.path, overwrite, "--write-pack")
 
-    def check_places(
-        self,
-        report: SideFile | None,
-        cache: Path | None,
-        write_pack: Path | None,
-        trained_on: Path | None,
-        overwrite: bool,
-    ) -> None:
-        """Raises UsageError unless what is to be written may stand where it shall."""
-        datasets = [pack.path.parent if _in_folder(pack) else pack.path for pack in self.packs.values()]
-        places = [*datasets, *(path for path in (trained_on, write_pack) if path is not None)]
-        check_report_and_cache(report, cache, places, overwrite=overwrite)
-        if write_pack is not None:
-            first, *more = self.packs.values()
-            if more or not _in_folder(first):
-                raise UsageError("--write-pack makes a .bin of one folder with a pairs.txt: give that alone as --pairs")
-            check_free(write_pack, first.path, overwrite, "--write-pack")
 
-    def read_groups(self, path: Path) -> None:
-        """Matches the file with every pack. Raises InputError where it names nobody of any."""
-        table = read_attributes(path, "--groups")
-        for name, pack in self.packs.items():
-            try:
-                self.attributes[name] = table.of([pack.name(index) for index in range(len(pack))])
-            except InputError as error:
-                if name == list(self.packs)[-1] and not self.attributes:
-                    raise
-                self.note(f"{name}: {error}")
-            else:
-                for line in self.attributes[name].lines():
-                    self.note(f"{name}: {line}")
+def _read_groups(path: Path, packs: Mapping[str, PackSource]) -> tuple[dict[str, Attributes], list[str]]:
+    """What the file says of each pack, by name, and lines on that. Raises InputError where it names nobody of any."""
+    table = read_attributes(path, "--groups")
+    attributes: dict[str, Attributes] = {}
+    lines: list[str] = []
+    for name, pack in packs.items():
+        try:
+            attributes[name] = table.of([pack.name(index) for index in range(len(pack))])
+        except InputError as error:
+            if name == list(packs)[-1] and not attributes:
+                raise
+            lines.append(f"{name}: {error}")
+        else:
+            lines += [f"{name}: {line}" for line in attributes[name].lines()]
+    return attributes, lines
 
-    def recognizer(self, model: str, device: str, precision: str) -> Recognizer:
-        """The embedder, ready to compute features; the result gets what it is and how it computes."""
-        keep_freed_memory()
-        self.result.recognizer = recognizer = Recognizer.load(model, device, precision)
-        for line in recognizer.notices():
-            self.note(line)
-        return recognizer
 
-    def write_pack(self, out: Path) -> None:
-        """The one pack as a `.bin`."""
-        (pack,) = self.packs.values()
-        made = write_bin(
-            out, pack, pack.pairs, pack.same, command="verify", threads=self.threads, progress=self.progress
-        )
-        self.result.written, self.result.packed = out, made
-        self.result.refuse([*pack.refused, *made.refused])
-        if made.other_size:
-            self.note(f"{out}: {made.other_size} faces are not {SIDE} x {SIDE} pixels, as InsightFace's packs are")
+def _measured(
+    result: VerifyResult,
+    packs: Mapping[str, PackSource],
+    recognizer: Recognizer,
+    attributes: Mapping[str, Attributes],
+    trained_on: Path | None,
+    how: Mapping[str, Any],
+    progress: Progress,
+) -> VerifyResult:
+    """The result with every pack in its turn: its faces embedded (`how` says how), its pairs verified."""
+    names = names_in(open_source(trained_on)) if trained_on is not None else None
+    for name, pack in packs.items():
+        made = recognizer.embed(pack, label=f"embed {name}", progress=progress, **how)
+        shared = None if names is None else shared_people(pack, names)
+        found = VerifiedPack.of(pack, made, shared, attributes.get(name))
+        lines = warnings(name, found, recognizer.model.card)
+        if names is not None and shared is None:
+            lines.insert(0, f"{name}: names are not known on both sides, so neither is who is among the training faces")
+        refused = once([*result.refused, *pack.refused, *made.refused])
+        result = _noted(replace(result, packs={**result.packs, name: found}, refused=refused), progress, lines)
+    return replace(result, gates=judge(result.gates, result.packs))
 
-    def measure(self, recognizer: Recognizer, trained_on: Path | None, **options: Any) -> None:
-        """Every pack in its turn: its faces embedded (`options` say how), its pairs verified."""
-        result = self.result
-        names = names_in(open_source(trained_on)) if trained_on is not None else None
-        for name, pack in self.packs.items():
-            label = f"embed {name}"
-            made = recognizer.embed(pack, workers=self.threads, label=label, progress=self.progress, **options)
-            result.refuse([*pack.refused, *made.refused])
-            shared = None if names is None else shared_people(pack, names)
-            result.packs[name] = VerifiedPack.of(pack, made, shared, self.attributes.get(name))
-            if names is not None and shared is None:
-                self.note(f"{name}: names are not known on both sides, so neither is who is among the training faces")
-            for line in warnings(name, result.packs[name], recognizer.model.card):
-                self.note(line)
-        result.gates = judge(result.gates, result.packs)
 
-    def write_report(self, file: SideFile, recognizer: Recognizer, overwrite: bool) -> None:
-        """The page for a person, with the worst misjudged pairs: photos, so it is its owner's alone (0600)."""
-        from facemae_cli.evaluation.verification.page import verification_page
-        from facemae_cli.reports.html import Callout  # these bring matplotlib and jinja2
+def _with_pack(
+    result: VerifyResult, packs: Mapping[str, PackSource], out: Path, threads: int, progress: Progress
+) -> VerifyResult:
+    """The result with the one pack written as a `.bin`."""
+    (pack,) = packs.values()
+    made = write_bin(out, pack, pack.pairs, pack.same, command="verify", threads=threads, progress=progress)
+    lines = []
+    if made.other_size:
+        lines = [f"{out}: {made.other_size} faces are not {SIDE} x {SIDE} pixels, as InsightFace's packs are"]
+    refused = once([*result.refused, *pack.refused, *made.refused])
+    return _noted(replace(result, written=out, packed=made, refused=refused), progress, lines)
 
-        result, model = self.result, recognizer.model
-        failed = len(result.failed_gates)
-        words = f"{failed} of {len(result.gates)} gates failed" if failed else "Every gate passed"
-        worst = [f"{name}: {line}" for name, pack in result.packs.items() for line in group_lines(pack.groups)]
-        verdict = Callout("failed" if failed else "passed", words, [*map(str, result.gates), *worst])
-        page = verification_page(
-            title="Verification",
-            model={"name": model.name, "sha256": model.digest or "", "card": recognizer.card},
-            packs=[pack_report(name, self.packs[name], verified) for name, verified in result.packs.items()],
-            settings={"computed": str(recognizer)},
-            notes=result.notices,
-            verdict=verdict if result.gates else None,
-        )
-        file.write(page, overwrite=overwrite)
-        result.report = file.path
+
+def _with_report(
+    result: VerifyResult, packs: Mapping[str, PackSource], file: SideFile, recognizer: Recognizer, overwrite: bool
+) -> VerifyResult:
+    """Writes the page for a person, with the worst misjudged pairs: photos, so it is its owner's alone (0600)."""
+    from facemae_cli.evaluation.verification.page import verification_page
+    from facemae_cli.reports.html import Callout  # these bring matplotlib and jinja2
+
+    model, failed = recognizer.model, len(result.failed_gates)
+    words = f"{failed} of {len(result.gates)} gates failed" if failed else "Every gate passed"
+    worst = [f"{name}: {line}" for name, pack in result.packs.items() for line in group_lines(pack.groups)]
+    verdict = Callout("failed" if failed else "passed", words, [*map(str, result.gates), *worst])
+    page = verification_page(
+        title="Verification",
+        model={"name": model.name, "sha256": model.digest or "", "card": recognizer.card},
+        packs=[pack_report(name, packs[name], verified) for name, verified in result.packs.items()],
+        settings={"computed": str(recognizer)},
+        notes=result.notices,
+        verdict=verdict if result.gates else None,
+    )
+    file.write(page, overwrite=overwrite)
+    return replace(result, report=file.path)
 
 
 def _in_folder(pack: PackSource) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+from dataclasses import FrozenInstanceError
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,8 @@ def test_figures_are_the_protocol_s(tmp_path: Path, phi: str) -> None:
     heads, row = result.measured()
     assert dict(zip(heads, row, strict=True))["accuracy"] == "100.00 +- 0.00 %"
     assert row[-1] == "24"
+    with pytest.raises(FrozenInstanceError):
+        result.packs = {}  # type: ignore[misc]
 
 
 def test_a_bin_and_a_folder_with_the_same_pairs_measure_alike(tmp_path: Path, phi: str) -> None:
