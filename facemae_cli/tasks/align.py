@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import heapq
 import os
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from itertools import zip_longest
+from itertools import islice, zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,7 +21,7 @@ from facemae_cli.data.faces import FaceSource, Name, Refusal, count_reasons, fin
 from facemae_cli.data.images.codec import decode, encode_jpeg, encode_png, probe
 from facemae_cli.data.manifest import Manifest, read_manifest
 from facemae_cli.data.open import open_source
-from facemae_cli.data.output.output import Output, check_output, open_output
+from facemae_cli.data.output.output import Made, Output, check_output, open_output
 from facemae_cli.data.side_files import SideFile
 from facemae_cli.errors import FaceError, InputError, UsageError
 from facemae_cli.reports import pictures
@@ -227,34 +226,34 @@ class _Job:
         total = len(self.source)
         start = min(output.units_done * UNIT, total)
         progress.start("align", total, "photos", start)
-        refused: list[Refusal] = []
-        counts = Counter[str]()
         with closing(ordered_map(self.photo, range(start, total), workers)) as photos:
-            for index, found in enumerate(photos, start):
-                refused += self._write(output, index, found, counts)
-                if (index + 1) % UNIT == 0 or index + 1 == total:
-                    output.commit(refused, counts)
-                    refused, counts = [], Counter()
-                progress.advance()
+            for first in range(start, total, UNIT):
+                unit = []
+                for photo in islice(photos, UNIT):
+                    unit.append(photo)
+                    progress.advance()
+                self._write(output, first, unit)
 
-    def _write(self, output: Output, index: int, found: _Photo | FaceError, counts: Counter[str]) -> Iterator[Refusal]:
-        name, where = self.source.name(index), self.source.where(index)
-        if isinstance(found, FaceError):
-            counts["several"] += found.reason == "several-faces"
-            yield Refusal(where, found.reason, found.detail)
-            return
-        counts["several"] += found.seen > 1
-        for number, face in enumerate(found.faces, 1):
-            try:
-                if isinstance(face, FaceError):
-                    raise face
-                output.write(_face_name(name, number), face.image)
-            except FaceError as error:
-                yield Refusal(where if number == 1 else f"{where}, face {number}", error.reason, error.detail)
-            else:
-                counts.update({"faces": 1, "doubtful": bool(face.crop.doubts)})
-                counts.update({f"doubt:{code}": 1 for code in face.crop.doubts})
+    def _write(self, output: Output, first: int, photos: Sequence[_Photo | FaceError]) -> None:
+        """Writes the faces of the photos from number `first` on; of those that are in the output, some are kept."""
+        made = {}
+        for index, photo in enumerate(photos, first):
+            for number, face in enumerate([photo] if isinstance(photo, FaceError) else photo.faces, 1):
+                made[index, number] = self._made(index, number, face), face
+        refused = output.write_unit((each for each, _ in made.values()), {"several": sum(map(_has_several, photos))})
+        lost = {item.where for item in refused}
+        for (index, number), (each, face) in made.items():
+            if isinstance(face, _Face) and each.where not in lost:
                 self._keep(index, number, face.crop)
+
+    def _made(self, index: int, number: int, face: _Face | FaceError) -> Made:
+        where = self.source.where(index) + (f", face {number}" if number > 1 else "")
+        if isinstance(face, FaceError):
+            return Made(where, error=face)
+        doubts = {f"doubt:{code}": 1 for code in face.crop.doubts}
+        return Made(
+            where, _face_name(self.source.name(index), number), face.image, {"doubtful": bool(doubts), **doubts}
+        )
 
     def _keep(self, index: int, number: int, crop: Crop) -> None:
         if self.sheet is not None and crop.doubts:
@@ -276,7 +275,7 @@ class _Job:
         return AlignResult(
             out=out,
             photos=len(self.source) + len(self.source.refused),
-            faces=tally["faces"],
+            faces=output.faces,
             several=tally["several"],
             doubtful=tally["doubtful"],
             doubts=doubts,
@@ -287,6 +286,11 @@ class _Job:
             sheet=self.sheet.path if self.sheet and self.shown else None,
             refused=[*self.source.refused, *output.refused],
         )
+
+
+def _has_several(photo: _Photo | FaceError) -> bool:
+    """Whether more than one face was seen in it."""
+    return photo.reason == "several-faces" if isinstance(photo, FaceError) else photo.seen > 1
 
 
 def _face_name(name: Name, number: int) -> Name:

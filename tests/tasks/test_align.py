@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import stat
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,12 @@ from PIL import Image
 import facemae_cli
 from facemae_cli.app import main
 from facemae_cli.data.alignment.template import SIZE
+from facemae_cli.data.faces import Refusal
 from facemae_cli.data.images.codec import decode
 from facemae_cli.data.manifest import read_manifest
 from facemae_cli.data.open import open_source
-from facemae_cli.errors import InputError, UsageError
+from facemae_cli.data.output.output import Made, Output
+from facemae_cli.errors import FaceError, InputError, UsageError
 from facemae_cli.tasks import align as module
 from facemae_cli.tasks.align import align
 
@@ -140,6 +143,29 @@ def test_doubtful_crops_are_shown_to_their_owner_alone(photos: Path, tmp_path: P
     with pytest.raises(UsageError, match="is inside the dataset"):
         align(photos, tmp_path / "again", doubtful=tmp_path / "again" / "sheet.png")
     assert not (tmp_path / "again").exists()
+
+
+def test_faces_go_the_way_of_every_output_and_a_refused_one_is_on_no_sheet(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`beach` has two faces, and the second one's name is taken; `near`, the doubtful one, is not written either."""
+    put(photos / "family/bob/beach.face-2.jpg", encoded(one_face(FACES[0]).photo))
+    units: list[list[Made]] = []
+    write_unit = Output.write_unit
+
+    def seen(output: Output, made: Iterable[Made], counts: Mapping[str, int]) -> list[Refusal]:
+        units.append([*made])
+        refused = [each._replace(error=FaceError("bad-name", "")) for each in units[-1] if "near" in each.where]
+        return write_unit(output, [*(each for each in units[-1] if "near" not in each.where), *refused], counts)
+
+    monkeypatch.setattr(Output, "write_unit", seen)
+    result = align(photos, tmp_path / "raw", faces="all", doubtful=tmp_path / "doubtful.png")
+    assert [len(unit) for unit in units] == [10]
+    assert [item.where for item in result.refused if item.reason == "same-name"] == [
+        f"{photos}/family/bob/beach.png, face 2"
+    ]
+    assert (result.faces, result.several, result.doubtful, result.sheet) == (4, 1, 0, None)
+    assert not (tmp_path / "doubtful.png").exists()
 
 
 @pytest.mark.parametrize(

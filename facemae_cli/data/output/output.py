@@ -90,10 +90,10 @@ class Output:
             self._writer.write(name, image)
         self._pending += 1
 
-    def write_unit(self, made: Iterable[Made], counts: Mapping[str, int] | None = None) -> None:
+    def write_unit(self, made: Iterable[Made], counts: Mapping[str, int] | None = None) -> list[Refusal]:
         """Writes what was made of a unit of inputs, notes what was refused, and commits; `out` counts the faces.
 
-        `counts` are sums for the unit as a whole. Raises OutputError.
+        `counts` are sums for the unit as a whole. Returns what was refused. Raises OutputError.
         """
         refused: list[Refusal] = []
         sums = Counter[str](counts or {})
@@ -107,6 +107,7 @@ class Output:
             except FaceError as error:
                 refused.append(Refusal(each.where, error.reason, error.detail))
         self.commit(refused, sums)
+        return refused
 
     def commit(self, refused: Sequence[Refusal] = (), counts: Mapping[str, int] | None = None) -> None:
         """Ends a unit: all that was written since the last commit is on disk and in the journal on return.
