@@ -1,11 +1,19 @@
-"""Files for readers that stand with a dataset: in a folder, or as `X.README.md` beside `X.rec` and `X.parquet`."""
+"""Files for readers that stand with a dataset: in a folder, or as `X.README.md` beside `X.rec` and `X.parquet`.
+
+They go with the dataset when it is replaced, so only what facemae wrote may stand there then.
+"""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+
+from facemae_cli.errors import UsageError
 
 CARD, CROISSANT = "README.md", "croissant.json"
 BESIDE = (CARD, CROISSANT)
+_SEEN = 2**20  # bytes, far more than either is
+_MARKS = {CARD: b"Written by facemae ", CROISSANT: b"wang2022facemae"}  # what each of ours holds
 
 
 def beside_path(dataset: Path, name: str) -> Path:
@@ -13,3 +21,23 @@ def beside_path(dataset: Path, name: str) -> Path:
     if dataset.suffix.lower() in (".rec", ".parquet") and not dataset.is_dir():
         return dataset.with_suffix(f".{name}")
     return dataset / name
+
+
+def is_beside(path: Path) -> bool:
+    """Whether the file is a card or a Croissant that facemae wrote, to which its owner may have added."""
+    mark = next((mark for name, mark in _MARKS.items() if path.name == name or path.name.endswith(f".{name}")), None)
+    try:
+        with path.open("rb") as file:
+            return mark is not None and mark in file.read(_SEEN)
+    except OSError:
+        return False
+
+
+def check_beside(dataset: Path) -> None:
+    """Raises UsageError where a file stands beside the dataset that is called like one of ours and is not."""
+    for path in (beside_path(dataset, name) for name in BESIDE):
+        if os.path.lexists(path) and not is_beside(path):
+            raise UsageError(
+                f"{path} was not written by facemae: --overwrite would remove it with {dataset}; move it away, or"
+                " choose another --out"
+            )

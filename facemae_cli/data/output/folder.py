@@ -19,7 +19,7 @@ import numpy as np
 from facemae_cli.data.faces import Name
 from facemae_cli.data.files import sync_folder, write_whole
 from facemae_cli.data.manifest import Manifest, own_manifest, write_manifest
-from facemae_cli.data.output.beside import BESIDE, beside_path
+from facemae_cli.data.output.beside import BESIDE, beside_path, is_beside
 from facemae_cli.data.output.names import check_file_name, with_suffix_of
 from facemae_cli.data.scan import IMAGE_SUFFIXES
 from facemae_cli.errors import FaceError, OutputError, UsageError
@@ -221,7 +221,8 @@ class FolderWriter:
 
 def _files(folder: Path) -> Iterator[tuple[str, bool]]:
     """Files in an old output beside its manifest, pairs and card, and whether each is called like a face."""
-    own = {os.path.join(folder, name) for name in ("facemae.json", "pairs.txt", *BESIDE)}
+    ours = [beside_path(folder, name) for name in BESIDE]
+    own = {str(path) for path in (folder / "facemae.json", folder / "pairs.txt", *filter(is_beside, ours))}
     for at, _, files in os.walk(folder):
         for file in files:
             path = os.path.join(at, file)

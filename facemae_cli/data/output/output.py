@@ -14,21 +14,18 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 from facemae_cli import __version__
 from facemae_cli.data.faces import Name, Refusal, count_reasons
-from facemae_cli.data.files import disk_errors, is_inside, remove_tree, require_writable, sync_folder, write_whole
+from facemae_cli.data.files import disk_errors, remove_tree, require_writable, sync_folder, write_whole
 from facemae_cli.data.images.headers.header import limits_in_use
 from facemae_cli.data.manifest import Manifest
 from facemae_cli.data.names import one_line
-from facemae_cli.data.output.folder import FolderWriter
-from facemae_cli.data.output.recordio import RecWriter
-from facemae_cli.data.output.staging import SUFFIX, DamagedJournal, Staging, check_staging
+from facemae_cli.data.output.place import Writer, check_apart, check_mounts, writer_of
+from facemae_cli.data.output.staging import DamagedJournal, Staging, check_staging
 from facemae_cli.errors import AllRefused, FaceError, InputError, OutputError, UsageError
-from facemae_cli.runtime.mounts import mount_within
 
-Writer: TypeAlias = FolderWriter | RecWriter
 JOURNAL = 2  # what its lines hold
 _AGAIN = "then run again with --resume"
 
@@ -157,7 +154,8 @@ class Output:
                 for name, written in (beside or {}).items():
                     self._writer.add(name, written)
                 self._writer.seal(manifest)
-                self._staging.append({"sealed": True})
+                left_out = [staged.name for staged, _ in self._writer.moves if not os.path.lexists(staged)]
+                self._staging.append({"sealed": True, "without": left_out})
             _put_in_place(self._staging, self._writer, self._replaces)
         self.close()
 
@@ -236,7 +234,7 @@ def open_output(
     where an option does not apply, and where another process writes `path`; OutputError where the disk refuses.
     """
     check_output(path, overwrite=overwrite, resume=resume, inputs=inputs)
-    folder, writer = _place(path)
+    folder, writer = writer_of(path)
     target = writer.target
     ours = {"journal": JOURNAL, "facemae": __version__, "max_pixels": limits_in_use().max_pixels}
     fixed: dict[str, Any] = json.loads(json.dumps({**ours, **plan}))
@@ -257,10 +255,10 @@ def check_output(path: Path, *, overwrite: bool = False, resume: bool = False, i
     Raises UsageError where `path` exists and may not be replaced, where its staging folder was not made by us, where
     a mount is in the way, and where `path` and one of `inputs` contain each other; OutputError where the disk refuses.
     """
-    folder, writer = _place(path)
+    folder, writer = writer_of(path)
     try:
-        _check_apart(path, writer.target, (*inputs,))
-        _check_mounts(path, writer)
+        check_apart(path, writer.target, (*inputs,))
+        check_mounts(path, writer)
         with disk_errors(path):
             check_staging(folder)
             if not os.path.lexists(folder):
@@ -274,24 +272,6 @@ def all_refused(refused: Sequence[Refusal]) -> AllRefused:
     """What a command raises when no input is left."""
     reasons = ", ".join(f"{count} {reason}" for reason, count in count_reasons(refused).items())
     return AllRefused(f"every input is refused ({reasons}), so nothing is written: see why above", refused)
-
-
-def _place(path: Path) -> tuple[Path, Writer]:
-    """The staging folder of `path` and what writes into it."""
-    target = _resolve(path)
-    folder = target.with_name(target.name + SUFFIX)
-    if target.suffix.lower() == ".parquet":
-        from facemae_cli.data.parquet.writer import ParquetWriter
-
-        return folder, ParquetWriter(folder, target)
-    return folder, (RecWriter if target.suffix.lower() == ".rec" else FolderWriter)(folder, target)
-
-
-def _check_mounts(path: Path, writer: Writer) -> None:
-    """Raises UsageError where something of the output is a mount point, which can neither be moved nor removed."""
-    for _, final in writer.moves:
-        if os.path.lexists(final) and (mount := mount_within(final)):
-            raise UsageError(f"--out {path}: {mount} is a mount point, which cannot be replaced: name a place in it")
 
 
 def _enter(staging: Staging, writer: Writer, plan: dict[str, Any], overwrite: bool, resume: bool) -> Output:
@@ -342,14 +322,24 @@ def _put_in_place(staging: Staging, writer: Writer, replaces: bool) -> None:
         if os.path.lexists(final):
             _check_free(writer, replaces)
             os.rename(final, staging.old)
+        without = _left_out(staging)
         for source, place in writer.moves[:-1]:
             if source.exists():
                 os.replace(source, place)
+            elif source.name in without:
+                place.unlink(missing_ok=True)
         sync_folder(final.parent)
         os.rename(staged, final)
         sync_folder(final.parent)
     remove_tree(staging.old)
     staging.clear()
+
+
+def _left_out(staging: Staging) -> list[str]:
+    """What may stand with an output and does not with this one: of what it replaces it may still be there."""
+    *_, sealed = staging.entries()
+    names = sealed.get("without")
+    return names if isinstance(names, list) else []
 
 
 def _check_fresh(writer: Writer, overwrite: bool, resume: bool) -> None:
@@ -371,25 +361,6 @@ def _check_free(writer: Writer, replaces: bool) -> None:
     if not replaces:
         raise UsageError(f"{found} appeared meanwhile: move it away, or say --resume --overwrite to replace it")
     writer.check_replaceable()
-
-
-def _resolve(path: Path) -> Path:
-    """Where the output really is, seen through links, so that it can be staged on the same file system."""
-    if path.suffix.lower() == ".bin" or path.name == "pairs.txt":
-        raise UsageError(f"{path} names a verification pack: faces go into a folder or a .rec")
-    if path.suffix.lower() in (".zip", ".tar"):
-        raise UsageError(f"{path} names an archive, which is only read: name a folder, X.rec or X.parquet")
-    if path.suffix.lower() in (".rec", ".parquet"):
-        return path.parent.resolve() / path.name
-    return path.resolve()
-
-
-def _check_apart(path: Path, target: Path, inputs: Sequence[Path]) -> None:
-    for given in inputs:
-        if is_inside(target, given):
-            raise UsageError(f"--out {path} is inside the input {given}: choose a place outside it")
-        if is_inside(given, target):
-            raise UsageError(f"the input {given} is inside --out {path}: choose another place")
 
 
 def _difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:

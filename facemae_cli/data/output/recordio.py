@@ -12,7 +12,7 @@ from facemae_cli.data.faces import Name
 from facemae_cli.data.files import write_whole
 from facemae_cli.data.images.codec import probe
 from facemae_cli.data.manifest import Manifest, manifest_path, own_manifest, write_manifest
-from facemae_cli.data.output.beside import BESIDE, beside_path
+from facemae_cli.data.output.beside import BESIDE, beside_path, check_beside
 from facemae_cli.data.output.names import check_face_name, with_suffix_of
 from facemae_cli.data.recordio import lst
 from facemae_cli.data.recordio.records import HEADER_BYTES, frame, pack_header
@@ -189,6 +189,7 @@ class RecWriter:
                 f"{self.occupied()} was not made by facemae (no {beside} of ours that tells of {self.target.name}):"
                 " choose another --out, or remove it yourself"
             )
+        check_beside(self.target)
 
 
 def _is_written_by_us(path: Path, images: int) -> bool:

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from facemae_cli.data.files import STAGING_SUFFIX, is_aside, remove_tree, sync_folder
+from facemae_cli.data.output.beside import BESIDE
 from facemae_cli.errors import OutputError, UsageError
 
 __all__ = ["SUFFIX", "DamagedJournal", "Staging", "check_staging"]
@@ -30,7 +31,7 @@ SUFFIX = STAGING_SUFFIX
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 _START_OVER = "start over with --overwrite"
 # All that a run may leave in its staging folder, besides files half written.
-_DATASET = {"faces", "faces.rec", "faces.idx", "faces.lst", "property", "facemae.json"}
+_DATASET = {"faces", "faces.rec", "faces.idx", "faces.lst", "faces.parquet", "property", "facemae.json", *BESIDE}
 _OWN = {"lock", "journal", "old", *_DATASET, "run", "run.samples.png"}
 _SUM_BYTES = 16
 

@@ -11,7 +11,7 @@ from typing import Any
 from facemae_cli.data.faces import Name
 from facemae_cli.data.files import write_whole
 from facemae_cli.data.manifest import Manifest, manifest_path, own_manifest
-from facemae_cli.data.output.beside import BESIDE, beside_path
+from facemae_cli.data.output.beside import BESIDE, beside_path, check_beside
 from facemae_cli.data.output.recordio import RecWriter
 from facemae_cli.data.parquet.source import need_pyarrow
 from facemae_cli.data.recordio.source import RecSource
@@ -79,8 +79,12 @@ class ParquetWriter(RecWriter):
         for _, final in self.moves:
             if final.is_dir() or final.is_symlink():
                 raise UsageError(f"{final} is a folder or a link, and a file has to go there: choose another --out")
-        if own_manifest(self.target) is None:
-            raise UsageError(f"{self.occupied()} was not made by facemae: choose another --out, or remove it yourself")
+        if own_manifest(self.target) is None or not self.target.is_file():  # it may tell of a .rec of this name
+            raise UsageError(
+                f"{self.occupied()} was not made by facemae as a part of {self.target.name}: choose another --out, or"
+                " remove it yourself"
+            )
+        check_beside(self.target)
 
     def add(self, name: str, text: str) -> None:
         """Stages a file for readers. Raises OutputError."""

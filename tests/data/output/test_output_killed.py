@@ -15,6 +15,7 @@ import pytest
 from facemae_cli.data.faces import Name, Refusal
 from facemae_cli.data.images.codec import encode_png
 from facemae_cli.data.manifest import Manifest
+from facemae_cli.data.output.beside import CARD
 from facemae_cli.data.output.output import open_output
 from facemae_cli.errors import FaceError, UsageError
 
@@ -35,7 +36,8 @@ def images(shade: int) -> list[bytes]:
 
 
 def write(out: Path, shade: int = 0, *, overwrite: bool = False, resume: bool = False) -> None:
-    """What a task does: faces by the unit, refused ones noted, from where an earlier run stood."""
+    """What a task does: faces by the unit, refused ones noted, from where an earlier run stood; with a card, but for
+    shade 0, so that one that has a card is replaced by one that has none."""
     refused: list[Refusal] = []
     with open_output(out, plan={"shade": shade}, overwrite=overwrite, resume=resume) as output:
         start = output.units_done * UNIT
@@ -49,7 +51,8 @@ def write(out: Path, shade: int = 0, *, overwrite: bool = False, resume: bool = 
                 refused = []
         reasons = {item.reason: 1 for item in output.refused}
         counts = {"in": len(FACES), "out": output.tally["out"], "refused": reasons}
-        output.finish(Manifest("mask", counts=counts))
+        card = {CARD: f"of shade {shade}. Written by facemae 1 from facemae.json"} if shade else None
+        output.finish(Manifest("mask", counts=counts), beside=card)
 
 
 def kill_before(step: int, out: Path, shade: int = 0, **options: bool) -> bool:

@@ -16,6 +16,7 @@ import facemae_cli
 from facemae_cli.app import main
 from facemae_cli.data.manifest import Manifest, read_manifest
 from facemae_cli.data.open import open_source
+from facemae_cli.data.output.beside import BESIDE, is_beside
 from facemae_cli.errors import InputError, UsageError
 from facemae_cli.reports.publication.card import dataset_card
 from facemae_cli.reports.publication.croissant import croissant
@@ -73,6 +74,11 @@ def test_croissant_is_valid_and_its_records_are_the_faces(made: Path) -> None:
     people = [source.name(index).identity for index in range(len(source))]
     assert sorted(record["faces/person"].decode() for record in records) == sorted(map(str, people))
     assert {record["faces/image"].size for record in records} == {(112, 112)}
+
+
+def test_both_are_known_again_as_ours(made: Path) -> None:
+    assert [is_beside(made / "released" / name) for name in BESIDE] == [True, True]
+    assert not is_beside(made / "released/facemae.json")
 
 
 def test_neither_names_anybody(made: Path) -> None:

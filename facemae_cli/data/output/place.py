@@ -1,0 +1,55 @@
+"""Where an output goes: what writes there, and what must not stand in its way."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TypeAlias
+
+from facemae_cli.data.files import is_inside
+from facemae_cli.data.output.folder import FolderWriter
+from facemae_cli.data.output.recordio import RecWriter
+from facemae_cli.data.output.staging import SUFFIX
+from facemae_cli.errors import UsageError
+from facemae_cli.runtime.mounts import mount_within
+
+Writer: TypeAlias = FolderWriter | RecWriter
+
+
+def writer_of(path: Path) -> tuple[Path, Writer]:
+    """The staging folder of an output at `path`, and what writes into it. Raises UsageError for what is no dataset."""
+    target = _resolve(path)
+    folder = target.with_name(target.name + SUFFIX)
+    if target.suffix.lower() == ".parquet":
+        from facemae_cli.data.parquet.writer import ParquetWriter
+
+        return folder, ParquetWriter(folder, target)
+    return folder, (RecWriter if target.suffix.lower() == ".rec" else FolderWriter)(folder, target)
+
+
+def check_apart(path: Path, target: Path, inputs: Sequence[Path]) -> None:
+    """Raises UsageError where `path`, which is really at `target`, and one of `inputs` contain each other."""
+    for given in inputs:
+        if is_inside(target, given):
+            raise UsageError(f"--out {path} is inside the input {given}: choose a place outside it")
+        if is_inside(given, target):
+            raise UsageError(f"the input {given} is inside --out {path}: choose another place")
+
+
+def check_mounts(path: Path, writer: Writer) -> None:
+    """Raises UsageError where something of the output is a mount point, which can neither be moved nor removed."""
+    for _, final in writer.moves:
+        if os.path.lexists(final) and (mount := mount_within(final)):
+            raise UsageError(f"--out {path}: {mount} is a mount point, which cannot be replaced: name a place in it")
+
+
+def _resolve(path: Path) -> Path:
+    """Where the output really is, seen through links, so that it can be staged on the same file system."""
+    if path.suffix.lower() == ".bin" or path.name == "pairs.txt":
+        raise UsageError(f"{path} names a verification pack: faces go into a folder or a .rec")
+    if path.suffix.lower() in (".zip", ".tar"):
+        raise UsageError(f"{path} names an archive, which is only read: name a folder, X.rec or X.parquet")
+    if path.suffix.lower() in (".rec", ".parquet"):
+        return path.parent.resolve() / path.name
+    return path.resolve()
