@@ -129,7 +129,7 @@ class MaskedAutoencoder(nn.Module):
             tokens = block(tokens)
         tokens = self.decoder_embed(self.encoder_norm(tokens))
         where = index.unsqueeze(-1).expand(-1, -1, tokens.shape[-1])
-        full = self.mask_token.to(tokens.dtype).expand(len(tokens), TOKENS, -1).scatter(1, where, tokens)
+        full = self.mask_token.to(tokens.dtype).expand(tokens.shape[0], TOKENS, -1).scatter(1, where, tokens)
         full = full + self.decoder_positions
         for block in self.decoder:
             full = block(full)
