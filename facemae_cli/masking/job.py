@@ -13,7 +13,7 @@ import numpy as np
 
 from facemae_cli import __version__
 from facemae_cli.data.faces import FaceSource, Name, Refusal, input_plan
-from facemae_cli.data.images.codec import decode, encode_png, probe, resize
+from facemae_cli.data.images.codec import ImageInfo, decode, encode_png, probe, resize, unblended
 from facemae_cli.data.images.headers.header import MAX_PIXELS
 from facemae_cli.data.output.output import Made, Output, all_refused
 from facemae_cli.errors import FaceError, UsageError
@@ -77,22 +77,37 @@ class Masker:
     def face(self, data: bytes, name: Name) -> MaskedFace:
         """The face in the encoded image `data`, called `name` in the raw dataset. Raises FaceError as `images.decode`
         does, `not-a-crop` as `check_crop`, and `bad-size` where 14 does not divide a side and no size is set."""
+        info = self._checked(data)
+        image = decode(data)
+        masked, mask = self._masked(data, info, image, name)
+        resized = masked.shape[:2] != image.shape[:2]
+        size = f"{image.shape[1]}x{image.shape[0]}"
+        return MaskedFace(encode_png(masked), int(mask.sum()), size, resized, info.subsampled)
+
+    def pixels(self, data: bytes, image: masking.Pixels, name: Name) -> masking.Pixels:
+        """The masked face that `face` encodes, (H, W, 4) uint8 RGBA, where `data` was decoded to `image` already, (H,
+        W, 3) uint8. Raises FaceError as `face` does."""
+        return self._masked(data, self._checked(data), image, name)[0]
+
+    def _checked(self, data: bytes) -> ImageInfo:
         info = probe(data)
         if not self.allow_unaligned:
             check_crop(info.width, info.height, self.size)
-        image = decode(data)
-        height, width = image.shape[:2]
-        resized = self.size is not None and (height, width) != (self.size, self.size)
+        return info
+
+    def _masked(
+        self, data: bytes, info: ImageInfo, image: masking.Pixels, name: Name
+    ) -> tuple[masking.Pixels, masking.Mask]:
+        resized = self.size is not None and image.shape[:2] != (self.size, self.size)
         if not resized:
-            masking.patch_shape(height, width)
+            masking.patch_shape(*image.shape[:2])
         # The mask is that of the pixels as any tool decodes them: a release at another size hides the same patches.
         mask = masking.hidden(self.strategy, self._permutation(image, name), self.ratio)
         if info.subsampled:  # blended, a visible patch would show colours of hidden ones beside it
-            image = decode(data, blend_chroma=False)
+            image = unblended(data, image)
         if self.size is not None and resized:
             image = resize(image, self.size, self.size)
-        hidden = encode_png(masking.apply(image, mask)), int(mask.sum())
-        return MaskedFace(*hidden, f"{width}x{height}", resized, info.subsampled)
+        return masking.apply(image, mask), mask
 
     def _permutation(self, image: masking.Pixels, name: Name) -> np.ndarray:
         size = image.shape[0], image.shape[1]

@@ -29,7 +29,7 @@ from helpers.maskcases import (
 )
 
 from facemae_cli.data.faces import Name
-from facemae_cli.data.images.codec import decode, probe
+from facemae_cli.data.images.codec import decode, probe, unblended
 from facemae_cli.data.open import open_source
 from facemae_cli.errors import UsageError
 from facemae_cli.masking import job
@@ -240,4 +240,4 @@ def test_real_faces(faces_root, tmp_path, key):
         stored = source.read(who[without_suffix(masked.name(number))])
         raw_face = decode(stored)
         hidden = slow_hidden(SECRET, raw_face, raw_face.tobytes(), 147)
-        assert_masked(rgba(masked.read(number)), decode(stored, blend_chroma=False), hidden)
+        assert_masked(rgba(masked.read(number)), unblended(stored, decode(stored)), hidden)

@@ -37,11 +37,16 @@ __all__ = [
     "ImageInfo",
     "Limits",
     "decode",
+    "decode_any",
     "decode_masked",
+    "decode_visible",
     "encode_jpeg",
     "encode_png",
+    "opaque",
     "probe",
     "suffix_of",
+    "unblended",
+    "visible",
 ]
 
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # its failures are raised here, never printed
@@ -58,19 +63,18 @@ def probe(data: bytes, limits: Limits | None = None) -> ImageInfo:
     return _parse(data, limits)[0]
 
 
-def decode(data: bytes, limits: Limits | None = None, *, blend_chroma: bool = True) -> np.ndarray:
+def decode(data: bytes, limits: Limits | None = None) -> np.ndarray:
     """The face in `data`: (H, W, 3) uint8 RGB, contiguous. An alpha channel that hides nothing is dropped.
 
-    In a 4:2:0 JPEG 2 x 2 pixels share one sample of colour, which decoders blend with those around it. Without
-    `blend_chroma` each pixel keeps the sample of its own four, so that no colour crosses their edge; of other JPEGs the
-    blend stays (4:2:2 and rarer forms, and what Pillow cannot decode to half its size).
     Raises FaceError: `has-alpha` where a pixel is not opaque (a masked face, which must not pass as a bare one),
     `corrupt` where the codec fails, and all that `probe` raises.
     """
-    info, body = _parse(data, limits)
-    image = _pixels(info, body)
-    if info.chroma == (2, 2) and not blend_chroma:
-        image = _without_blend(info, body, image)
+    return opaque(decode_any(data, limits))
+
+
+def opaque(image: np.ndarray) -> np.ndarray:
+    """A decoded face, (H, W, 3) or (H, W, 4) uint8, without an alpha channel: (H, W, 3). Raises FaceError `has-alpha`
+    where a pixel is not opaque."""
     if image.shape[2] == 4:
         if int(image[:, :, 3].min()) < 255:
             raise FaceError("has-alpha", "it has transparent pixels: it is masked already, or not a plain photo")
@@ -101,18 +105,43 @@ def decode_luma(data: bytes, limits: Limits | None = None) -> np.ndarray | None:
     return _upright(luma, info.orientation) if info.orientation > 1 else luma
 
 
+def decode_any(data: bytes, limits: Limits | None = None) -> np.ndarray:
+    """The picture in `data` as it is stored: (H, W, 3) uint8 RGB, or (H, W, 4) RGBA where it has an alpha channel.
+
+    Raises FaceError: `corrupt` where the codec fails, and all that `probe` raises.
+    """
+    return _pixels(*_parse(data, limits))
+
+
 def decode_visible(data: bytes, limits: Limits | None = None) -> np.ndarray:
     """What a face shows, (H, W, 3) uint8 RGB: as `decode`, and of a masked face its visible patches on black.
 
     Raises FaceError as `decode` does, but for `has-alpha`; `half-transparent` where alpha is neither 0 nor 255.
     """
-    image = _pixels(*_parse(data, limits))
+    return visible(decode_any(data, limits))
+
+
+def visible(image: np.ndarray) -> np.ndarray:
+    """What a decoded face, (H, W, 3) or (H, W, 4) uint8, shows: (H, W, 3), on black what is transparent.
+
+    Raises FaceError `half-transparent` where alpha is neither 0 nor 255.
+    """
     if image.shape[2] == 3:
         return image
     alpha = image[..., 3:]
     if not np.isin(alpha, (0, 255)).all():
         raise FaceError("half-transparent", "some of its pixels are half transparent: neither a face nor a masked one")
     return np.where(alpha > 0, image[..., :3], np.uint8(0))
+
+
+def unblended(data: bytes, image: np.ndarray) -> np.ndarray:
+    """The face in `data`, which `decode` makes `image` of, with no colour that crosses the edge of 2 x 2 pixels.
+
+    In a 4:2:0 JPEG these four share one sample of colour, which decoders blend with those around it; here each keeps
+    its own. Of other images the blend stays (4:2:2 and rarer forms, and what Pillow cannot decode to half its size).
+    """
+    info, body = _parse(data, None)
+    return _without_blend(info, body, image) if info.chroma == (2, 2) else image
 
 
 def encode_png(image: np.ndarray) -> bytes:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from facemae_cli.data.images.codec import Limits, decode, probe
+from facemae_cli.data.images.codec import Limits, decode, probe, unblended
 from facemae_cli.data.images.headers.header import exif_orientation
 from facemae_cli.errors import FaceError
 
@@ -237,6 +237,11 @@ def test_a_grey_jpeg_shares_no_colour() -> None:
     assert not probe(jpeg(picture()[..., 0])).subsampled
 
 
+def plain(data: bytes) -> np.ndarray:
+    """Decoded without blending colours."""
+    return unblended(data, decode(data))
+
+
 def checks(seed: int) -> np.ndarray:
     """(48, 48, 3) RGB, a colour every 16 pixels: in a 4:2:0 JPEG each is a block of its own."""
     colors = np.random.default_rng(seed).integers(0, 256, (3, 3, 3), dtype=np.uint8)
@@ -248,7 +253,7 @@ def test_without_blending_no_colour_crosses_a_block_s_edge() -> None:
     first, second = checks(1), checks(2)
     second[16:32, 16:32] = first[16:32, 16:32]
     middle = np.s_[16:32, 16:32]
-    pair = [decode(jpeg(image, subsampling=2), blend_chroma=False)[middle] for image in (first, second)]
+    pair = [plain(jpeg(image, subsampling=2))[middle] for image in (first, second)]
     assert (pair[0] == pair[1]).all()
     blended = [decode(jpeg(image, subsampling=2))[middle] for image in (first, second)]
     assert (blended[0] != blended[1]).any()
@@ -258,16 +263,16 @@ def test_without_blending_no_colour_crosses_a_block_s_edge() -> None:
 @pytest.mark.parametrize("options", [{"subsampling": 0}, {"subsampling": 1}])
 def test_other_jpegs_decode_as_ever(options: dict[str, int]) -> None:
     data = jpeg(**options)
-    assert (decode(data, blend_chroma=False) == decode(data)).all()
+    assert (plain(data) == decode(data)).all()
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_unblended_pixels_stand_upright_and_in_place(orientation: int) -> None:
     """Also where a side is odd, so that the last column and row have a sample of colour for themselves."""
     data = with_segment(jpeg(picture(23, 41), subsampling=2, quality=95), app1_exif(orientation))
-    unblended, blended = decode(data, blend_chroma=False), decode(data)
-    assert unblended.shape == blended.shape
-    assert np.abs(unblended.astype(int) - blended).mean() < 3
+    apart, blended = plain(data), decode(data)
+    assert apart.shape == blended.shape
+    assert np.abs(apart.astype(int) - blended).mean() < 3
 
 
 def test_a_jpeg_of_red_green_and_blue_keeps_its_colours() -> None:
@@ -276,4 +281,4 @@ def test_a_jpeg_of_red_green_and_blue_keeps_its_colours() -> None:
     adobe = b"\xff\xee" + struct.pack(">H5sHHHB", 14, b"Adobe", 100, 0, 0, 0)
     end = 4 + int.from_bytes(data[4:6], "big")
     as_rgb = data[:2] + adobe + data[end:]
-    assert (decode(as_rgb, blend_chroma=False) == decode(as_rgb)).all()
+    assert (plain(as_rgb) == decode(as_rgb)).all()
