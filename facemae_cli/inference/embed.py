@@ -5,10 +5,11 @@ A feature is f(x) + f(mirrored x), L2-normalised in float32. Memory holds a few 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -29,8 +30,11 @@ from facemae_cli.runtime.threads import cores
 GATHERED = 4096  # features that ranks hand each other at a time
 NO_EMBEDDING = "no-embedding"
 
+Made = TypeVar("Made")
+
 Features = NDArray[np.float32]
-_Batch = tuple[Features, NDArray[np.bool_], int]
+_Features = tuple[Features, NDArray[np.bool_]]
+_Batch = tuple[Features, NDArray[np.bool_], list[bool]]
 
 
 @dataclass(frozen=True)
@@ -130,27 +134,78 @@ def normalised(features: Features) -> tuple[Features, NDArray[np.bool_]]:
     return unit.astype(np.float32), valid
 
 
+def runner_of(
+    embedder: Embedder, device: torch.device, precision: Precision, batch_size: str, mirrored: bool = True
+) -> Runner:
+    """What computes features of `embedder`, in batches as large as on every rank. Raises UsageError."""
+    size = embedder.spec.size
+    runner = Runner(MirrorSum(embedder, mirrored), device, precision, 1)
+    with evaluating(embedder):
+        chosen = choose_batch_size(batch_size, runner, [torch.zeros(1, size, size, 3, dtype=torch.uint8)])
+    runner.batch_size = min(distributed.gather_objects(chosen))
+    return runner
+
+
+def features_of(images: Sequence[NDArray[np.uint8] | None], runner: Runner, dim: int) -> _Features:
+    """(n, dim) features of n images (S, S, 3), as one batch, rows of length 1, and (n,) which have one."""
+    features = np.zeros((len(images), dim), np.float32)
+    there = [row for row, image in enumerate(images) if image is not None]
+    if there:
+        batch = np.stack([image for image in images if image is not None])
+        features[there] = runner(torch.from_numpy(batch)).numpy()
+    return normalised(features)
+
+
+def units_of(count: int, batch: int) -> list[range]:
+    """This rank's batches of `count` faces: which faces share a batch is the same for any number of ranks."""
+    starts = range(distributed.rank() * batch, count, distributed.world() * batch)
+    return [range(start, min(start + batch, count)) for start in starts]
+
+
+def with_units(
+    made: Iterable[Made], units: Sequence[range], count: int, progress: Progress
+) -> Iterator[tuple[range, Made]]:
+    """What was made of each of this rank's units of `count` faces, with the unit; the other ranks are as far as it."""
+    row = done = 0
+    for unit, each in zip(units, made, strict=True):
+        yield unit, each
+        row += len(unit)
+        reached = min(row * distributed.world(), count)
+        progress.advance(reached - done)
+        done = reached
+
+
+def join_ranks(arrays: Sequence[NDArray[Any]], units: Sequence[range]) -> None:
+    """Fills in the rows of `arrays` that other ranks have computed; this one has those of `units`."""
+    if distributed.world() == 1:
+        return
+    own = np.concatenate([np.arange(0), *(np.arange(unit.start, unit.stop) for unit in units)])
+    for first in range(0, max(distributed.gather_objects(len(own))), GATHERED):
+        rows = own[first : first + GATHERED]
+        for theirs, parts in distributed.gather_objects((rows, [array[rows] for array in arrays])):
+            for array, part in zip(arrays, parts, strict=True):
+                array[theirs] = part
+
+
+def refusals(source: FaceSource, lost: Iterable[int]) -> list[Refusal]:
+    """Why the faces `lost` of `source` have no feature: they are read once more."""
+    refused = []
+    for index in lost:
+        error = FaceError(NO_EMBEDDING, "the embedder gives it no direction: zero or not finite")
+        try:
+            decode_visible(source.read(index))
+        except FaceError as broken:
+            error = broken
+        refused.append(Refusal(source.where(index), error.reason, error.detail))
+    return refused
+
+
 @dataclass(frozen=True)
 class _Face:
-    """(S, S, 3) uint8 `image`, or why there is none."""
+    """(S, S, 3) uint8 `image`, None where there is none."""
 
     image: NDArray[np.uint8] | None = None
-    error: FaceError | None = None
     resized: bool = False
-
-
-@dataclass
-class _Part:
-    """The faces that are numbers `at`, (m,) int64, of those asked for: (m, D) features, and (m,) which have one.
-
-    Set aside as a whole: small arrays, kept one a batch, would lie between the large ones that each batch takes and
-    frees, which then no longer fit into the gaps (measured: 80 kB more for each face).
-    """
-
-    at: NDArray[np.int64]
-    features: Features
-    valid: NDArray[np.bool_]
-    resized: int = 0
 
 
 @dataclass(frozen=True)
@@ -166,89 +221,36 @@ class _Job:
 
     def run(self, batch_size: str, threads: int, label: str, progress: Progress) -> Embeddings:
         """All features: this rank's share computed, the others' received."""
-        size = self.embedder.spec.size
-        runner = Runner(MirrorSum(self.embedder, self.mirrored), self.device, self.precision, 1)
-        with evaluating(self.embedder):
-            example = torch.zeros(1, size, size, 3, dtype=torch.uint8)
-            chosen = choose_batch_size(batch_size, runner, [example])
-            runner.batch_size = min(distributed.gather_objects(chosen))
-            units = self._units(runner.batch_size)
-            share = self._share(units, runner, threads, label, progress)
-        whole = self._gathered(share, runner.batch_size)
-        return Embeddings(whole.features, whole.valid, self.refusals(np.flatnonzero(~whole.valid)), whole.resized)
-
-    def _units(self, batch: int) -> list[range]:
-        """Batches rank, rank + world, ...: which faces share a batch is the same for any number of ranks."""
         count = len(self.wanted)
-        starts = range(distributed.rank() * batch, count, distributed.world() * batch)
-        return [range(start, min(start + batch, count)) for start in starts]
-
-    def _share(self, units: Sequence[range], runner: Runner, threads: int, label: str, progress: Progress) -> _Part:
-        """This rank's features, in the order of `units`."""
-        count = len(self.wanted)
-        share = self._empty(np.concatenate([np.arange(0), *(np.arange(unit.start, unit.stop) for unit in units)]))
-        row = done = 0
-        progress.start(label, count)
+        features = np.zeros((count, self.embedder.dim), np.float32)
+        valid, resized = np.zeros(count, np.bool_), np.zeros(count, np.bool_)
+        runner = runner_of(self.embedder, self.device, self.precision, batch_size, self.mirrored)
+        units = units_of(count, runner.batch_size)
 
         def compute(faces: list[_Face]) -> list[_Batch]:
-            return [self._compute(faces, runner)]
+            made = features_of([face.image for face in faces], runner, self.embedder.dim)
+            return [(*made, [face.resized for face in faces])]
 
-        with closing(pipeline(units, self.read, compute, _same, threads=threads)) as made:
-            for [(features, valid, resized)] in made:
-                rows = slice(row, row + len(valid))
-                share.features[rows], share.valid[rows] = features, valid
-                share.resized += resized
-                row = rows.stop
-                reached = min(row * distributed.world(), count)
-                progress.advance(reached - done)
-                done = reached
-        return share
+        progress.start(label, count)
+        with evaluating(self.embedder), closing(pipeline(units, self._read, compute, _same, threads=threads)) as made:
+            for unit, [batch] in with_units(made, units, count, progress):
+                rows = slice(unit.start, unit.stop)
+                features[rows], valid[rows], resized[rows] = batch
+        join_ranks([features, valid, resized], units)
+        return Embeddings(features, valid, self.refusals(np.flatnonzero(~valid)), int(resized.sum()))
 
-    def _empty(self, at: NDArray[np.int64]) -> _Part:
-        return _Part(at, np.zeros((len(at), self.embedder.dim), np.float32), np.zeros(len(at), np.bool_))
-
-    def _gathered(self, share: _Part, batch: int) -> _Part:
-        """All ranks' features, in the order asked for."""
-        if distributed.world() == 1:
-            return share
-        whole = self._empty(np.arange(len(self.wanted)))
-        whole.resized = sum(distributed.gather_objects(share.resized))
-        longest = -(-len(self.wanted) // (batch * distributed.world())) * batch
-        for first in range(0, longest, GATHERED):
-            rows = slice(first, first + GATHERED)
-            for at, features, valid in distributed.gather_objects(
-                (share.at[rows], share.features[rows], share.valid[rows])
-            ):
-                whole.features[at], whole.valid[at] = features, valid
-        return whole
-
-    def read(self, at: int) -> _Face:
+    def _read(self, at: int) -> _Face:
         """Face number `at` of those asked for, at the embedder's size."""
         try:
             image = decode_visible(self.source.read(self.wanted[at]))
-        except FaceError as error:
-            return _Face(error=error)
+        except FaceError:
+            return _Face()
         size = self.embedder.spec.size
         return _Face(resize(image, size, size), resized=image.shape[:2] != (size, size))
 
-    def _compute(self, faces: Sequence[_Face], runner: Runner) -> _Batch:
-        """Features of `faces`, which have one, and how many were resized."""
-        features = np.zeros((len(faces), self.embedder.dim), np.float32)
-        there = [row for row, face in enumerate(faces) if face.image is not None]
-        if there:
-            images = np.stack([face.image for face in faces if face.image is not None])
-            features[there] = runner(torch.from_numpy(images)).numpy()
-        return *normalised(features), sum(face.resized for face in faces)
-
     def refusals(self, lost: NDArray[np.int64]) -> list[Refusal]:
-        """Why the faces that are numbers `lost` of those asked for have no feature: they are read once more."""
-        refused = []
-        for at in lost.tolist():
-            error = self.read(at).error or FaceError(
-                NO_EMBEDDING, "the embedder gives it no direction: zero or not finite"
-            )
-            refused.append(Refusal(self.source.where(self.wanted[at]), error.reason, error.detail))
-        return refused
+        """Why the faces that are numbers `lost` of those asked for have no feature."""
+        return refusals(self.source, (self.wanted[at] for at in lost.tolist()))
 
 
 def _same(batch: _Batch) -> _Batch:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from facemae_cli.data.faces import FaceSource
+from facemae_cli.inference import feature_cache
 from facemae_cli.inference.embed import Embeddings, embed
 from facemae_cli.networks.card import Model
 from facemae_cli.networks.embedder import Embedder
@@ -44,6 +46,11 @@ class Recognizer:
             model_digest=self.digest,
             **options,
         )
+
+    def kept_in(self, cache: Path, faces: str) -> Path:
+        """The file in `cache` for the features of faces of digest `faces`. Raises OutputError."""
+        how = (True, self.precision, self.device.type)
+        return feature_cache.place(cache, faces, self.digest, self.embedder.spec, *how)
 
     @property
     def dim(self) -> int:

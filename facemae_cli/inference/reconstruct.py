@@ -70,6 +70,17 @@ class MaskedReader:
             masked, mask = self._masked(self.source.read(index))
         except FaceError as error:
             return VisibleFace(index, error)
+        return self._face(index, masked, mask)
+
+    def of_pixels(self, index: int, masked: Pixels) -> VisibleFace:
+        """As `read`, of a face that is decoded already, (H, W, 4) uint8 RGBA."""
+        try:
+            mask = masking.read_mask(masked, self.least)
+        except FaceError as error:
+            return VisibleFace(index, error)
+        return self._face(index, masked, mask)
+
+    def _face(self, index: int, masked: Pixels, mask: masking.Mask) -> VisibleFace:
         tokens = np.flatnonzero(~mask)
         return VisibleFace(index, None, masked, self._visible(masked, tokens), tokens)
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from facemae_cli.evaluation.leakage.attackers import bundled_autoencoders, load_attackers
-from facemae_cli.evaluation.leakage.datasets import Datasets, match_people, open_datasets, scan_all
+from facemae_cli.evaluation.leakage.datasets import Datasets, match_people, open_datasets
 from facemae_cli.evaluation.leakage.identification import attacks, clusters
 from facemae_cli.evaluation.leakage.imitation import Imitator, Recipe
 from facemae_cli.evaluation.leakage.statistics import Clusters, compare
@@ -48,8 +48,7 @@ class Attackers:
         """Who is found in a release, by attacker and photo, as `facemae leakage` finds them."""
         data = open_datasets(original, released, None, self.adapt)
         matching, _ = match_people(data, None)
-        scans = scan_all(data, cores(), SILENT)
-        views = embed_all(data, scans, matching, self._settings(data), SILENT).views
+        views = embed_all(data, matching, self._settings(data), SILENT).views
         return {
             (called(attack.kind, view.sets.attacker, attack.model), attack.photo): clusters(
                 attack.rank_queries(None, self.k, "cpu"), self.k

@@ -8,9 +8,12 @@ from itertools import combinations
 import numpy as np
 from helpers.sources import MemorySource
 
+from facemae_cli.data.faces import FaceSource
+from facemae_cli.evaluation.leakage.dataset_features import see_dataset
 from facemae_cli.evaluation.leakage.membership import membership
 from facemae_cli.evaluation.leakage.results import Finding, MembershipFinding
 from facemae_cli.evaluation.leakage.risk import Risk
+from facemae_cli.evaluation.leakage.scan import Scan
 from facemae_cli.inference.embed import Embeddings, normalised
 
 TIE = 1e-6
@@ -22,6 +25,11 @@ def named(*faces: str) -> MemorySource:
     return MemorySource(
         [(person or None, photo, face.encode()) for face, (person, _, photo) in zip(faces, parts, strict=True)]
     )
+
+
+def scan(source: FaceSource) -> Scan:
+    """The faces of `source` at first sight, as an audit gets them."""
+    return see_dataset(source, {}).scan
 
 
 def people_and_photos(people: int, photos: int) -> list[str]:

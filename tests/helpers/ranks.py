@@ -7,13 +7,17 @@ import gc
 import multiprocessing
 import os
 import queue
+import threading
 import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 import torch.distributed as dist
+
+from facemae_cli.runtime import distributed
 
 PATIENCE = 60.0  # seconds
 
@@ -69,3 +73,31 @@ def end_of(work: Callable[[], Any]) -> int:
             os._exit(code)
     gc.unfreeze()
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def on_ranks(count: int, work: Callable[[], Any], monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """`work` on `count` ranks, which are threads here."""
+    here, meet = threading.local(), threading.Barrier(count, timeout=30)
+    held: list[Any] = [None] * count
+    results: list[Any] = [None] * count
+
+    def gather(value: Any) -> list[Any]:
+        held[here.rank] = value
+        meet.wait()
+        every = list(held)
+        meet.wait()
+        return every
+
+    def start(rank: int) -> None:
+        here.rank = rank
+        results[rank] = work()
+
+    monkeypatch.setattr(distributed, "rank", lambda: here.rank)
+    monkeypatch.setattr(distributed, "world", lambda: count)
+    monkeypatch.setattr(distributed, "gather_objects", gather)
+    threads = [threading.Thread(target=start, args=(rank,)) for rank in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return results

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from helpers.embedders import SPEC, Small, Strange, run, small, strange_source
-from helpers.ranks import run_ranks
+from helpers.ranks import on_ranks, run_ranks
 from helpers.sources import MemorySource, memory_source, smooth_face
 
 from facemae_cli.data.images.codec import encode_png
@@ -122,34 +120,6 @@ def test_gradients_do_not_hold_what_was_embedded() -> None:
     images = torch.zeros(2, 16, 16, 3, dtype=torch.uint8)
     assert MirrorSum(small())(images).requires_grad, "the network itself is differentiable"
     assert not small().frozen()(images.permute(0, 3, 1, 2).float()).requires_grad
-
-
-def on_ranks(count: int, work: Callable[[], Any], monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """`work` on `count` ranks, which are threads here."""
-    here, meet = threading.local(), threading.Barrier(count, timeout=30)
-    held: list[Any] = [None] * count
-    results: list[Any] = [None] * count
-
-    def gather(value: Any) -> list[Any]:
-        held[here.rank] = value
-        meet.wait()
-        every = list(held)
-        meet.wait()
-        return every
-
-    def start(rank: int) -> None:
-        here.rank = rank
-        results[rank] = work()
-
-    monkeypatch.setattr(distributed, "rank", lambda: here.rank)
-    monkeypatch.setattr(distributed, "world", lambda: count)
-    monkeypatch.setattr(distributed, "gather_objects", gather)
-    threads = [threading.Thread(target=start, args=(rank,)) for rank in range(count)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return results
 
 
 @pytest.mark.parametrize("cached", [False, True])

@@ -7,6 +7,7 @@ import re
 import shutil
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from helpers.audits import rate_by_looping
@@ -16,6 +17,7 @@ from facemae_cli.data.images.codec import decode, encode_png
 from facemae_cli.data.open import open_source
 from facemae_cli.errors import UsageError
 from facemae_cli.evaluation.leakage.attackers import bundled_autoencoders
+from facemae_cli.evaluation.leakage.imitation import PROBED
 from facemae_cli.inference.recognizer import Recognizer
 
 
@@ -129,6 +131,22 @@ def test_equal_runs_give_equal_results_with_a_cache_and_without(folder: Path) ->
     for _ in range(2):
         assert audit(**options, cache=folder / "cache").as_json() == first
     assert audit(**(options | {"seed": 1})).as_json() != first
+
+
+def test_an_audit_decodes_each_original_release_and_imitation_once(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded, decoder = [], cv2.imdecode
+
+    def counted(*given: object) -> object:
+        decoded.append(1)
+        return decoder(*given)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(cv2, "imdecode", counted)
+    result = audit()
+    assert {each.attack for each in result.findings} >= {"real_to_released", "imitated_to_released"}
+    probed = PEOPLE * PHOTOS  # photos tried under transforms
+    assert len(decoded) <= 3 * PEOPLE * PHOTOS + probed + PROBED
 
 
 def test_a_masked_release_is_attacked_as_it_looks_and_imitated_by_masking(folder: Path) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from facemae_cli.evaluation.leakage.attackers import Origin, Trust, describe, warnings
-from facemae_cli.evaluation.leakage.datasets import Datasets, scan_all
+from facemae_cli.evaluation.leakage.datasets import Datasets
 from facemae_cli.evaluation.leakage.duplicates import Duplicates, find_duplicates
 from facemae_cli.evaluation.leakage.exposed_people import exposed, triplets
 from facemae_cli.evaluation.leakage.further_findings import FurtherFindings, FurtherPlan, find_further
@@ -121,9 +121,9 @@ class Audit:
         """Look, attack and judge. `unmeasured`: what cannot be; `not_imitated`: why nothing imitates the release."""
         for line in (early := list(self._early_notices(not_imitated))):
             progress.notice(line)
-        steps = Steps(progress, 3)
-        scans = scan_all(self.data, self.settings.threads, steps.next())
-        embedded = embed_all(self.data, scans, self.matching, self.settings, steps.next())
+        steps = Steps(progress, 2)
+        embedded = embed_all(self.data, self.matching, self.settings, steps.next())
+        scans = embedded.scans
         measured = measure_all(self.data, self.matching, embedded.views, self.plan, steps.next())
         exposure = expose(self.data, scans, self.matching, embedded.views, measured, self.plan, self.show_faces)
         attackers = self._attackers(embedded.views, measured.findings)

@@ -15,11 +15,10 @@ from facemae_cli.data.manifest import Manifest, read_manifest
 from facemae_cli.data.open import open_source
 from facemae_cli.errors import FaceError, InputError
 from facemae_cli.evaluation.leakage.matching import Matching, find_key, join, people_of, unmeasured
-from facemae_cli.evaluation.leakage.scan import Scan, scan
+from facemae_cli.evaluation.leakage.scan import Scan
 from facemae_cli.evaluation.leakage.sources import read_sources
 from facemae_cli.evaluation.leakage.statistics import People
 from facemae_cli.masking.patches import read_mask
-from facemae_cli.runtime.progress import Progress
 
 PROBED = 8
 
@@ -101,11 +100,6 @@ def match_people(data: Datasets, key: Path | None, sources: Path | None = None) 
     secret = find_key(key, data.manifest, places, matches_without)
     matching = join(data.original, data.released, secret, keyed)
     return matching, unmeasured(matching.names, secret)
-
-
-def scan_all(data: Datasets, threads: int, progress: Progress) -> dict[str, Scan]:
-    """Digests and thumbnails of every dataset, by its name."""
-    return {name: scan(source, threads, progress, f"scan {name}") for name, source in data.sources.items()}
 
 
 def overlapping_non_members(data: Datasets, scans: Mapping[str, Scan]) -> NDArray[np.bool_]:

@@ -6,22 +6,22 @@ differ in averages out, what they agree in stays.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from facemae_cli.data.faces import FaceSource, Name
+from facemae_cli.data.faces import FaceSource
+from facemae_cli.data.images.codec import decode_visible, opaque, visible
 from facemae_cli.data.manifest import Manifest
-from facemae_cli.errors import FaceError, InputError
+from facemae_cli.errors import FaceError
 from facemae_cli.evaluation.leakage.scan import SIDE as SIDE_OF_THUMBNAILS
+from facemae_cli.evaluation.leakage.scan import Pixels
 from facemae_cli.evaluation.leakage.thumbnails import Thumbnails
 from facemae_cli.inference import feature_cache
-from facemae_cli.inference.embed import Embeddings, MirrorSum, evaluating, normalised
-from facemae_cli.inference.pipeline import Runner, choose_batch_size, pipeline
+from facemae_cli.inference.pipeline import Runner, choose_batch_size
 from facemae_cli.inference.recognizer import Recognizer
 from facemae_cli.inference.reconstruct import (
     MaskedReader,
@@ -35,11 +35,8 @@ from facemae_cli.masking.job import Masker
 from facemae_cli.masking.patches import DEFAULT_RATIO
 from facemae_cli.networks.card import InputSpec, Model
 from facemae_cli.networks.loading import load_mae
-from facemae_cli.runtime import distributed
 from facemae_cli.runtime.device import Precision
-from facemae_cli.runtime.progress import SILENT, Progress
 
-CHUNK = 1024  # faces held as encoded images at a time
 SIDE = 112  # faces whose sides the grid does not divide are resized to it, as `mask --size` does
 PROBED = 8
 MASKED_ONLY = "mask"  # what an imitation is called that only masks, of a release that was only masked
@@ -64,6 +61,10 @@ class Recipe:
         said = manifest.extra.get("size") if manifest else None
         size = said if isinstance(said, int) else None
         return cls(strategy, ratio, size or (None if _fits(source, Masker(strategy, ratio, seed=0)) else SIDE))
+
+    def masker(self, seed: int, number: int) -> Masker:
+        """Mask `number` of every photo, from `seed`."""
+        return Masker(self.strategy, self.ratio, None, _mask_seed(seed, number), self.size)
 
     def __str__(self) -> str:
         ratio = "" if self.ratio is None else f", ratio {self.ratio:.4g}"
@@ -101,183 +102,60 @@ class Imitator:
         """What tells its faces from another's."""
         return f"{self.model.digest if self.model else MASKED_ONLY} {self.recipe} {self.precision} {self.device.type}"
 
-    def reconstructor(self, threads: int) -> Reconstruct:
-        """What reconstructs faces `wanted` of masked ones: encoded images, or why there is none.
+    def place(self, cache: Path, faces: str, attacker: Recognizer | Thumbnails, times: int, seed: int) -> Path:
+        """Where `cache` keeps what `attacker` sees of faces of this digest, made under `times` masks from `seed`.
 
-        Raises UsageError and InputError for a model that cannot be used.
+        Makes the folder where it is not there. Raises OutputError.
         """
-        if self.model is None:
-            return _read
-        paste = self.model.card.paste_visible
-        network = Reconstructor(load_mae(self.model, self.device))
-        writer, runner = ReleasedWriter("jpg", QUALITY), Runner(network, self.device, self.precision, 1)
-        runner.batch_size = choose_batch_size(self.batch_size, runner, network.example())
-
-        def compute(faces: list[VisibleFace]) -> list[ReleasedFace]:
-            return release(faces, runner, paste=paste)
-
-        def reconstruct(masked: FaceSource, wanted: range) -> list[bytes | FaceError]:
-            step = runner.batch_size
-            units = [wanted[at : at + step] for at in range(0, len(wanted), step)]
-            reader = MaskedReader(masked, network.patch, None)
-            with closing(pipeline(units, reader.read, compute, writer.encode, threads=threads)) as stages:
-                return [face.error or face.encoded for unit in stages for face in unit]
-
-        return reconstruct
-
-    def faces(
-        self, source: FaceSource, seed: int, reconstruct: Reconstruct, progress: Progress
-    ) -> Iterator[EncodedFaces]:
-        """All of `source`, under the masks of `seed`, CHUNK at a time; each rank makes a share, all get all."""
-        masked = source
-        if self.recipe is not None:
-            masker = Masker(self.recipe.strategy, self.recipe.ratio, None, seed, self.recipe.size)
-            masked = MaskedFaces(source, masker)
-        for first in range(0, len(source), CHUNK):
-            chunk = range(first, min(first + CHUNK, len(source)))
-            low, high = distributed.share(len(chunk))
-            reconstructed = distributed.gather_objects(reconstruct(masked, chunk[low:high]))
-            progress.advance(len(chunk))
-            yield EncodedFaces(source, chunk.start, [image for part in reconstructed for image in part])
+        made = f"{faces} made by {self.digest} {times} times from {seed}"
+        if isinstance(attacker, Thumbnails):
+            return feature_cache.place(cache, made, attacker.name, InputSpec(SIDE_OF_THUMBNAILS))
+        spec, how = attacker.embedder.spec, (attacker.precision, attacker.device.type)
+        return feature_cache.place(cache, made, attacker.digest, spec, *how)
 
 
-class MaskedFaces(FaceSource):
-    """A dataset whose faces are masked as they are read."""
+class Imitation:
+    """An imitator at work on `source`, under `times` masks a photo from `seed`.
 
-    kind = "masked"
-
-    def __init__(self, source: FaceSource, masker: Masker) -> None:
-        self.source, self.masker = source, masker
-        self.path, self.refused, self.ignored = source.path, source.refused, source.ignored
-
-    def __len__(self) -> int:
-        return len(self.source)
-
-    def name(self, index: int) -> Name:
-        return self.source.name(index)
-
-    def where(self, index: int) -> str:
-        return self.source.where(index)
-
-    def read(self, index: int) -> bytes:
-        """Face `index` as a masked PNG. Raises FaceError where it cannot be read or masked."""
-        return self.masker.face(self.source.read(index), self.name(index)).image
-
-
-class EncodedFaces(FaceSource):
-    """Faces `first`, `first + 1`, ... of a dataset as images in memory, or why there is none."""
-
-    kind = "memory"
-
-    def __init__(self, source: FaceSource, first: int, images: Sequence[bytes | FaceError]) -> None:
-        self.source, self.first, self.images = source, first, images
-        self.path, self.refused, self.ignored = source.path, (), 0
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def name(self, index: int) -> Name:
-        return self.source.name(self.first + index)
-
-    def where(self, index: int) -> str:
-        return self.source.where(self.first + index)
-
-    def read(self, index: int) -> bytes:
-        """The encoded image. Raises FaceError where there is none."""
-        image = self.images[index]
-        if isinstance(image, FaceError):
-            raise image
-        return image
-
-
-Reconstruct = Callable[[FaceSource, range], list[bytes | FaceError]]
-
-
-def _read(source: FaceSource, wanted: range) -> list[bytes | FaceError]:
-    images: list[bytes | FaceError] = []
-    for index in wanted:
-        try:
-            images.append(source.read(index))
-        except FaceError as error:
-            images.append(error)
-    return images
-
-
-def imitate(
-    source: FaceSource,
-    imitator: Imitator,
-    attackers: Sequence[Recognizer | Thumbnails],
-    *,
-    times: int,
-    seed: int,
-    threads: int,
-    digest: str,
-    batch_size: str = "auto",
-    cache: Path | None = None,
-    progress: Progress = SILENT,
-) -> list[Embeddings]:
-    """What each attacker sees of `source` as `imitator` makes it under `times` masks a photo: unit features, (n, D).
-
-    `digest`: of all bytes of `source`, by which `cache` keeps features. A photo that was made under no mask is not
-    valid; nothing is refused, since the photos themselves can be read.
+    Raises UsageError and InputError for a model that cannot be used.
     """
-    files = [_place(cache, digest, imitator, attacker, times, seed) for attacker in attackers]
-    kept = _kept(files, source, attackers, progress)
-    if kept is not None:
-        return kept
-    if not len(source):
-        raise InputError(f"{source.path} holds no faces to imitate the release with")
-    sums = [np.zeros((len(source), attacker.dim), np.float32) for attacker in attackers]
-    progress.start(f"imitate by {imitator.name}", times * len(source))
-    reconstruct, options = imitator.reconstructor(threads), [_options(batch_size, attacker) for attacker in attackers]
-    for number in range(times):
-        for faces in imitator.faces(source, _mask_seed(seed, number), reconstruct, progress):
-            part = slice(faces.first, faces.first + len(faces))
-            for total, attacker, more in zip(sums, attackers, options, strict=True):
-                total[part] += attacker.embed(faces, workers=threads, **more).features
-    made = [Embeddings(*normalised(total), refused=[]) for total in sums]
-    for file, each in zip(files, made, strict=True):
-        if file is not None and distributed.rank() == 0:
-            feature_cache.save(file, each.features, each.valid, 0)
-    return made
 
+    def __init__(self, by: Imitator, source: FaceSource, times: int, seed: int) -> None:
+        self.by, self.source, self.times = by, source, times
+        self._maskers = [None if by.recipe is None else by.recipe.masker(seed, number) for number in range(times)]
+        self.runner: Runner | None = None
+        if by.model is not None:
+            network = Reconstructor(load_mae(by.model, by.device))
+            self.runner = Runner(network, by.device, by.precision, 1)
+            self.runner.batch_size = choose_batch_size(by.batch_size, self.runner, network.example())
+            self._reader, self._paste = MaskedReader(source, network.patch, None), by.model.card.paste_visible
+            self._writer = ReleasedWriter("jpg", QUALITY)
 
-def _options(asked: str, attacker: Recognizer | Thumbnails) -> dict[str, str]:
-    """What batch size `asked` means for an attacker by a network, found once and not for every chunk."""
-    if isinstance(attacker, Thumbnails):
-        return {}
-    side = attacker.embedder.spec.size
-    runner = Runner(MirrorSum(attacker.embedder), attacker.device, attacker.precision, 1)
-    with evaluating(attacker.embedder):
-        chosen = choose_batch_size(asked, runner, [torch.zeros(1, side, side, 3, dtype=torch.uint8)])
-    return {"batch_size": str(chosen)}
+    def masked(self, index: int, data: bytes, image: Pixels) -> list[VisibleFace]:
+        """Face `index`, `data` decoded to `image` (H, W, 3 or 4), under each mask, or why it is not masked; safe from
+        many threads."""
+        return [self._masked(index, data, image, masker) for masker in self._maskers]
+
+    def _masked(self, index: int, data: bytes, image: Pixels, masker: Masker | None) -> VisibleFace:
+        try:
+            made = image if masker is None else masker.pixels(data, opaque(image), self.source.name(index))
+        except FaceError as error:
+            return VisibleFace(index, error)
+        return VisibleFace(index, masked=made) if self.runner is None else self._reader.of_pixels(index, made)
+
+    def reconstruct(self, faces: Sequence[VisibleFace]) -> list[Pixels | None]:
+        """(H, W, 3) uint8 of each masked face, None where there is none; as it looks, where no model reconstructs."""
+        if self.runner is None:
+            return [None if face.masked is None else visible(face.masked) for face in faces]
+        return [face.image for face in release(faces, self.runner, paste=self._paste)]
+
+    def published(self, image: Pixels) -> Pixels:
+        """A reconstructed face as whoever opens the release gets it; safe from many threads."""
+        if self.runner is None:
+            return image
+        return decode_visible(self._writer.encode(ReleasedFace(0, image=image)).encoded)
 
 
 def _mask_seed(seed: int, number: int) -> int:
     """Another seed for every mask of a photo, and for every seed of an audit."""
     return int(np.random.SeedSequence([seed, number]).generate_state(1, np.uint64)[0])
-
-
-def _place(
-    cache: Path | None, digest: str, imitator: Imitator, attacker: Recognizer | Thumbnails, times: int, seed: int
-) -> Path | None:
-    if cache is None:
-        return None
-    reconstructed = f"{digest} made by {imitator.digest} {times} times from {seed}"
-    if isinstance(attacker, Thumbnails):
-        return feature_cache.place(cache, reconstructed, attacker.name, InputSpec(SIDE_OF_THUMBNAILS))
-    spec, how = attacker.embedder.spec, (attacker.precision, attacker.device.type)
-    return feature_cache.place(cache, reconstructed, attacker.digest, spec, *how)
-
-
-def _kept(
-    files: Sequence[Path | None], source: FaceSource, attackers: Sequence[Recognizer | Thumbnails], progress: Progress
-) -> list[Embeddings] | None:
-    """What the cache holds, where it holds all of it."""
-    found = None
-    if distributed.rank() == 0 and all(file is not None for file in files):
-        shapes = [(len(source), attacker.dim) for attacker in attackers]
-        loaded = [feature_cache.load(file, shape, progress) for file, shape in zip(files, shapes, strict=True) if file]
-        if all(each is not None for each in loaded):
-            found = [Embeddings(each[0], each[1], []) for each in loaded if each is not None]
-    return distributed.gather_objects(found)[0]

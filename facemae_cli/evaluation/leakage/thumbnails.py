@@ -7,18 +7,13 @@ Both give unit features, so that they are searched, ranked and judged as an embe
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
 
-from facemae_cli.data.faces import FaceSource, Refusal
-from facemae_cli.data.images.codec import decode_visible
-from facemae_cli.errors import FaceError
-from facemae_cli.evaluation.leakage.scan import SIDE, Pixels, thumbnail
+from facemae_cli.evaluation.leakage.scan import SIDE, Pixels
 from facemae_cli.evaluation.metrics import Floats
 from facemae_cli.inference.embed import Embeddings, Features, normalised
-from facemae_cli.runtime.threads import ordered_map
 
 VALUES = SIDE * SIDE * 3
 
@@ -61,26 +56,6 @@ class Thumbnails:
         features, known = normalised(self.metric(thumbnails))
         features[~valid] = 0
         return Embeddings(features, known & valid, [])
-
-    def embed(self, source: FaceSource, *, workers: int = 1) -> Embeddings:
-        """Features of all faces of `source`, read by so many threads."""
-
-        def look(index: int) -> Pixels | FaceError:
-            try:
-                return thumbnail(decode_visible(source.read(index)))
-            except FaceError as error:
-                return error
-
-        seen, valid = np.zeros((len(source), SIDE, SIDE, 3), np.uint8), np.zeros(len(source), np.bool_)
-        refused = []
-        with closing(ordered_map(look, range(len(source)), workers)) as faces:
-            for at, face in enumerate(faces):
-                if isinstance(face, FaceError):
-                    refused.append(Refusal(source.where(at), face.reason, face.detail))
-                else:
-                    seen[at], valid[at] = face, True
-        made = self.of(seen, valid)
-        return Embeddings(made.features, made.valid, refused)
 
 
 THUMBNAILS: Mapping[str, Thumbnails] = {

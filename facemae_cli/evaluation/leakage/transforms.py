@@ -12,9 +12,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from facemae_cli.data.faces import FaceSource, Name
-from facemae_cli.data.images.codec import decode_visible, encode_png
-
 Pixels = NDArray[np.uint8]
 Transform = Callable[[Pixels], Pixels]
 
@@ -38,31 +35,9 @@ TRANSFORMS: dict[str, Transform] = {
     "red and blue swapped": lambda image: image[..., ::-1],
     "blurred": blurred,
 }
+# Another transform, or none, that gives the same features where a face and its mirror image are added up.
+MIRROR_IMAGES = {"mirrored": None, "mirrored upside down": "upside down"}
 PIXELWISE = tuple(name for name in TRANSFORMS if name != "blurred")  # what commutes with taking thumbnails
-
-
-class TransformedFaces(FaceSource):
-    """The faces `indexes` of a dataset, each transformed as it is read."""
-
-    kind = "memory"
-
-    def __init__(self, source: FaceSource, transform: Transform, indexes: NDArray[np.int64]) -> None:
-        self.source, self.transform, self.indexes = source, transform, indexes
-        self.path, self.refused, self.ignored = source.path, (), 0
-
-    def __len__(self) -> int:
-        return len(self.indexes)
-
-    def name(self, index: int) -> Name:
-        return self.source.name(int(self.indexes[index]))
-
-    def where(self, index: int) -> str:
-        return self.source.where(int(self.indexes[index]))
-
-    def read(self, index: int) -> bytes:
-        """The face as a PNG. Raises FaceError where it cannot be read."""
-        image = decode_visible(self.source.read(int(self.indexes[index])))
-        return encode_png(np.ascontiguousarray(self.transform(image)))
 
 
 def symmetries(images: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -12,16 +12,18 @@ from numpy.typing import NDArray
 
 from facemae_cli.data.faces import Refusal
 from facemae_cli.evaluation.leakage.adaptation import learn
+from facemae_cli.evaluation.leakage.dataset_features import DatasetFeatures, Times, see_dataset
 from facemae_cli.evaluation.leakage.datasets import Datasets, overlapping_non_members
 from facemae_cli.evaluation.leakage.ensemble import ENSEMBLE, combine
+from facemae_cli.evaluation.leakage.face_stream import Attacking, FaceStream, Viewer
 from facemae_cli.evaluation.leakage.identification import FeatureSets
-from facemae_cli.evaluation.leakage.imitation import Imitator, imitate
+from facemae_cli.evaluation.leakage.imitation import Imitator
 from facemae_cli.evaluation.leakage.matching import Matching, people_of
 from facemae_cli.evaluation.leakage.results import Adapted
-from facemae_cli.evaluation.leakage.scan import Pixels, Scan
+from facemae_cli.evaluation.leakage.scan import Scan
 from facemae_cli.evaluation.leakage.see_through import PROBED, best_way, probe
 from facemae_cli.evaluation.leakage.thumbnails import THUMBNAILS, Thumbnails
-from facemae_cli.evaluation.leakage.transforms import TRANSFORMS, TransformedFaces
+from facemae_cli.evaluation.leakage.transforms import MIRROR_IMAGES, PIXELWISE, TRANSFORMS
 from facemae_cli.inference.embed import Embeddings
 from facemae_cli.inference.recognizer import Recognizer
 from facemae_cli.runtime.progress import SILENT, Progress
@@ -29,8 +31,6 @@ from facemae_cli.runtime.progress import SILENT, Progress
 ADAPTED, THROUGH = "+adapted", "+transforms"
 LEAST = 0.01  # of a member's weight
 WEIGHTS = dict.fromkeys(THUMBNAILS, 1 / len(THUMBNAILS))  # all thumbnails count as much as one embedder
-
-Attacking = Recognizer | Thumbnails
 
 
 @dataclass(frozen=True)
@@ -73,96 +73,123 @@ class AttackerView:
 
 @dataclass(frozen=True)
 class Embedded:
-    """All that is seen of the datasets, with the faces that could not be."""
+    """All that is seen of the datasets, with their faces at first sight by name, and the faces that could not be."""
 
     views: list[AttackerView]
+    scans: Mapping[str, Scan]
     refused: list[Refusal]
     notices: list[str]
 
 
+def _see_all(
+    data: Datasets, settings: AttackSettings, viewers: Mapping[str, Viewer], progress: Progress
+) -> dict[str, DatasetFeatures]:
+    """Each dataset by its name, as it is and as it is imitated."""
+    imitators: dict[str, list[Times]] = {
+        "original": [(each, settings.times) for each in settings.imitators],
+        "released": [(each, 1) for each in settings.rebuilders],
+        "adapt": [] if settings.adapter is None else [(settings.adapter, 1)],  # as the release: each face once
+    }
+    return {
+        name: see_dataset(
+            source,
+            viewers,
+            imitators.get(name, ()),
+            seed=settings.seed,
+            threads=settings.threads,
+            cache=settings.cache,
+            label=f"embed {name}",
+            progress=progress,
+        )
+        for name, source in data.sources.items()
+    }
+
+
 @dataclass(frozen=True)
-class _Eye:
-    """Looks at datasets for each attacker, and collects nothing."""
+class _Transformed:
+    """What attackers see of faces under transforms; what has to be computed is, once for all attackers."""
 
     data: Datasets
-    scans: Mapping[str, Scan]
     settings: AttackSettings
+    viewers: Mapping[str, Viewer]
+    seen: Mapping[str, DatasetFeatures]
     progress: Progress
+    streams: dict[tuple[str, tuple[str, ...], bytes], FaceStream] = field(default_factory=dict)
 
-    def see(self, name: str, attacker: str) -> Embeddings:
-        """The dataset `name` as an attacker sees it."""
-        by = self.settings.everyone[attacker]
-        if isinstance(by, Thumbnails):
-            return by.of(self.scans[name].thumbnails, self.scans[name].valid)
-        return by.embed(
-            self.data.sources[name],
-            batch_size=self.settings.batch_size,
-            workers=self.settings.threads,
-            cache=self.settings.cache,
-            label=f"embed {name} by {attacker}",
-            progress=self.progress,
-        )
+    def faces(
+        self, name: str, attacker: str, transform: str | None, rows: NDArray[np.int64], beside: Sequence[str]
+    ) -> Embeddings:
+        """Faces `rows` of a dataset under a transform (None: as they are), as an attacker sees them; `beside`: the
+        transforms that are asked for of these faces, this one among them."""
+        viewer, plain = self.viewers[attacker], self.seen[name].by[attacker]
+        if isinstance(viewer.attacker, Thumbnails) and transform in PIXELWISE:
+            scan = self.seen[name].scan
+            small = np.ascontiguousarray(TRANSFORMS[transform](scan.thumbnails[rows]))
+            return viewer.attacker.of(small, scan.valid[rows])
+        way = _way(viewer, transform)
+        if way is None:
+            return Embeddings(plain.features[rows], plain.valid[rows], [])
+        return self._stream(name, tuple(beside), rows).seen(way, attacker)
 
-    def transformed(self, name: str, attacker: str, transform: str | None, faces: NDArray[np.int64]) -> Embeddings:
-        """The faces of a dataset under a transform (None: as they are), as an attacker sees them."""
-        by, change = self.settings.everyone[attacker], TRANSFORMS[transform] if transform else _unchanged
-        if isinstance(by, Thumbnails) and transform != "blurred":
-            scan = self.scans[name]
-            return by.of(np.ascontiguousarray(change(scan.thumbnails[faces])), scan.valid[faces])
-        source = TransformedFaces(self.data.sources[name], change, faces)
-        if isinstance(by, Thumbnails):
-            return by.embed(source, workers=self.settings.threads)
-        options = {"batch_size": self.settings.batch_size, "workers": self.settings.threads}
-        label = f"embed {name} {transform or 'as they are'} by {attacker}"
-        return by.embed(source, **options, label=label, progress=self.progress if len(faces) > PROBED else SILENT)
-
-    def imitated(self, name: str, imitator: Imitator, times: int) -> dict[str, Embeddings]:
-        """The dataset `name` as `imitator` makes it and each attacker sees that."""
-        made = imitate(
-            self.data.sources[name],
-            imitator,
-            list(self.settings.everyone.values()),
-            times=times,
-            seed=self.settings.seed,
-            threads=self.settings.threads,
-            digest=self.scans[name].whole,
-            batch_size=self.settings.batch_size,
-            cache=self.settings.cache,
-            progress=self.progress,
-        )
-        return dict(zip(self.settings.everyone, made, strict=True))
+    def _stream(self, name: str, transforms: tuple[str, ...], rows: NDArray[np.int64]) -> FaceStream:
+        key = name, transforms, rows.tobytes()
+        if key not in self.streams:
+            viewers = {
+                (way, attacker): viewer
+                for attacker, viewer in self.viewers.items()
+                for transform in transforms
+                if (way := _way(viewer, transform)) and (viewer.runner or transform not in PIXELWISE)
+            }
+            ways = {way: TRANSFORMS[way] for way, _ in viewers}
+            stream = self.streams[key] = FaceStream(self.data.sources[name], rows.tolist(), ways, viewers)
+            progress = self.progress if len(rows) > PROBED else SILENT
+            stream.run(self.settings.threads, f"embed {name} transformed", progress)
+        return self.streams[key]
 
 
-def _unchanged(image: Pixels) -> Pixels:
-    return image
+def _way(viewer: Viewer, transform: str | None) -> str | None:
+    """The transform that shows an attacker what `transform` does; None where faces as they are do."""
+    return MIRROR_IMAGES.get(transform, transform) if transform and viewer.runner else transform
 
 
-def embed_all(
-    data: Datasets, scans: Mapping[str, Scan], matching: Matching, settings: AttackSettings, progress: Progress
-) -> Embedded:
+def embed_all(data: Datasets, matching: Matching, settings: AttackSettings, progress: Progress) -> Embedded:
     """Every dataset by every attacker: as it is, adapted where there are faces to adapt to, and all of them as one."""
-    eye = _Eye(data, scans, settings, progress)
-    imitated = [(each.name, eye.imitated("original", each, settings.times)) for each in settings.imitators]
+    viewers = {name: Viewer.of(each, settings.batch_size) for name, each in settings.everyone.items()}
+    seen = _see_all(data, settings, viewers, progress)
+    scans = {name: each.scan for name, each in seen.items()}
     known = overlapping_non_members(data, scans)
-    views, refused = [], list(data.refused)
-    for name, attacker in settings.everyone.items():
-        strangers = None if data.non_members is None else _without(eye.see("non-members", name), known)
-        real, released = (eye.see(side, name) for side in ("original", "released"))
-        refused += real.refused + released.refused
-        by = {model: made[name] for model, made in imitated}
-        views.append(AttackerView(FeatureSets(name, real, released, by, strangers), attacker))
-    plain = list(views)
-    views.append(_ensemble(plain))
-    if data.adapt is not None:
-        views += _adapted(eye, plain)
-    for rebuilder in settings.rebuilders:
-        views += _rebuilt(eye, plain, rebuilder)
-    through, transforms = _through(eye, plain, matching, known)
+    plain = [_view(settings, seen, name, known) for name in settings.everyone]
+    refused = list(data.refused)
+    for view in plain:
+        refused += view.sets.real.refused + view.sets.released.refused
+    views = [*plain, _ensemble(plain)]
+    if settings.adapter is not None:
+        views += _adapted(data, settings.adapter, seen["adapt"], plain)
+    for rebuilder, released in zip(settings.rebuilders, seen["released"].imitated, strict=True):
+        views += _rebuilt(rebuilder, released, plain)
+    transformed = _Transformed(data, settings, viewers, seen, progress)
+    through, transforms = _through(transformed, plain, matching, known)
     notices = _notices(data, known)
     if transforms:
         how = ", or ".join(transforms)
         notices.append(f"more people are found once photos are {how}: faces of the release were changed so")
-    return Embedded(views + through, _each_once(refused), notices)
+    return Embedded(views + through, scans, _each_once(refused), notices)
+
+
+def _view(
+    settings: AttackSettings, seen: Mapping[str, DatasetFeatures], name: str, known: NDArray[np.bool_]
+) -> AttackerView:
+    """What one attacker sees of everything as it is."""
+    original, others = seen["original"], seen.get("non-members")
+    imitated = zip(settings.imitators, original.imitated, strict=True)
+    sets = FeatureSets(
+        name,
+        original.by[name],
+        seen["released"].by[name],
+        {by.name: made[name] for by, made in imitated},
+        None if others is None else _without(others.by[name], known),
+    )
+    return AttackerView(sets, settings.everyone[name])
 
 
 def _without(seen: Embeddings, known: NDArray[np.bool_]) -> Embeddings:
@@ -189,17 +216,17 @@ def _learnt(view: AttackerView) -> float:
     return 1.0 if view.adapted is None else max(view.adapted.held_out, LEAST)
 
 
-def _adapted(eye: _Eye, plain: Sequence[AttackerView]) -> list[AttackerView]:
+def _adapted(
+    data: Datasets, imitator: Imitator, seen: DatasetFeatures, plain: Sequence[AttackerView]
+) -> list[AttackerView]:
     """Each attacker once it has learnt from faces of its own, real and reconstructed, and all of these as one."""
-    imitator = eye.settings.adapter
-    assert imitator is not None
-    assert eye.data.adapt is not None
-    reconstructed = eye.imitated("adapt", imitator, 1)  # as the release: each face once
+    assert data.adapt is not None
+    [reconstructed] = seen.imitated
     made = []
-    people = people_of(eye.data.adapt)
+    people = people_of(data.adapt)
     for view in plain:
         name = view.sets.attacker
-        learnt = learn(eye.see("adapt", name), reconstructed[name], people)
+        learnt = learn(seen.by[name], reconstructed[name], people)
         strangers = view.sets.non_members
         sets = FeatureSets(
             name + ADAPTED,
@@ -216,9 +243,11 @@ def _adapted(eye: _Eye, plain: Sequence[AttackerView]) -> list[AttackerView]:
     return [*made, _ensemble(made, ADAPTED)]
 
 
-def _rebuilt(eye: _Eye, plain: Sequence[AttackerView], rebuilder: Imitator) -> list[AttackerView]:
+def _rebuilt(
+    rebuilder: Imitator, released: Mapping[str, Embeddings], plain: Sequence[AttackerView]
+) -> list[AttackerView]:
     """What each attacker sees of a masked release once anybody has reconstructed it."""
-    released, suffix = eye.imitated("released", rebuilder, 1), f" on what {rebuilder.name} makes of it"
+    suffix = f" on what {rebuilder.name} makes of it"
     made = [
         AttackerView(
             replace(
@@ -233,27 +262,26 @@ def _rebuilt(eye: _Eye, plain: Sequence[AttackerView], rebuilder: Imitator) -> l
 
 
 def _through(
-    eye: _Eye, plain: Sequence[AttackerView], matching: Matching, known: NDArray[np.bool_]
+    transformed: _Transformed, plain: Sequence[AttackerView], matching: Matching, known: NDArray[np.bool_]
 ) -> tuple[list[AttackerView], list[str]]:
     """What each attacker sees who does to photos what was done to the release, where that finds people in new ways; and
     what that was."""
     found: dict[str, None] = {}
     for view in plain:
-        name = view.sets.attacker
-        tried = probe(partial(eye.transformed, "original", name), view.sets.released, matching, eye.settings.seed)
-        found |= dict.fromkeys(tried.worth_it)
+        see = partial(transformed.faces, "original", view.sets.attacker, beside=tuple(TRANSFORMS))
+        found |= dict.fromkeys(probe(see, view.sets.released, matching, transformed.settings.seed).worth_it)
     if not found:
         return [], []
-    made = [_in_the_best_way(eye, view, list(found), known) for view in plain]
+    made = [_in_the_best_way(transformed, view, list(found), known) for view in plain]
     return [*made, _ensemble(made, THROUGH)], list(found)
 
 
 def _in_the_best_way(
-    eye: _Eye, view: AttackerView, transforms: Sequence[str], known: NDArray[np.bool_]
+    transformed: _Transformed, view: AttackerView, transforms: Sequence[str], known: NDArray[np.bool_]
 ) -> AttackerView:
     def asking(name: str, as_they_are: Embeddings) -> Embeddings:
-        everyone = np.arange(len(as_they_are.valid))
-        ways = [eye.transformed(name, view.sets.attacker, each, everyone) for each in transforms]
+        rows = np.arange(len(as_they_are.valid))
+        ways = [transformed.faces(name, view.sets.attacker, each, rows, transforms) for each in transforms]
         return best_way([as_they_are, *ways], view.sets.released)
 
     strangers, real = view.sets.non_members, view.sets.real

@@ -7,13 +7,12 @@ from itertools import product
 import cv2
 import numpy as np
 import pytest
+from helpers.audits import scan
 from helpers.sources import MemorySource, smooth_face
 
 from facemae_cli.data.images.codec import encode_jpeg, encode_png
 from facemae_cli.evaluation.leakage.duplicates import LISTED, NEAR, Copy, Duplicates, find_duplicates
-from facemae_cli.evaluation.leakage.scan import scan
 from facemae_cli.evaluation.leakage.transforms import TRANSFORMS, symmetries
-from facemae_cli.runtime.progress import SILENT
 
 FACES = [smooth_face(number) for number in range(6)]
 PNGS = [encode_png(face) for face in FACES]
@@ -24,7 +23,7 @@ def source(*images: bytes) -> MemorySource:
 
 
 def found(original: MemorySource, released: MemorySource) -> Duplicates:
-    both = [scan(side, 2, SILENT, "scan") for side in (original, released)]
+    both = [scan(side) for side in (original, released)]
     return find_duplicates(*both, released, [f"q{at}" for at in range(len(released))])
 
 
@@ -60,7 +59,7 @@ def test_near_copies_are_those_of_plain_loops_over_all_pairs_and_symmetries() ->
         for face, shift in zip(FACES, range(0, 6), strict=True)
     ]
     released = [np.ascontiguousarray(face[::-1].transpose(1, 0, 2)) for face in (*noisy, *shifted)]
-    sides = [scan(source(*map(encode_png, faces)), 1, SILENT, "scan").thumbnails for faces in (FACES, released)]
+    sides = [scan(source(*map(encode_png, faces))).thumbnails for faces in (FACES, released)]
     centred = [side.astype(np.float32) - 127.5 for side in sides]
     ways = list(symmetries(centred[1]))
     expected = sum(
@@ -96,7 +95,7 @@ def test_faces_that_cannot_be_read_are_no_copies() -> None:
     broken = source(b"", b"text", PNGS[0])
     result = found(broken, source(b"text", PNGS[1]))
     assert (result.released, result.released_near) == (1, 0)  # its bytes are there all the same
-    whole = scan(broken, 1, SILENT, "scan")
-    assert whole.whole != scan(source(*PNGS[:3]), 1, SILENT, "scan").whole
+    whole = scan(broken)
+    assert whole.whole != scan(source(*PNGS[:3])).whole
     assert whole.valid.tolist() == [False, False, True]
     assert np.array([face is None for face in whole.digests]).tolist() == [False, False, False]

@@ -11,16 +11,17 @@ from helpers.models import write_embedder, write_mae
 from helpers.sources import MemorySource, memory_source
 
 import facemae_cli
-from facemae_cli.data.images.codec import encode_png
+from facemae_cli.data.images.codec import decode, encode_png
 from facemae_cli.data.manifest import Manifest, read_manifest
 from facemae_cli.data.open import open_source
 from facemae_cli.evaluation.leakage import imitation as module
-from facemae_cli.evaluation.leakage.imitation import Imitator, Recipe, imitate
+from facemae_cli.evaluation.leakage.dataset_features import see_dataset
+from facemae_cli.evaluation.leakage.face_stream import Viewer
+from facemae_cli.evaluation.leakage.imitation import Imitation, Imitator, Recipe
 from facemae_cli.inference.embed import Embeddings
 from facemae_cli.inference.recognizer import Recognizer
 from facemae_cli.networks.card import Model
 from facemae_cli.networks.zoo import resolve
-from facemae_cli.runtime.progress import SILENT
 
 CPU = torch.device("cpu")
 
@@ -45,9 +46,10 @@ def imitator(model: Model | None, recipe: Recipe | None = None) -> Imitator:
 
 
 def made(source: MemorySource, who: Imitator, phi: Recognizer, **more: object) -> Embeddings:
-    options = {"times": 1, "seed": 0, "threads": 2, "digest": "faces"} | more
-    (found,) = imitate(source, who, [phi], **options)  # type: ignore[arg-type]
-    return found
+    options = {"times": 1, "seed": 0, "threads": 2} | more
+    times = options.pop("times")
+    seen = see_dataset(source, {"phi": Viewer.of(phi, "auto")}, [(who, times)], **options)  # type: ignore[list-item, arg-type]
+    return seen.imitated[0]["phi"]
 
 
 def write(folder: Path, source: MemorySource) -> Path:
@@ -58,10 +60,7 @@ def write(folder: Path, source: MemorySource) -> Path:
     return folder
 
 
-def test_an_imitation_is_what_the_commands_would_make(
-    tmp_path: Path, phi: Recognizer, mae: Model, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "CHUNK", 4)
+def test_an_imitation_is_what_the_commands_would_make(tmp_path: Path, phi: Recognizer, mae: Model) -> None:
     source = memory_source(3, 3)
     write(tmp_path / "raw", source)
     seed = module._mask_seed(5, 0)
@@ -75,11 +74,14 @@ def test_an_imitation_is_what_the_commands_would_make(
 
 
 def test_several_masks_a_photo_add_up(phi: Recognizer, mae: Model) -> None:
-    source = memory_source(2, 2)
-    who = imitator(mae)
+    source, who = memory_source(2, 2), imitator(mae)
     one, two = (made(source, who, phi, times=times).features for times in (1, 2))
-    drawn = who.faces(source, module._mask_seed(0, 1), who.reconstructor(2), SILENT)
-    total = one.astype(float) + np.concatenate([phi.embed(faces).features for faces in drawn])
+    imitation, faces = Imitation(who, source, 2, 0), [source.read(at) for at in range(4)]
+    second = [imitation.masked(at, data, decode(data))[1] for at, data in enumerate(faces)]
+    shown = [encode_png(imitation.published(image)) for image in imitation.reconstruct(second) if image is not None]
+    total = (
+        one.astype(float) + phi.embed(MemorySource([("p", str(at), data) for at, data in enumerate(shown)])).features
+    )
     np.testing.assert_allclose(two, total / np.linalg.norm(total, axis=1, keepdims=True), atol=1e-6)
     assert np.abs(one - two).max() > 1e-4
 
@@ -130,12 +132,20 @@ def test_features_are_kept_by_what_made_them(
 ) -> None:
     source = memory_source(2, 2)
     first = made(source, imitator(mae), phi, cache=tmp_path)
-    draws = []
-    monkeypatch.setattr(module.Imitator, "reconstructor", lambda self, threads: draws.append(self) or module._read)
-    np.testing.assert_array_equal(made(source, imitator(mae), phi, cache=tmp_path).features, first.features)
-    assert draws == []
-    for change in ({"seed": 1}, {"times": 2}, {"digest": "others"}):
+
+    class Forbidden(Imitation):
+        def reconstruct(self, faces: object) -> list[np.ndarray | None]:
+            raise AssertionError("nothing has to be made again")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("facemae_cli.evaluation.leakage.dataset_features.Imitation", Forbidden)
+        np.testing.assert_array_equal(made(source, imitator(mae), phi, cache=tmp_path).features, first.features)
+    files = len(list(tmp_path.iterdir()))
+    assert files == 2  # of the photos, and of their imitation
+    for change in ({"seed": 1}, {"times": 2}):
         made(source, imitator(mae), phi, cache=tmp_path, **change)
     made(source, imitator(mae, Recipe(ratio=0.5)), phi, cache=tmp_path)
     made(source, imitator(None), phi, cache=tmp_path)
-    assert len(draws) == 5
+    assert len(list(tmp_path.iterdir())) == files + 4
+    made(memory_source(1, 2), imitator(mae), phi, cache=tmp_path)
+    assert len(list(tmp_path.iterdir())) == files + 6

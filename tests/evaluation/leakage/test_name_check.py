@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+from helpers.audits import scan
 from helpers.sources import MemorySource, smooth_face
 
 from facemae_cli.data.images.codec import encode_png
 from facemae_cli.evaluation.leakage.matching import join
 from facemae_cli.evaluation.leakage.name_check import FEWEST, NameCheck, check_names
-from facemae_cli.evaluation.leakage.scan import scan
-from facemae_cli.runtime.progress import SILENT
 
 COUNT = FEWEST + 4
 PEOPLE = [f"p{at}" for at in range(COUNT)]
@@ -19,7 +18,7 @@ def check(released: list[tuple[str, np.ndarray]]) -> NameCheck:
     original = MemorySource([(person, "1", encode_png(smooth_face(at))) for at, person in enumerate(PEOPLE)])
     made = MemorySource([(person, "1", encode_png(face)) for person, face in released])
     matching = join(original, made, None)
-    return check_names(scan(original, 1, SILENT, ""), scan(made, 1, SILENT, ""), matching)
+    return check_names(scan(original), scan(made), matching)
 
 
 def noisy(at: int, strength: float = 20.0) -> np.ndarray:

@@ -4,17 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from helpers.sources import MemorySource, smooth_face
+from helpers.sources import smooth_face
 
-from facemae_cli.data.images.codec import decode, encode_png
 from facemae_cli.evaluation.leakage.scan import thumbnail
-from facemae_cli.evaluation.leakage.transforms import (
-    PIXELWISE,
-    TRANSFORMS,
-    TransformedFaces,
-    invariants,
-    symmetries,
-)
+from facemae_cli.evaluation.leakage.transforms import MIRROR_IMAGES, PIXELWISE, TRANSFORMS, invariants, symmetries
 
 FACES = [smooth_face(number) for number in range(4)]
 CENTRED = np.stack([thumbnail(face) for face in FACES]).astype(np.float32) - 127.5
@@ -43,8 +36,10 @@ def test_transforms_commute_with_thumbnails(name: str) -> None:
     np.testing.assert_array_equal(both[0], changed)
 
 
-def test_transformed_faces_are_read_as_they_are_asked_for() -> None:
-    source = MemorySource([("p", f"{at}.png", encode_png(face)) for at, face in enumerate(FACES)])
-    turned = TransformedFaces(source, TRANSFORMS["upside down"], np.array([2, 0]))
-    assert (len(turned), turned.name(0).photo, turned.where(1)) == (2, "2.png", source.where(0))
-    np.testing.assert_array_equal(decode(turned.read(0)), FACES[2][::-1, ::-1])
+@pytest.mark.parametrize("name", TRANSFORMS)
+def test_what_shows_the_mirror_image_of_another_is_known(name: str) -> None:
+    made = {other: np.ascontiguousarray(change(FACES[0])).tobytes() for other, change in TRANSFORMS.items()}
+    made[None] = FACES[0].tobytes()
+    mirror_image = np.ascontiguousarray(TRANSFORMS[name](FACES[0])[:, ::-1]).tobytes()
+    shown = [other for other, image in made.items() if image == mirror_image]
+    assert shown == [MIRROR_IMAGES[name]] if name in MIRROR_IMAGES else set(shown) <= MIRROR_IMAGES.keys()
