@@ -85,6 +85,9 @@ def load_attackers(given: Sequence[str] | None, device: str, precision: str) -> 
     return found
 
 
+MAX_UNSEEN = 0.01  # of the faces that can be read: who sees fewer says nothing of the others
+
+
 @dataclass(frozen=True)
 class Trust:
     """On whom a verdict may rest: attackers whose real -> real reaches `min_attacker`, and who share no ancestor with
@@ -102,10 +105,12 @@ def describe(
     trust: Trust,
     members: Sequence[Attacker] = (),
     adapted: Adapted | None = None,
+    unseen: float = 0.0,
 ) -> Attacker:
     """The attacker as a result names it, with why no verdict rests on it alone, if so.
 
-    `attacker` None: an ensemble of `members`. `strength`: its real -> real.
+    `attacker` None: an ensemble of `members`. `strength`: its real -> real. `unseen`: the share of faces that can be
+    read and of which it gives no feature.
     """
     reasons = list(_weak(strength, trust))
     if isinstance(attacker, Thumbnails):
@@ -118,6 +123,8 @@ def describe(
         return Attacker(name, None, "none needed", computed, (), strength, adapted, tuple(reasons))
     shared = trust.origin.shared(attacker.model)
     reasons += _dependent(attacker, shared, trust)
+    if unseen > MAX_UNSEEN:
+        reasons.append(f"gives no feature for {percent(unseen)} of the faces, over {percent(MAX_UNSEEN)}")
     return Attacker(
         name, attacker.model.digest, attacker.card, str(attacker), shared, strength, adapted, tuple(reasons)
     )

@@ -14,12 +14,13 @@ from facemae_cli.evaluation.leakage.identification import Measured, Plan, measur
 from facemae_cli.evaluation.leakage.leakage_result import LeakageResult
 from facemae_cli.evaluation.leakage.matching import Matching
 from facemae_cli.evaluation.leakage.membership_attack import membership_attack
-from facemae_cli.evaluation.leakage.name_check import check_names
+from facemae_cli.evaluation.leakage.name_check import NameCheck, check_names
 from facemae_cli.evaluation.leakage.results import Attacker, Exposed, Finding, MembershipFinding, Triplet, strongest
 from facemae_cli.evaluation.leakage.scan import Scan
-from facemae_cli.evaluation.leakage.verdict import Evidence, Limits, judge
-from facemae_cli.evaluation.leakage.views import AttackerView, AttackSettings, embed_all
+from facemae_cli.evaluation.leakage.verdict import UNCONFIRMED, Evidence, Limits, confirmed, judge
+from facemae_cli.evaluation.leakage.views import AttackerView, AttackSettings, Embedded, embed_all
 from facemae_cli.evaluation.retrieval import faiss_clash
+from facemae_cli.inference.recognizer import Recognizer
 from facemae_cli.networks.card import Model
 from facemae_cli.runtime.progress import Progress, Steps
 
@@ -126,14 +127,13 @@ class Audit:
         scans = embedded.scans
         measured = measure_all(self.data, self.matching, embedded.views, self.plan, steps.next())
         exposure = expose(self.data, scans, self.matching, embedded.views, measured, self.plan, self.show_faces)
-        attackers = self._attackers(embedded.views, measured.findings)
+        attackers = self._attackers(embedded.views, measured.findings, scans)
         names = check_names(scans["original"], scans["released"], self.matching, self.plan.device)
         further = self._further(embedded.views, measured)
         found = measured.findings, measured.memberships, attackers
         asked = further.known_members, further.groups
         evidence = Evidence(*found, self.matching.names, exposure.duplicates, names, *asked)
-        late = [*embedded.notices, *(exposure.duplicates.lines()[:1] if exposure.duplicates.all_released else [])]
-        for line in late:
+        for line in (late := list(_late_notices(embedded, names, exposure.duplicates, measured.findings))):
             progress.notice(line)
         return LeakageResult(
             self.data.original.path,
@@ -196,7 +196,9 @@ class Audit:
         sha256 = self.trust.origin.sha256
         return ({"model of the release": sha256} if sha256 else {}) | {name: each.whole for name, each in scans.items()}
 
-    def _attackers(self, views: Sequence[AttackerView], findings: Sequence[Finding]) -> list[Attacker]:
+    def _attackers(
+        self, views: Sequence[AttackerView], findings: Sequence[Finding], scans: Mapping[str, Scan]
+    ) -> list[Attacker]:
         """The attackers as the result names them."""
         attackers: list[Attacker] = []
         for view in views:
@@ -204,5 +206,36 @@ class Audit:
             strength = strongest([each for each in findings if each.attacker == name], "real_to_real", "other")
             risk = None if strength is None else strength.risk
             members = [each for each in attackers if each.name in view.members]
-            attackers.append(describe(name, view.attacker, risk, self.trust, members, view.adapted))
+            lost, readable = _unseen(view, scans)
+            unseen = lost / max(readable, 1)
+            attackers.append(describe(name, view.attacker, risk, self.trust, members, view.adapted, unseen))
         return attackers
+
+
+def _late_notices(
+    embedded: Embedded, names: NameCheck, duplicates: Duplicates, findings: Sequence[Finding]
+) -> Iterator[str]:
+    """What a person should know of what was found."""
+    yield from embedded.notices
+    yield from _unseen_lines(embedded.views, embedded.scans)
+    yield from names.lines()
+    yield from duplicates.lines()[:1] if duplicates.all_released else []
+    if not confirmed(findings):
+        yield UNCONFIRMED
+
+
+def _unseen(view: AttackerView, scans: Mapping[str, Scan]) -> tuple[int, int]:
+    """Of how many original and released faces that can be read an attacker has no feature, and how many these are."""
+    sides = ((scans["original"].valid, view.sets.real.valid), (scans["released"].valid, view.sets.released.valid))
+    return sum(int((can & ~has).sum()) for can, has in sides), sum(int(can.sum()) for can, _ in sides)
+
+
+def _unseen_lines(views: Sequence[AttackerView], scans: Mapping[str, Scan]) -> Iterator[str]:
+    """A line for each embedder that has no feature of faces that can be read."""
+    for view in views:
+        lost, readable = _unseen(view, scans)
+        if lost and isinstance(view.attacker, Recognizer) and view.sets.attacker == view.attacker.model.name:
+            yield (
+                f"{view.sets.attacker} gives no feature, or one that is not finite, for {lost} of {readable} faces: "
+                "these neither ask nor are found there"
+            )

@@ -1,7 +1,8 @@
 """Faces that are there twice: a released face that is a real photo, and one photo of the originals held as two.
 
 Equal bytes, and nearly equal pictures, are found among all faces, whatever their labels; a picture also where it was
-mirrored, turned, inverted, blurred or had its colours swapped.
+mirrored, turned, inverted, blurred or had its colours swapped. A picture of one colour shows nobody, and is like no
+other.
 """
 
 from __future__ import annotations
@@ -109,7 +110,7 @@ def find_duplicates(
 def _near(asking: Scan, among: Scan, exclude: Rows, device: str, earlier: bool = False) -> NDArray[np.bool_]:
     """(n,) which faces of `asking` look like one of `among`, or, if `earlier`, like one before them, as it is."""
     found = np.zeros(len(asking.digests), np.bool_)
-    rows, gallery = np.flatnonzero(asking.valid), np.flatnonzero(among.valid)
+    rows, gallery = (np.flatnonzero(side.valid & ~_flat(side.thumbnails)) for side in (asking, among))
     if not (len(rows) and len(gallery)):
         return found
     queries, faces = (_centred(side.thumbnails[chosen]) for side, chosen in ((asking, rows), (among, gallery)))
@@ -124,6 +125,12 @@ def _near(asking: Scan, among: Scan, exclude: Rows, device: str, earlier: bool =
             part = pairs[start : start + BLOCK]
             found[rows[part]] |= _alike(queries[part], faces[column[part]], earlier)
     return found
+
+
+def _flat(thumbnails: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """(n,) which are of one colour, but for NEAR."""
+    values = _centred(thumbnails)
+    return _apart(values, values.mean(axis=(1, 2), keepdims=True)) <= NEAR
 
 
 def _alike(first: NDArray[np.float32], second: NDArray[np.float32], as_they_are: bool) -> NDArray[np.bool_]:

@@ -2,7 +2,8 @@
 
 For a query q and a gallery of mean m and covariance S, a face g scores (q g - q m) / sqrt(q S q). That is linear in g,
 so the ensemble is an attacker with features of its own: the members' gallery features side by side, and the queries',
-each times its member's weight over its standard deviation. It finds exactly what adding up z-scores finds.
+each times its member's weight over its standard deviation. It finds exactly what adding up z-scores finds. A face that
+a member does not see scores 0 there, as an average face does: a broken attacker does not blind the others.
 """
 
 from __future__ import annotations
@@ -21,12 +22,12 @@ BLOCK = 4096  # faces held in float64 at a time
 
 
 def combine(members: Sequence[FeatureSets], weights: Sequence[float]) -> FeatureSets:
-    """The ensemble of `members`, each with a weight; a face counts where every member sees it.
+    """The ensemble of `members`, each with a weight; a face counts where any member sees it.
 
     A member without imitations by a model asks with the real photos there.
     """
-    released = side_by_side([each.released for each in members])
     spreads = [_Spread.of(each.released) for each in members]
+    released = _side_by_side([each.released for each in members], spreads)
     models = dict.fromkeys(model for each in members for model in each.imitated)
     imitated = {
         model: _asking([each.imitated.get(model, each.real) for each in members], spreads, weights) for model in models
@@ -47,14 +48,15 @@ def _among_real(
 ) -> tuple[Embeddings, Embeddings]:
     """The originals as they ask, and are asked, among themselves; `sides` are the members' queries and galleries."""
     queries, galleries = zip(*sides, strict=True)
-    return _asking(queries, [_Spread.of(each) for each in galleries], weights), side_by_side(galleries)
+    spreads = [_Spread.of(each) for each in galleries]
+    return _asking(queries, spreads, weights), _side_by_side(galleries, spreads)
 
 
 class _Spread:
-    """How far the similarities of a query to a gallery spread, by its covariance, (D, D)."""
+    """How far the similarities of a query to a gallery spread, by its mean, (D,), and its covariance, (D, D)."""
 
-    def __init__(self, covariance: Floats) -> None:
-        self.covariance = covariance
+    def __init__(self, mean: Floats, covariance: Floats) -> None:
+        self.mean, self.covariance = mean, covariance
 
     @classmethod
     def of(cls, gallery: Embeddings) -> _Spread:
@@ -67,7 +69,7 @@ class _Spread:
             total += wide.sum(axis=0)
             square += wide.T @ wide
         mean = total / count
-        return cls(square / count - np.outer(mean, mean))
+        return cls(mean, square / count - np.outer(mean, mean))
 
     def deviations(self, queries: Features) -> Floats:
         """(n,) the standard deviation of each query's similarities; 0 where all are alike."""
@@ -82,16 +84,20 @@ def _asking(queries: Sequence[Embeddings], spreads: Sequence[_Spread], weights: 
         deviation = spread.deviations(each.features)
         known = deviation > TIE  # who sees all faces alike tells nothing
         parts.append(each.features * (weight * known / np.where(known, deviation, 1.0))[:, None])
-    features, some = normalised(np.concatenate(parts, axis=1).astype(np.float32))
-    valid = np.logical_and.reduce([each.valid for each in queries]) & some
-    features[~valid] = 0
+    rest = np.zeros((len(queries[0].valid), 1))  # what the gallery's faces are lifted by tells nothing
+    features, valid = normalised(np.concatenate([*parts, rest], axis=1).astype(np.float32))
     return Embeddings(features, valid, [])
 
 
-def side_by_side(galleries: Sequence[Embeddings]) -> Embeddings:
-    """Gallery features side by side, at length 1; none where a member has none."""
-    valid = np.logical_and.reduce([each.valid for each in galleries])
-    features: Features = np.concatenate([each.features for each in galleries], axis=1)
+def _side_by_side(galleries: Sequence[Embeddings], spreads: Sequence[_Spread]) -> Embeddings:
+    """Gallery features side by side, a member's mean where it sees nothing, and lifted to length 1."""
+    valid = np.logical_or.reduce([each.valid for each in galleries])
+    parts = [
+        np.where(each.valid[:, None], each.features, spread.mean.astype(np.float32))
+        for each, spread in zip(galleries, spreads, strict=True)
+    ]
+    features: Features = np.concatenate([*parts, np.zeros((len(valid), 1), np.float32)], axis=1)
     features /= np.float32(np.sqrt(len(galleries)))
+    features[:, -1] = np.sqrt(np.maximum(1 - np.square(features).sum(axis=1), 0))
     features[~valid] = 0
     return Embeddings(features, valid, [])

@@ -26,6 +26,10 @@ Status = Literal["passed", "failed", "undecided", "refused", "none"]
 WORST_FIRST: tuple[Status, ...] = ("failed", "refused", "undecided", "passed")
 GATED_FPR = 1e-2  # TPR at a lower FPR is never higher
 MAX_UNMATCHED = 0.01  # of the people, that may be the same under other names
+UNCONFIRMED = (
+    "nothing shows that the release was made of these originals: no attacker finds even the very photo more often than "
+    "chance"
+)
 PHOTOS: dict[Photo, str] = {"other": "other photos", "same": "the very photo"}
 
 Rate = tuple[str, float, Interval]  # by whom, the figure, its interval
@@ -146,10 +150,19 @@ def _refusal(evidence: Evidence) -> Iterator[str]:
             f"{percent(MAX_UNMATCHED)}: {evidence.names.only_original} are only among the originals, "
             f"{evidence.names.only_released} only in the release"
         )
+    if evidence.names is not None and evidence.names.numbered and not confirmed(evidence.findings):
+        yield f"people are joined by bare numbers, and {UNCONFIRMED}"
     if evidence.name_check is not None and evidence.name_check.misnamed:
         yield str(evidence.name_check)
     if all(attacker.barred for attacker in evidence.attackers):
         yield from (f"{attacker.name} {reason}" for attacker in evidence.attackers for reason in attacker.barred)
+
+
+def confirmed(findings: Sequence[Finding]) -> bool:
+    """Whether anything shows that the release was made of these originals: whether any attacker finds people by the
+    very photo more often than chance, by the whole width of the interval."""
+    found = (each for each in widest(findings) if (each.attack, each.photo) == ("real_to_released", "same"))
+    return any(each.risk - each.chance > each.interval[1] - each.interval[0] for each in found)
 
 
 def _copies(duplicates: Duplicates | None, limit: int) -> Gate | None:

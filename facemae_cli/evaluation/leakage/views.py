@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facemae_cli.data.faces import Refusal
+from facemae_cli.errors import InputError
 from facemae_cli.evaluation.leakage.adaptation import learn
 from facemae_cli.evaluation.leakage.dataset_features import DatasetFeatures, Times, see_dataset
 from facemae_cli.evaluation.leakage.datasets import Datasets, overlapping_non_members
@@ -162,14 +163,15 @@ def embed_all(data: Datasets, matching: Matching, settings: AttackSettings, prog
     refused = list(data.refused)
     for view in plain:
         refused += view.sets.real.refused + view.sets.released.refused
-    views = [*plain, _ensemble(plain)]
+    views, notices = [*plain, _ensemble(plain)], _notices(data, known)
     if settings.adapter is not None:
-        views += _adapted(data, settings.adapter, seen["adapt"], plain)
+        adapted, blind = _adapted(data, settings.adapter, seen["adapt"], plain)
+        views += adapted
+        notices += blind
     for rebuilder, released in zip(settings.rebuilders, seen["released"].imitated, strict=True):
         views += _rebuilt(rebuilder, released, plain)
     transformed = _Transformed(data, settings, viewers, seen, progress)
     through, transforms = _through(transformed, plain, matching, known)
-    notices = _notices(data, known)
     if transforms:
         how = ", or ".join(transforms)
         notices.append(f"more people are found once photos are {how}: faces of the release were changed so")
@@ -218,15 +220,21 @@ def _learnt(view: AttackerView) -> float:
 
 def _adapted(
     data: Datasets, imitator: Imitator, seen: DatasetFeatures, plain: Sequence[AttackerView]
-) -> list[AttackerView]:
-    """Each attacker once it has learnt from faces of its own, real and reconstructed, and all of these as one."""
+) -> tuple[list[AttackerView], list[str]]:
+    """Each attacker once it has learnt from faces of its own, real and reconstructed, and all of these as one; and a
+    line for each that cannot learn. Raises InputError where none can."""
     assert data.adapt is not None
     [reconstructed] = seen.imitated
-    made = []
+    made: list[AttackerView] = []
+    blind: list[str] = []
     people = people_of(data.adapt)
     for view in plain:
         name = view.sets.attacker
-        learnt = learn(seen.by[name], reconstructed[name], people)
+        try:
+            learnt = learn(seen.by[name], reconstructed[name], people)
+        except InputError as error:
+            blind.append(f"{name} does not adapt: {error}")
+            continue
         strangers = view.sets.non_members
         sets = FeatureSets(
             name + ADAPTED,
@@ -240,7 +248,9 @@ def _adapted(
                 sets, view.attacker, Adapted(learnt.faces, imitator.name, learnt.dim, learnt.method, learnt.held_out)
             )
         )
-    return [*made, _ensemble(made, ADAPTED)]
+    if not made:
+        raise InputError(f"--adapt {data.adapt.path}: {blind[0]}")
+    return [*made, _ensemble(made, ADAPTED)], blind
 
 
 def _rebuilt(

@@ -90,6 +90,10 @@ def test_weak_attackers_and_assumed_cards_carry_no_verdict(tmp_path: Path, phi: 
     assert barred(phi, masked, 0.6) == ""
     assert "is weak: real -> real is 59.0 %, under --min-attacker 60.0 %" in barred(phi, masked, 0.59)
     assert "could not be measured" in barred(phi, masked, None)
+    trust = Trust(masked, 0.0, False)
+    assert describe("phi", phi, 0.9, trust, unseen=0.01).barred == ()
+    blind = "gives no feature for 1.1 % of the faces, over 1.0 %"
+    assert describe("phi", phi, 0.9, trust, unseen=0.011).barred == (blind,)
     path = write_embedder(tmp_path / "bare.onnx")
     path.with_suffix(".yaml").unlink()
     bare = Recognizer.load(str(path), "cpu")

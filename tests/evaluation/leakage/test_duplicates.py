@@ -99,3 +99,11 @@ def test_faces_that_cannot_be_read_are_no_copies() -> None:
     assert whole.whole != scan(source(*PNGS[:3])).whole
     assert whole.valid.tolist() == [False, False, True]
     assert np.array([face is None for face in whole.digests]).tolist() == [False, False, False]
+
+
+def test_pictures_of_one_colour_are_like_no_other() -> None:
+    flat = [np.full((112, 112, 3), value, np.uint8) for value in ((0, 0, 0), (1, 1, 1), (200, 10, 10))]
+    noisy = np.clip(flat[2] + np.random.default_rng(0).normal(0, 20, (112, 112, 3)), 0, 255).astype(np.uint8)
+    result = found(source(*map(encode_png, flat), PNGS[0]), source(*map(encode_png, (flat[1] + 1, noisy)), PNGS[0]))
+    assert (result.released, result.released_near, result.original_near) == (1, 0, 0)
+    assert found(source(encode_png(flat[0])), source(encode_png(flat[0]))).released == 1

@@ -59,13 +59,38 @@ def test_its_rates_are_those_of_a_plain_loop_to_the_ninth_decimal(k: int) -> Non
         assert by[attack, "other"] == pytest.approx(np.mean(hits), abs=1e-9)
 
 
-def test_a_face_counts_where_every_member_sees_it_and_who_sees_all_alike_tells_nothing() -> None:
+def test_who_sees_all_alike_tells_nothing() -> None:
     first, second, _ = members()
     blind = FeatureSets("blind", seen(np.ones((21, 3))), seen(np.ones((21, 3))))
-    partly = FeatureSets("partly", seen(second.real.features * (np.arange(21) != 4)[:, None]), second.released)
-    made = combine([first, blind, partly], [1.0, 5.0, 1.0])
-    assert np.flatnonzero(~made.real.valid).tolist() == [4]
-    without = combine([first, partly], [1.0, 1.0])
+    made, without = combine([first, blind, second], [1.0, 5.0, 1.0]), combine([first, second], [1.0, 1.0])
     pairs = [each.real.features @ each.released.features.T for each in (made, without)]
     assert np.argsort(-pairs[0][0]).tolist() == np.argsort(-pairs[1][0]).tolist()
     assert not combine([blind], [1.0]).real.valid.any()
+
+
+def test_a_face_that_a_member_does_not_see_scores_there_as_an_average_one() -> None:
+    first, second, third = members()
+    lost = (np.arange(21) % 4 == 1)[:, None]
+    partly = FeatureSets("partly", seen(second.real.features * ~lost[::-1]), seen(second.released.features * ~lost))
+    nothing = FeatureSets("nothing", *(seen(np.full((21, 3), np.nan)) for _ in range(2)))
+    made = combine([first, partly, nothing, third], [1.0, 0.5, 1.0, 2.0])
+    assert made.real.valid.all()
+    assert made.released.valid.all()
+    np.testing.assert_allclose(np.linalg.norm(made.released.features, axis=1), 1, atol=1e-6)
+    expected = z_scores(first) + 2.0 * z_scores(third)
+    for at, query in enumerate(partly.real.features.astype(np.float64)):
+        if partly.real.valid[at]:
+            scores = (partly.released.features.astype(np.float64) @ query)[~lost[:, 0]]
+            expected[at, ~lost[:, 0]] += 0.5 * (scores - scores.mean()) / scores.std()
+    found = made.real.features.astype(np.float64) @ made.released.features.astype(np.float64).T
+    for mine, theirs in zip(found, expected, strict=True):
+        slope, shift = np.polyfit(theirs, mine, 1)
+        assert slope > 0
+        np.testing.assert_allclose(mine, slope * theirs + shift, atol=1e-6)
+
+
+def test_what_no_member_sees_is_not_there() -> None:
+    first, second, _ = members()
+    blank = (np.arange(21) != 4)[:, None]
+    sides = [FeatureSets(each.attacker, seen(each.real.features * blank), each.released) for each in (first, second)]
+    assert np.flatnonzero(~combine(sides, [1.0, 1.0]).real.valid).tolist() == [4]

@@ -41,3 +41,25 @@ def test_a_release_that_shows_nobody_tells_nothing_of_names() -> None:
     grey = check([(person, np.full((112, 112, 3), 128, np.uint8)) for person in PEOPLE])
     assert (grey.stand_out, grey.misnamed) == (0, False)
     assert check([(PEOPLE[0], noisy(0))]) == NameCheck(1, 0, 0)
+
+
+def test_people_under_several_names_are_not_believed_either() -> None:
+    for names in (2, 4):
+        made = [
+            (f"{person}{again}", noisy(at)) for at, person in enumerate(PEOPLE) for again in ["", "b", "c", "d"][:names]
+        ]
+        found = check(made)
+        assert (found.stand_out, found.another, found.misnamed) == (COUNT, COUNT, True)
+
+
+def test_two_names_exchanged_among_many_are_said() -> None:
+    exchanged = [PEOPLE[1], PEOPLE[0], *PEOPLE[2:]]
+    found = check([(person, noisy(at)) for at, person in enumerate(exchanged)])
+    assert (found.stand_out, found.another, found.misnamed) == (COUNT, 2, True)
+    many = NameCheck(200, 190, 2)
+    assert not many.misnamed
+    assert many.lines() == [
+        "of 190 photos whose picture stands out in the release 2 are there under another person's name, and the rates "
+        "miss them"
+    ]
+    assert NameCheck(200, 190, 0).lines() == found.lines() == []

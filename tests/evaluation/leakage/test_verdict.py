@@ -12,7 +12,7 @@ from facemae_cli.evaluation.leakage.groups import GroupRate
 from facemae_cli.evaluation.leakage.matching import Names
 from facemae_cli.evaluation.leakage.name_check import NameCheck
 from facemae_cli.evaluation.leakage.results import Attacker, strongest
-from facemae_cli.evaluation.leakage.verdict import Evidence, Limits, Verdict
+from facemae_cli.evaluation.leakage.verdict import UNCONFIRMED, Evidence, Limits, Verdict
 from facemae_cli.evaluation.leakage.verdict import judge as judge_evidence
 
 
@@ -173,3 +173,15 @@ def test_the_worst_group_is_said() -> None:
     groups = [GroupRate("hair", "dark", 40, 90, 0.2, (0.1, 0.3)), GroupRate("hair", "light", 30, 60, 0.4, (0.3, 0.5))]
     verdict = judge([rate(0.1, 0.05, 0.2)], [], [GOOD], max_leakage=0.5, groups=groups)
     assert verdict.not_gated == ("40.0 % found in the worst group, hair light: a limit is of all people",)
+
+
+def test_bare_numbers_that_nothing_confirms_are_refused() -> None:
+    def names(numbered: bool) -> Names:
+        return Names("names", 100, 0, 0, 0, 300, 300, 0, numbered)
+
+    found = [rate(0.02, 0.005, 0.035), rate(0.02, 0.005, 0.035, photo="same")]
+    assert judge(found, [], [GOOD], max_leakage=0.3, names=names(False)).status == "passed"
+    refused = judge(found, [], [GOOD], max_leakage=0.3, names=names(True))
+    assert (refused.status, refused.reasons) == ("refused", (f"people are joined by bare numbers, and {UNCONFIRMED}",))
+    known = [found[0], rate(0.05, 0.035, 0.065, photo="same")]
+    assert judge(known, [], [GOOD], max_leakage=0.3, names=names(True)).status == "passed"
