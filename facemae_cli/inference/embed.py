@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from facemae_cli.data.faces import FaceSource, Refusal
-from facemae_cli.data.images.codec import decode_visible, resize
+from facemae_cli.data.images.codec import decode_visible, in_shape, resize
 from facemae_cli.errors import FaceError
 from facemae_cli.inference import feature_cache
 from facemae_cli.inference.pipeline import Runner, choose_batch_size, pipeline
@@ -105,7 +105,7 @@ class MirrorSum(nn.Module):
         self.embedder, self.mirrored = embedder, mirrored
 
     def forward(self, images: Tensor) -> Tensor:
-        """(N, S, S, 3) uint8 to (N, D) float32, not normalised; both views of all faces are one batch."""
+        """(N, H, W, 3) uint8 to (N, D) float32, not normalised; both views of all faces are one batch."""
         faces = images.permute(0, 3, 1, 2).float() / 255
         if not self.mirrored:
             return self.embedder(faces).float()
@@ -138,16 +138,16 @@ def runner_of(
     embedder: Embedder, device: torch.device, precision: Precision, batch_size: str, mirrored: bool = True
 ) -> Runner:
     """What computes features of `embedder`, in batches as large as on every rank. Raises UsageError."""
-    size = embedder.spec.size
+    sides = embedder.spec.sides
     runner = Runner(MirrorSum(embedder, mirrored), device, precision, 1)
     with evaluating(embedder):
-        chosen = choose_batch_size(batch_size, runner, [torch.zeros(1, size, size, 3, dtype=torch.uint8)])
+        chosen = choose_batch_size(batch_size, runner, [torch.zeros(1, *sides, 3, dtype=torch.uint8)])
     runner.batch_size = min(distributed.gather_objects(chosen))
     return runner
 
 
 def features_of(images: Sequence[NDArray[np.uint8] | None], runner: Runner, dim: int) -> _Features:
-    """(n, dim) features of n images (S, S, 3), as one batch, rows of length 1, and (n,) which have one."""
+    """(n, dim) features of n images (H, W, 3), as one batch, rows of length 1, and (n,) which have one."""
     features = np.zeros((len(images), dim), np.float32)
     there = [row for row, image in enumerate(images) if image is not None]
     if there:
@@ -202,7 +202,7 @@ def refusals(source: FaceSource, lost: Iterable[int]) -> list[Refusal]:
 
 @dataclass(frozen=True)
 class _Face:
-    """(S, S, 3) uint8 `image`, None where there is none."""
+    """(H, W, 3) uint8 `image`, None where there is none."""
 
     image: NDArray[np.uint8] | None = None
     resized: bool = False
@@ -245,8 +245,8 @@ class _Job:
             image = decode_visible(self.source.read(self.wanted[at]))
         except FaceError:
             return _Face()
-        size = self.embedder.spec.size
-        return _Face(resize(image, size, size), resized=image.shape[:2] != (size, size))
+        image, sides = in_shape(image, self.embedder.spec.sides), self.embedder.spec.sides
+        return _Face(resize(image, *sides), resized=image.shape[:2] != sides)
 
     def refusals(self, lost: NDArray[np.int64]) -> list[Refusal]:
         """Why the faces that are numbers `lost` of those asked for have no feature."""

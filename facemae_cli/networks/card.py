@@ -42,6 +42,16 @@ def _whole(key: str, value: object, low: int, high: int) -> int:
     return value
 
 
+def _sides(value: object) -> int | tuple[int, int]:
+    """One side of a square, or height and width."""
+    if not isinstance(value, list | tuple):
+        return _whole("input.size", value, 1, MAX_SIDE)
+    if len(value) != 2:
+        raise _refuse("input.size", value, "a side in pixels, or height and width")
+    height, width = (_whole("input.size", side, 1, MAX_SIDE) for side in value)
+    return height if height == width else (height, width)
+
+
 def _triple(key: str, value: object, above: float) -> tuple[float, float, float]:
     if not isinstance(value, list | tuple) or len(value) != 3:
         raise _refuse(key, value, "three numbers, one a colour channel in the order of `color`")
@@ -76,22 +86,40 @@ def _free(key: str, value: object) -> None:
 
 @dataclass(frozen=True)
 class InputSpec:
-    """What a network wants to be fed: square RGB or BGR images normalised as `(x - mean) / std`, x in [0, 1].
+    """What a network wants to be fed: RGB or BGR images normalised as `(x - mean) / std`, x in [0, 1].
 
-    `size` is the side in pixels; `mean` and `std` are given in the order of `color`.
+    `size` is the side in pixels of a square image, or its height and width; `mean` and `std` are given in the order of
+    `color`.
     """
 
-    size: int
+    size: int | tuple[int, int]
     color: str = "rgb"
     mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
     std: tuple[float, float, float] = (0.5, 0.5, 0.5)
 
     def __post_init__(self) -> None:
-        _whole("input.size", self.size, 1, MAX_SIDE)
+        object.__setattr__(self, "size", _sides(self.size))
         if self.color not in COLORS:
             raise _refuse("input.color", self.color, " or ".join(COLORS))
         object.__setattr__(self, "mean", _triple("input.mean", self.mean, -math.inf))
         object.__setattr__(self, "std", _triple("input.std", self.std, 0.0))
+
+    @property
+    def sides(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return self.size if isinstance(self.size, tuple) else (self.size, self.size)
+
+    @property
+    def side(self) -> int:
+        """The side of a square image. Raises InputError for another."""
+        if isinstance(self.size, tuple):
+            raise InputError(f"`input.size` is {self.pixels}; only an .onnx can take images that are not square")
+        return self.size
+
+    @property
+    def pixels(self) -> str:
+        """The sides in words: 112 x 96."""
+        return " x ".join(map(str, self.sides))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from facemae_cli.data.images.codec import middle
 from facemae_cli.networks.card import InputSpec
 
 # On a CPU a batch goes through in pieces: their activations stay in pages the allocator reuses, while those of a
@@ -30,14 +31,13 @@ class Embedder(nn.Module):
         self.register_buffer("std", torch.tensor(spec.std).view(1, 3, 1, 1), persistent=False)
 
     def prepare(self, images: Tensor) -> Tensor:
-        """images: (N, 3, H, W) RGB in [0, 1], any size -> (N, 3, size, size) normalised; differentiable."""
-        height, width = images.shape[-2:]
-        size = self.spec.size
-        if (height, width) != (size, size):
-            shrinks = height > size or width > size
-            images = functional.interpolate(
-                images, (size, size), mode="bilinear", align_corners=False, antialias=shrinks
-            )
+        """images: (N, 3, H, W) RGB in [0, 1], any size -> (N, 3, *sides) normalised; differentiable."""
+        sides = self.spec.sides
+        rows, columns = middle(images.shape[-2], images.shape[-1], sides)
+        images = images[..., rows, columns]
+        if images.shape[-2:] != sides:
+            shrinks = images.shape[-2] > sides[0] or images.shape[-1] > sides[1]
+            images = functional.interpolate(images, sides, mode="bilinear", align_corners=False, antialias=shrinks)
         if self.spec.color == "bgr":
             images = images.flip(1)
         return ((images - self.mean) / self.std).contiguous(memory_format=torch.channels_last)

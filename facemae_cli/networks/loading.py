@@ -78,10 +78,10 @@ def load_embedder(model: Model, device: torch.device | str = "cpu") -> Embedder:
     network, spec = _network(model, model.weights).eval(), model.card.input
     try:
         with torch.no_grad():
-            sample = network(torch.zeros(1, 3, spec.size, spec.size))
+            sample = network(torch.zeros(1, 3, *spec.sides))
     except BUILD_ERRORS as error:
         reason = first_line(error)
-        raise InputError(f"{model.weights}: does not run on an image of {spec.size} x {spec.size}: {reason}") from error
+        raise InputError(f"{model.weights}: does not run on an image of {spec.pixels}: {reason}") from error
     if not isinstance(sample, Tensor) or sample.dim() != 2:
         raise InputError(f"{model.weights}: gives no features of shape (N, dim); it is not an embedder")
     dim = sample.shape[1]
@@ -92,7 +92,7 @@ def load_embedder(model: Model, device: torch.device | str = "cpu") -> Embedder:
 
 def _network(model: Model, weights: Path) -> nn.Module:
     if weights.suffix == ".onnx":
-        return load_onnx(weights, model.card.input.size)
+        return load_onnx(weights, model.card.input.sides)
     state, where = read_state(weights), str(model.path)
     arguments = dict(model.card.architecture or {})
     name = arguments.pop("network", None)
@@ -156,7 +156,7 @@ def _family(name: object, where: str) -> Family:
 
 def _together(card: Card, family: Family, arguments: Mapping[str, Any], where: str) -> dict[str, Any]:
     """All a card says; raises InputError where `architecture` repeats what another key or the network's name says."""
-    elsewhere = {**family.fixed, "size": card.input.size}
+    elsewhere = {**family.fixed, "size": card.input.side}
     if twice := sorted((elsewhere.keys() | {"dim"}) & arguments.keys()):
         raise InputError(f"{where}: `architecture.{twice[0]}` is given by the rest of the card; leave it out")
     return {**elsewhere, **arguments}

@@ -98,7 +98,7 @@ def load_for_inference(model: Model, device: torch.device, precision: Precision)
         assert model.weights is not None
         return _by_session_alone(model, model.weights, error).to(device)
     if device.type == "cpu" and precision == "fp32" and isinstance(embedder.network, OnnxGraph) and model.weights:
-        session = _session(model.weights, embedder.network, embedder.spec.size)
+        session = _session(model.weights, embedder.network, embedder.spec.sides)
         embedder.network = session or embedder.network
     return embedder
 
@@ -106,10 +106,10 @@ def load_for_inference(model: Model, device: torch.device, precision: Precision)
 @torch.no_grad()
 def _by_session_alone(model: Model, weights: Path, unsupported: InputError) -> Embedder:
     """The embedder of a file that our interpreter does not run. `read_graph` has found it to be one file and safe."""
-    size, graph = model.card.input.size, read_graph(weights)
-    pair = torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    graph = read_graph(weights)
+    pair = torch.rand(2, 3, *model.card.input.sides, generator=torch.Generator().manual_seed(0)) * 2 - 1
     try:
-        session = OnnxSession(weights, channels_last=graph.dims[1:] == (size, size, 3))
+        session = OnnxSession(weights, channels_last=graph.channels_last)
         session.choose_output(pair[:1])
         dim = session(pair[:1]).shape[1]
         session.find_batching(pair)
@@ -123,11 +123,11 @@ def _by_session_alone(model: Model, weights: Path, unsupported: InputError) -> E
 
 
 @torch.no_grad()
-def _session(path: Path, network: OnnxGraph, size: int) -> OnnxSession | None:
+def _session(path: Path, network: OnnxGraph, sides: tuple[int, int]) -> OnnxSession | None:
     """A session that gives what `network` gives, or None."""
     if network.one_by_one:
         return None
-    images = torch.rand(PROBED, 3, size, size, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    images = torch.rand(PROBED, 3, *sides, generator=torch.Generator().manual_seed(0)) * 2 - 1
     try:
         session = OnnxSession(path, network.output, network.channels_last_input)
         wanted, got = network(images), session(images)

@@ -147,10 +147,10 @@ def _onnx_convention(path: Path) -> InputSpec:
     stored = {item.name for item in graph.initializer}
     images = [item for item in graph.input if item.name not in stored][:1]
     sides = [side.dim_value for item in images for side in item.type.tensor_type.shape.dim]
-    if sides[2:] != [INSIGHTFACE.size] * 2:
+    if sides[2:] != list(INSIGHTFACE.sides):
         raise InputError(
             f"{path}: there is no card, and it takes {sides or 'no images'}, not 112 x 112 pixels as InsightFace's do; "
-            f"write {path.stem}.yaml beside it with {CARD_HELP}"
+            f"write {path.stem}.yaml beside it with {CARD_HELP}, the size as a side or as [height, width]"
         )
     first = {node.op_type for node in graph.node[:8]}
     return INSIGHTFACE_RAW if {"Sub", "Mul"} <= first else INSIGHTFACE

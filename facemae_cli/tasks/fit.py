@@ -157,7 +157,7 @@ class _Run:
         parent = ancestor(init, "mae", self.progress)
         source = open_source(data)
         train, held = hold_out(source, self.recipe.validation, self.recipe.seed)
-        size = self.model.card.input.size
+        size = self.model.card.input.side
         loaders = [
             FaceLoader(source, members, size=size, batch_size=batch, seed=self.recipe.seed)
             for members, batch in ((train, self.recipe.batch_size), (held, distributed.world()))

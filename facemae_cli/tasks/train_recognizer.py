@@ -193,7 +193,7 @@ class _Run:
         packs = self._packs(pairs, source)
         if faces.held:
             packs[HELD_OUT] = Pack.held_out(source, faces.held, self.recipe.seed)
-        size, seed = self.model.card.input.size, self.recipe.seed
+        size, seed = self.model.card.input.side, self.recipe.seed
         loader = FaceLoader(
             source, faces.members, size=size, batch_size=self.recipe.batch_size, seed=seed, decode=decode_visible
         )
@@ -284,7 +284,7 @@ class _Run:
         network = embedder.network.eval()
         for name in result.exported:
             if name == EXPORTS["onnx"]:
-                save_onnx(network, embedder.spec.size, folder / name)
+                save_onnx(network, embedder.spec.side, folder / name)
             else:
                 save_pth(network, folder / name)
         card = child_card(

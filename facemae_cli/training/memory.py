@@ -80,7 +80,7 @@ def remembered_bytes(embedder: Embedder, precision: Precision) -> int:
         return tensor
 
     buffers = {name: buffer.clone() for name, buffer in network.named_buffers()}  # norms remember what they saw
-    faces = torch.zeros(2, 3, embedder.spec.size, embedder.spec.size, device=device)
+    faces = torch.zeros(2, 3, *embedder.spec.sides, device=device)
     training = network.training
     with autocast(device, precision), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         functional_call(network.train(), buffers, (embedder.prepare(faces),))

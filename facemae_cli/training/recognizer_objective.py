@@ -77,7 +77,7 @@ def trainable(model: Model, dim: int | None, parent: Model | None, seed: int, de
             ) from None
     network = synchronise(network.to(memory_format=torch.channels_last).to(device), device)
     with torch.no_grad():
-        features = network.eval()(torch.zeros(1, 3, spec.size, spec.size, device=device))
+        features = network.eval()(torch.zeros(1, 3, *spec.sides, device=device))
     return Embedder(network, spec, features.shape[1]).to(device)
 
 

@@ -159,6 +159,23 @@ def encode_jpeg(image: np.ndarray, quality: int = 95) -> bytes:
     return _encode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality, *chroma])
 
 
+def middle(height: int, width: int, sides: tuple[int, int]) -> tuple[slice, slice]:
+    """The rows and columns of an image that a network of these `sides` sees: all where it takes a square, else the
+    middle part of its own shape. So a 112 x 96 network gets of a 112 x 112 face what its own template holds: ArcFace's
+    is that of 112 x 96, moved by 8 pixels."""
+    if sides[0] == sides[1]:
+        return slice(0, height), slice(0, width)
+    scale = min(height / sides[0], width / sides[1])
+    rows, columns = (max(1, round(scale * side)) for side in sides)
+    top, left = (height - rows) // 2, (width - columns) // 2
+    return slice(top, top + rows), slice(left, left + columns)
+
+
+def in_shape(image: np.ndarray, sides: tuple[int, int]) -> np.ndarray:
+    """The `middle` part of (H, W, 3) for a network of these sides, not yet resized."""
+    return image[middle(image.shape[0], image.shape[1], sides)]
+
+
 def resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
     """An (H, W, 3) uint8 image at another size, by area where it shrinks, cubic where it grows; itself at its own."""
     if image.shape[:2] == (height, width):

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facemae_cli.data.faces import FaceSource
-from facemae_cli.data.images.codec import decode_any, resize, visible
+from facemae_cli.data.images.codec import decode_any, in_shape, resize, visible
 from facemae_cli.errors import FaceError
 from facemae_cli.evaluation.leakage.imitation import Imitation
 from facemae_cli.evaluation.leakage.scan import SIDE, Pixels, Scan, thumbnail
@@ -49,16 +49,16 @@ def unchanged(image: Pixels) -> Pixels:
 
 @dataclass(frozen=True)
 class Picture:
-    """What attackers need of a picture: its `thumbnail`, (SIDE, SIDE, 3), and (S, S, 3) uint8 by each side S that a
-    network takes."""
+    """What attackers need of a picture: its `thumbnail`, (SIDE, SIDE, 3), and (H, W, 3) uint8 by the height and width
+    that each network takes."""
 
     thumbnail: Pixels
-    inputs: Mapping[int, Pixels]
+    inputs: Mapping[tuple[int, int], Pixels]
 
     @classmethod
-    def of(cls, image: Pixels, sides: Sequence[int]) -> Picture:
+    def of(cls, image: Pixels, sides: Sequence[tuple[int, int]]) -> Picture:
         """That of (H, W, 3) uint8."""
-        return cls(thumbnail(image), {side: resize(image, side, side) for side in sides})
+        return cls(thumbnail(image), {each: resize(in_shape(image, each), *each) for each in sides})
 
 
 @dataclass(frozen=True)
@@ -76,9 +76,9 @@ class Viewer:
         return cls(attacker, runner_of(attacker.embedder, attacker.device, attacker.precision, batch_size))
 
     @property
-    def sides(self) -> tuple[int, ...]:
-        """Of the pictures its network takes."""
-        return () if isinstance(self.attacker, Thumbnails) else (self.attacker.embedder.spec.size,)
+    def sides(self) -> tuple[tuple[int, int], ...]:
+        """Height and width of the pictures its network takes."""
+        return () if isinstance(self.attacker, Thumbnails) else (self.attacker.embedder.spec.sides,)
 
     def features(self, pictures: Sequence[Picture | None]) -> tuple[Features, NDArray[np.bool_]]:
         """(n, D) rows of length 1, and (n,) which pictures have one; zero where there is none, or no picture."""
@@ -88,9 +88,9 @@ class Viewer:
             made = self.attacker.of(small, np.array([each is not None for each in pictures]))
             return made.features, made.valid
         assert self.runner is not None
-        [side] = self.sides
+        [sides] = self.sides
         return features_of(
-            [None if each is None else each.inputs[side] for each in pictures], self.runner, self.attacker.dim
+            [None if each is None else each.inputs[sides] for each in pictures], self.runner, self.attacker.dim
         )
 
 
@@ -151,7 +151,7 @@ class FaceStream:
         self.source, self.rows, self.ways, self.imitations = source, rows, ways, imitations
         self._masks = [each for each in imitations for _ in range(each.times)]
         everybody = [*viewers.values(), *(watching or {}).values()]
-        self._sides = sorted({side for each in everybody for side in each.sides})
+        self._sides = sorted({sides for each in everybody for sides in each.sides})
         runners = [*(each.runner for each in everybody), *(each.runner for each in imitations)]
         self._batch = max((runner.batch_size for runner in runners if runner is not None), default=CPU_BATCH)
         count = len(rows)

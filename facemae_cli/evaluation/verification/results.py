@@ -158,11 +158,11 @@ def pack_report(name: str, pack: PackSource, verified: VerifiedPack) -> PackRepo
 def warnings(name: str, pack: VerifiedPack, card: Card) -> list[str]:
     """What a reader of a pack's figures should know, one line each: faces of another size, signs of misalignment,
     people the embedder was trained on."""
-    found, size = pack.verification, card.input.size
+    found = pack.verification
     lines = []
     if pack.resized:
         lines.append(
-            f"{name}: {pack.resized} of {pack.faces} faces are not {size} x {size} pixels and were resized; "
+            f"{name}: {pack.resized} of {pack.faces} faces are not {card.input.pixels} pixels and were resized; "
             "an embedder wants faces aligned to its template, not photos"
         )
     published = card.recipe is None

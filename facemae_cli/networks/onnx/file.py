@@ -30,6 +30,16 @@ class Graph:
     dims: tuple[int | None, ...]
     outputs: tuple[str, ...]
 
+    @property
+    def channels_last(self) -> bool:
+        """Whether it declares images of (N, H, W, 3), not (N, 3, H, W)."""
+        return len(self.dims) == 4 and self.dims[3] == 3 and self.dims[1] != 3
+
+    @property
+    def sides(self) -> tuple[int | None, ...]:
+        """The height and width it declares; none where it says nothing of its input."""
+        return self.dims[1:3] if self.channels_last else self.dims[2:]
+
 
 def read_graph(path: Path) -> Graph:
     """The graph of an ONNX file. Raises InputError for anything that is none, and for weights kept outside it."""

@@ -34,7 +34,7 @@ class OnnxGraph(nn.Module):
         self.graph = graph
         self.one_by_one = False
         self.output = 0
-        self.channels_last_input = len(graph.dims) == 4 and graph.dims[3] == 3 and graph.dims[1] != 3
+        self.channels_last_input = graph.channels_last
         self._buffer_names: dict[str, str] = {}
         self._host: dict[str, Tensor] = {}
         for name, value in graph.constants.items():
@@ -81,17 +81,19 @@ class OnnxGraph(nn.Module):
         return values[name] if name in values else self._constant(name)
 
 
-def load_onnx(path: Path, size: int) -> OnnxGraph:
-    """The network of an ONNX file for images of `size` x `size` pixels, differentiable, in float32.
+def load_onnx(path: Path, size: int | tuple[int, int]) -> OnnxGraph:
+    """The network of an ONNX file for square images of `size` pixels, or of height and width, differentiable, in
+    float32.
 
     Raises InputError for what is no ONNX file or no embedder of such images, names an unknown operator, or keeps
     weights in other files.
     """
     graph = read_graph(path)
-    sides = {side for side in graph.dims[1:] if side not in (None, 3)}
-    if sides and sides != {size}:
-        given = " x ".join(str(side or "?") for side in graph.dims)
-        raise InputError(f"{path}: the graph takes {given}, its card says images of {size} x {size} pixels")
+    sides = (size, size) if isinstance(size, int) else size
+    pixels = f"{sides[0]} x {sides[1]} pixels"
+    if any(given not in (None, side) for given, side in zip(graph.sides, sides, strict=False)):
+        shape = " x ".join(str(side or "?") for side in graph.dims)
+        raise InputError(f"{path}: the graph takes {shape}, its card says images of {pixels}")
     unknown = sorted({node.op for node in graph.nodes} - BUILDERS.keys())
     if unknown:
         raise UnsupportedOperators(
@@ -100,16 +102,16 @@ def load_onnx(path: Path, size: int) -> OnnxGraph:
         )
     try:
         network = OnnxGraph(optimised(graph)).eval()
-        return _probed(network, size)
+        return _probed(network, sides)
     except (RuntimeError, ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise InputError(f"{path}: does not run on an image of {size} x {size} pixels: {reason}") from error
+        raise InputError(f"{path}: does not run on an image of {pixels}: {reason}") from error
 
 
 @torch.no_grad()
-def _probed(network: OnnxGraph, size: int) -> OnnxGraph:
+def _probed(network: OnnxGraph, sides: tuple[int, int]) -> OnnxGraph:
     """Finds the output that holds features, and whether a batch gives what its images give one by one."""
-    pair = torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(0))
+    pair = torch.rand(2, 3, *sides, generator=torch.Generator().manual_seed(0))
     singles = [network.outputs(image) for image in pair.split(1)]
     wide = [i for i, value in enumerate(singles[0]) if value.dim() > 1 and value[0].numel() > 1 and len(value) == 1]
     if len(wide) != 1:
