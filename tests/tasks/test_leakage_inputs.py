@@ -85,12 +85,10 @@ def test_non_members_may_be_given_and_those_who_are_members_are_left_out(folder:
 
 
 def test_a_planted_copy_is_found_and_listed(folder: Path) -> None:
-    name = sorted(path.name for path in (folder / "released").iterdir() if path.is_dir())[0]
-    planted = sorted((folder / "released" / name).iterdir())[1]
-    raw = folder / "raw" / "p3" / "1.png"
     from facemae_cli.masking.key import Key
 
-    key = Key.load(folder / "facemae.key")
+    raw, key = folder / "raw" / "p3" / "1.png", Key.load(folder / "facemae.key")
+    planted = sorted((folder / "released" / key.identity("p4")).iterdir())[1]
     own = folder / "released" / key.identity("p3") / f"{key.photo('p3', '1.png')}.jpg"
     own.unlink()
     shutil.copy(raw, own.with_suffix(".png"))
