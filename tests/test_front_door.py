@@ -16,10 +16,8 @@ from helpers.releases import write_faces
 
 import facemae_cli
 from facemae_cli import errors
-from facemae_cli.evaluation.leakage.identification import parse_ks
-from facemae_cli.evaluation.verification.results import parse_gates
-from facemae_cli.tasks.leakage import listed
-from facemae_cli.tasks.verify import _gates
+from facemae_cli.evaluation.leakage.options import listed, parse_ks
+from facemae_cli.evaluation.verification.gates import listed_gates, parse_gates
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "facemae_cli"
@@ -140,7 +138,7 @@ def test_k_is_a_number_several_or_as_typed(k: Any, read: tuple[int, ...]) -> Non
     ("given", "minimums"), [(0.9, [0.9, 0.9]), ({"lfw": 0.8}, [0.8]), (["0.9", "lfw=0.8"], [0.8, 0.9]), (None, [])]
 )
 def test_accuracies_are_asked_for_by_number_by_pack_or_as_typed(given: Any, minimums: list[float]) -> None:
-    assert [gate.minimum for gate in parse_gates(_gates(given), ["lfw", "agedb"])] == minimums
+    assert [gate.minimum for gate in parse_gates(listed_gates(given), ["lfw", "agedb"])] == minimums
 
 
 def test_notices_go_to_the_log_where_no_progress_is_given(

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from facemae_cli.errors import UsageError
+from facemae_cli.runtime.choices import check_batch_size
 from facemae_cli.runtime.device import Precision, autocast
 from facemae_cli.runtime.threads import ordered_units
 
@@ -105,9 +106,8 @@ def choose_batch_size(asked: str, runner: Runner, example: Sequence[Tensor]) -> 
 
     Raises UsageError for anything else.
     """
+    check_batch_size(asked)
     if asked != "auto":
-        if not asked.isdecimal() or int(asked) < 1:
-            raise UsageError(f"--batch-size {asked!r} is neither auto nor a number from 1")
         return int(asked)
     if runner.device.type != "cuda":
         return CPU_BATCH

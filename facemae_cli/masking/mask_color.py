@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facemae_cli.errors import FaceError, UsageError
-from facemae_cli.masking.patches import GRID, TOKENS, Mask, Pixels, check_plausible, patch_shape
+from facemae_cli.masking.patches import GRID, MIN_HIDDEN_FRACTION, TOKENS, Mask, Pixels, check_plausible, patch_shape
 
 LEAST_HIDDEN = 0.5  # share of patches; three quarters are usual, and a dark background can be a third of a raw face
 _INNER = 0.8  # share of a patch's inner pixels that must have the colour: codecs ring along its edges
@@ -65,6 +65,17 @@ class MaskColor:
                 "the middle: a background, and the face is in the clear; mask it, or --min-hidden 0.2 takes less",
             )
         return mask
+
+
+def least_hidden(asked: float | None, *, by_color: bool) -> float:
+    """The share of a face's patches that must be hidden, as `--min-hidden` asks or, for None, as the way of masking
+    needs: by a colour or by transparency. Raises UsageError."""
+    if asked is None:
+        return LEAST_HIDDEN if by_color else MIN_HIDDEN_FRACTION
+    if not MIN_HIDDEN_FRACTION <= asked < 1:
+        limits = f"from {MIN_HIDDEN_FRACTION} to below 1"
+        raise UsageError(f"--min-hidden {asked} must be {limits}: a raw face must never pass")
+    return asked
 
 
 def _inner(image: NDArray[np.uint8]) -> NDArray[np.uint8]:

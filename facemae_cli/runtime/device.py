@@ -9,6 +9,7 @@ import torch
 
 from facemae_cli.errors import UsageError
 from facemae_cli.runtime import launcher
+from facemae_cli.runtime.choices import check_device, check_precision
 
 Precision = Literal["bf16", "fp32"]
 
@@ -18,12 +19,10 @@ def choose_device(name: str = "auto") -> torch.device:
 
     Raises UsageError for one that is not there.
     """
+    check_device(name)
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise UsageError(f"--device {name!r} is not a device; give auto, cpu, cuda or cuda:N") from None
+    device = torch.device(name)
     if device.type == "cuda" and not torch.cuda.is_available():
         raise UsageError(f"--device {name}: torch {torch.__version__} sees no CUDA device here; say --device cpu")
     local_rank = launcher.local_rank()
@@ -42,11 +41,10 @@ def _own_device(rank: int, count: int) -> torch.device:
 
 def choose_precision(name: str, device: torch.device) -> Precision:
     """`auto` is bf16 where the hardware computes in it, else fp32. Raises UsageError for an unknown name."""
+    check_precision(name)
     if name == "auto":
         return "bf16" if has_fast_bf16(device) else "fp32"
-    if name == "bf16" or name == "fp32":
-        return name  # type: ignore[return-value]
-    raise UsageError(f"--precision {name!r} is not known; say auto, bf16 or fp32")
+    return name  # type: ignore[return-value]
 
 
 def has_fast_bf16(device: torch.device) -> bool:

@@ -20,7 +20,6 @@ from facemae_cli.data.synthetic import write_dataset
 from facemae_cli.errors import UsageError
 from facemae_cli.masking.key import Key
 from facemae_cli.masking.pseudonyms import without_suffix
-from facemae_cli.networks.loading import load_mae
 from facemae_cli.networks.zoo import ATTACKERS, resolve
 from facemae_cli.reports import pictures
 from facemae_cli.reports.text import NONE, percent, percent_interval
@@ -182,10 +181,12 @@ def demo(
         FacemaeError: All that the tasks raise.
     """
     out = Path(out)
-    _check_free(out, overwrite)
     if people < 2:
         raise UsageError(f"--people {people}: there is nobody to be taken for another; give 2 or more")
+    _check_free(out, overwrite)
     found = resolve(model, "mae")
+    from facemae_cli.networks.loading import load_mae  # brings torch, which what is refused above need not wait for
+
     load_mae(found)  # so that a wrong model is refused before anything is made
     raw, masked, released = (out / name for name in FOLDERS)
     steps = Steps(progress, STEPS)

@@ -13,7 +13,6 @@ from torch import nn
 
 from facemae_cli.data.faces import FaceSource, Refusal, once
 from facemae_cli.data.open import open_source
-from facemae_cli.data.safe_yaml import load_mapping
 from facemae_cli.errors import UsageError
 from facemae_cli.networks.architectures.mae import MaskedAutoencoder
 from facemae_cli.networks.card import CARD_NAME, WEIGHTS_NAME, Model
@@ -28,7 +27,7 @@ from facemae_cli.training.checkpoint import FILE as CHECKPOINT
 from facemae_cli.training.loader import FaceLoader, hold_out
 from facemae_cli.training.lr_schedule import LrSchedule
 from facemae_cli.training.mae_objective import MaeObjective
-from facemae_cli.training.recipes import FitRecipe
+from facemae_cli.training.recipes import FitRecipe, read_recipe
 from facemae_cli.training.run_folder import RunFolder, ancestor, child_card, same_to_resume, write_model
 from facemae_cli.training.trainer import HISTORY, Trainer, parameter_groups
 
@@ -129,13 +128,14 @@ def fit(
     """
     keep_freed_memory()
     data, out, recipe = Path(data), as_path(out), as_path(recipe)
+    fields = read_recipe(recipe)
     card_model = resolve(model, "mae")
     flags = {
         "loss": loss, "beta": beta, "pixel_weight": pixel_weight,
         "privacy_margin": privacy_margin, "view_shift": view_shift, "view_blur": view_blur,
         "ratio": ratio, "epochs": epochs, "warmup": warmup, "batch_size": batch_size, "lr": lr, "seed": seed,
     }  # fmt: skip
-    chosen = FitRecipe.of(card_model.card.recipe, load_mapping(recipe) if recipe else None, flags)
+    chosen = FitRecipe.of(card_model.card.recipe, fields, flags)
     run = _Run(card_model, chosen, out or Path("runs") / card_model.name, choose_device(device), precision, progress)
     place = RunFolder(run.folder, _OWN_FILES, resume=resume, overwrite=overwrite, shows_faces=True)
     with distributed.process_group(run.device):

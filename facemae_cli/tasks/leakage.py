@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,9 +15,10 @@ from facemae_cli.evaluation.leakage.attackers import Origin, Trust, bundled_auto
 from facemae_cli.evaluation.leakage.audit import Audit, imitators_of
 from facemae_cli.evaluation.leakage.datasets import Datasets, match_people, open_datasets
 from facemae_cli.evaluation.leakage.further_findings import plan_further
-from facemae_cli.evaluation.leakage.identification import Plan, parse_identities, parse_ks
+from facemae_cli.evaluation.leakage.identification import Plan
 from facemae_cli.evaluation.leakage.imitation import Imitator, Recipe
 from facemae_cli.evaluation.leakage.leakage_result import LeakageResult
+from facemae_cli.evaluation.leakage.options import check_options, listed, parse_identities, parse_ks
 from facemae_cli.evaluation.leakage.results import Photo
 from facemae_cli.evaluation.leakage.verdict import Limits
 from facemae_cli.evaluation.leakage.views import AttackSettings
@@ -100,21 +101,17 @@ def leakage(
 
     Raises UsageError, InputError and OutputError; what could not be measured, and failed gates, are in the result.
     """
-    shares = {
-        "--max-leakage": max_leakage,
-        "--max-leakage-same": max_leakage_same,
-        "--max-tpr": max_tpr,
-        "--min-attacker": min_attacker,
-    }
+    check_options({
+        "max_leakage": max_leakage, "max_leakage_same": max_leakage_same, "max_tpr": max_tpr,
+        "min_attacker": min_attacker, "max_copies": max_copies, "photo": photo, "k": k, "identities": identities,
+        "known_members": known_members, "trials": trials, "imitations": imitations, "seed": seed, "workers": workers,
+        "show_faces": show_faces, "report": report,
+    })  # fmt: skip
     original, released = Path(original), Path(released)
     non_members, adapt, key, cache, report = map(as_path, (non_members, adapt, key, cache, report))
     sources = as_path(sources)
-    _check_numbers(shares, {"--trials": trials, "--workers": workers}, {"--imitations": imitations, "--seed": seed,
-                                                                       "--max-copies": max_copies})  # fmt: skip
-    limits = Limits(max_leakage, max_leakage_same, max_tpr, _photo(photo), max_copies)
+    limits = Limits(max_leakage, max_leakage_same, max_tpr, photo, max_copies)
     paths = [path for path in (original, released, non_members, adapt) if path is not None]
-    if show_faces and report is None:
-        raise UsageError("--show-faces is about the page that --report FILE writes: say that too")
     page = report_page(report)
     check_report_and_cache(page, cache, paths, overwrite=overwrite)
     chosen, ks = choose_device(device), parse_ks(listed(k))
@@ -170,33 +167,6 @@ class _Reconstructing:
         """What reconstructs a release that is masked, as anybody who holds it can."""
         models = {model.digest: model for model in (*bundled_autoencoders(), *self.given)} if data.masked else {}
         return [Imitator(model, None, self.device, self.precision, self.batch_size) for model in models.values()]
-
-
-def listed(numbers: int | str | Sequence[int | str]) -> str:
-    """Numbers as the command line lists them: 2 and [1, 2] as "2" and "1,2"."""
-    return ",".join(map(str, numbers)) if isinstance(numbers, list | tuple) else str(numbers)
-
-
-def _photo(said: str) -> Photo:
-    if said not in ("other", "same"):
-        raise UsageError(f"--photo {said!r} is not known; say other or same")
-    return "other" if said == "other" else "same"
-
-
-def _check_numbers(
-    shares: Mapping[str, float | None], counts: Mapping[str, int | None], from_zero: Mapping[str, int]
-) -> None:
-    for option, share in shares.items():
-        if share is not None and 1 < share <= 100:
-            raise UsageError(f"{option} {share:g} is over 1: it is a share, so say {share / 100:g} for {share:g} %")
-        if share is not None and not 0 <= share <= 1:
-            raise UsageError(f"{option} {share:g} is not a share: give a number from 0 to 1")
-    for option, count in counts.items():
-        if count is not None and count < 1:
-            raise UsageError(f"{option} {count}: must be at least 1")
-    for option, number in from_zero.items():
-        if number < 0:
-            raise UsageError(f"{option} {number}: give a number from 0")
 
 
 def _repeatable(plan: Plan, settings: AttackSettings, trust: Trust) -> dict[str, str]:

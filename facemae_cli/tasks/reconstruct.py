@@ -28,7 +28,7 @@ from facemae_cli.inference.reconstruct import (
     release,
 )
 from facemae_cli.masking import patches as masking
-from facemae_cli.masking.mask_color import LEAST_HIDDEN, MaskColor
+from facemae_cli.masking.mask_color import MaskColor, least_hidden
 from facemae_cli.networks.card import Model
 from facemae_cli.networks.loading import load_mae
 from facemae_cli.networks.zoo import bundled, resolve
@@ -138,7 +138,7 @@ def reconstruct(
     Raises UsageError, InputError and OutputError; a face that is not masked, or cannot be read, is refused and listed.
     """
     color = MaskColor.parse(mask_color, mask_tolerance) if mask_color is not None else None
-    least = _least_hidden(min_hidden, color)
+    least = least_hidden(min_hidden, by_color=color is not None)
     writer = ReleasedWriter(format, quality)
     threads = thread_count(workers)
     sheet = None if preview is None else SideFile(Path(preview), "--preview", "picture")
@@ -167,16 +167,6 @@ def reconstruct(
             # The release is whole before any rank says so.
             shared_output.rank_zero_first(lambda: job.finish(output, result, sheet, overwrite))
     return result
-
-
-def _least_hidden(min_hidden: float | None, color: MaskColor | None) -> float:
-    """The share of a face's patches that must be hidden. Raises UsageError."""
-    if min_hidden is None:
-        return LEAST_HIDDEN if color is not None else masking.MIN_HIDDEN_FRACTION
-    if not masking.MIN_HIDDEN_FRACTION <= min_hidden < 1:
-        limits = f"from {masking.MIN_HIDDEN_FRACTION} to below 1"
-        raise UsageError(f"--min-hidden {min_hidden} must be {limits}: a raw face must never pass")
-    return min_hidden
 
 
 @dataclass

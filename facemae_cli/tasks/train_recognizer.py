@@ -16,7 +16,6 @@ from facemae_cli.data.images.codec import decode_visible
 from facemae_cli.data.open import open_source
 from facemae_cli.data.packs.people import names_in, shared_people
 from facemae_cli.data.packs.source import open_packs
-from facemae_cli.data.safe_yaml import load_mapping
 from facemae_cli.data.side_files import check_cache
 from facemae_cli.errors import UsageError
 from facemae_cli.inference.recognizer import Recognizer
@@ -34,7 +33,7 @@ from facemae_cli.training.labels import LabelledFaces
 from facemae_cli.training.loader import FaceLoader
 from facemae_cli.training.lr_schedule import LrSchedule
 from facemae_cli.training.memory import MemoryEstimate
-from facemae_cli.training.recipes import RecognizerRecipe
+from facemae_cli.training.recipes import RecognizerRecipe, read_recipe
 from facemae_cli.training.recognizer_objective import Pack, RecognizerObjective, build_centres, trainable
 from facemae_cli.training.run_folder import RunFolder, ancestor, child_card, same_to_resume, write_model
 from facemae_cli.training.teacher import Teacher
@@ -143,13 +142,14 @@ def train_recognizer(
     keep_freed_memory()
     data, out, recipe, cache = Path(data), as_path(out), as_path(recipe), as_path(cache)
     packs = as_paths(pairs) or []
+    fields = read_recipe(recipe)
     card_model = resolve(model, "embedder")
     flags = {
         "margin": margin, "m": m, "scale": scale, "sample_rate": sample_rate, "teacher_weight": teacher_weight,
         "schedule": schedule, "epochs": epochs, "warmup": warmup, "batch_size": batch_size, "lr": lr,
         "validation": validation, "seed": seed,
     }  # fmt: skip
-    chosen = RecognizerRecipe.of(card_model.card.recipe, load_mapping(recipe) if recipe else None, flags)
+    chosen = RecognizerRecipe.of(card_model.card.recipe, fields, flags)
     if unknown := set(export or ()) - EXPORTS.keys():
         raise UsageError(f"--export {min(unknown)!r} is not known; say {' or '.join(EXPORTS)}")
     if "onnx" in (export or ()):

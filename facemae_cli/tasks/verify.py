@@ -16,15 +16,9 @@ from facemae_cli.data.packs.writer import SIDE, WrittenPack, check_free, write_b
 from facemae_cli.data.side_files import SideFile, check_report_and_cache, report_page
 from facemae_cli.errors import InputError, UsageError
 from facemae_cli.evaluation.metrics import FARS
+from facemae_cli.evaluation.verification.gates import AccuracyGate, check_options, listed_gates, parse_gates
 from facemae_cli.evaluation.verification.groups import group_lines
-from facemae_cli.evaluation.verification.results import (
-    AccuracyGate,
-    VerifiedPack,
-    judge,
-    pack_report,
-    parse_gates,
-    warnings,
-)
+from facemae_cli.evaluation.verification.results import VerifiedPack, judge, pack_report, warnings
 from facemae_cli.inference.recognizer import Recognizer
 from facemae_cli.networks.zoo import EMBEDDER
 from facemae_cli.reports.text import decimal
@@ -146,15 +140,17 @@ def verify(
 
     Raises UsageError, InputError and OutputError; a failed gate is in the result.
     """
-    if write_pack is None:
-        model = model or EMBEDDER
     threads = thread_count(workers)
-    gates = _gates(min_accuracy)
     places = map(as_path, (report, cache, write_pack, trained_on, groups))
     report, cache, write_pack, trained_on, groups = places
-    _check_options(model, gates, report, cache, write_pack, trained_on, groups)
+    check_options({
+        "model": model, "min_accuracy": min_accuracy, "report": report, "cache": cache, "write_pack": write_pack,
+        "trained_on": trained_on, "groups": groups,
+    })  # fmt: skip
+    if write_pack is None:
+        model = model or EMBEDDER
     packs = open_packs(as_paths(pairs) or [])
-    result = VerifyResult(gates=parse_gates(gates, list(packs)))
+    result = VerifyResult(gates=parse_gates(listed_gates(min_accuracy), list(packs)))
     page = report_page(report)
     _check_places(packs, page, cache, write_pack, trained_on, overwrite)
     attributes, lines = ({}, []) if groups is None else _read_groups(groups, packs)
@@ -173,39 +169,6 @@ def verify(
             if page is not None and result.recognizer is not None:
                 result = _with_report(result, packs, page, result.recognizer, overwrite)
     return result
-
-
-def _gates(given: float | Mapping[str, float] | Sequence[str] | None) -> Sequence[str]:
-    """Gates as the command line lists them."""
-    if isinstance(given, Mapping):
-        return [f"{pack}={least}" for pack, least in given.items()]
-    if given is None or not isinstance(given, int | float):
-        return given or ()
-    return [str(given)]
-
-
-def _check_options(
-    model: str | None,
-    min_accuracy: Sequence[str] | None,
-    report: Path | None,
-    cache: Path | None,
-    write_pack: Path | None,
-    trained_on: Path | None,
-    groups: Path | None,
-) -> None:
-    if model is None:
-        of_a_model = {
-            "min-accuracy": min_accuracy,
-            "report": report,
-            "cache": cache,
-            "trained-on": trained_on,
-            "groups": groups,
-        }
-        for option, value in of_a_model.items():
-            if value:
-                raise UsageError(f"--{option} needs an embedder: give --model too, or leave it out")
-    if write_pack is not None and write_pack.suffix.lower() != ".bin":
-        raise UsageError(f"--write-pack {write_pack} must end in .bin")
 
 
 def _noted(result: VerifyResult, progress: Progress, lines: Iterable[str]) -> VerifyResult:

@@ -6,9 +6,12 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin, get_type_hints
 
+from facemae_cli.data.reading import unreadable
+from facemae_cli.data.safe_yaml import load_mapping
 from facemae_cli.errors import UsageError
 from facemae_cli.masking.patches import count_to_hide
 
@@ -212,6 +215,16 @@ class RecognizerRecipe(Recipe):
     def margin_m(self) -> float:
         """The margin that is used."""
         return self.m if self.m is not None else {"arcface": 0.5, "cosface": 0.4, "none": 0.0}[self.margin]
+
+
+def read_recipe(path: Path | None) -> dict[str, Any] | None:
+    """The fields in the file of `--recipe`, a layer of `Recipe.of`; None where no file is said. Raises InputError."""
+    if path is None:
+        return None
+    try:
+        return load_mapping(path)
+    except OSError as error:
+        raise unreadable(f"--recipe {path}", error, "name a YAML file with fields of a recipe") from error
 
 
 def _check(name: str, value: Any, declared: Any, within: Within | None = None) -> None:

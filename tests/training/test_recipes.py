@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from facemae_cli.errors import UsageError
+from facemae_cli.errors import InputError, UsageError
 from facemae_cli.networks.card import load_card
 from facemae_cli.networks.loading import build_mae
 from facemae_cli.networks.zoo import root
-from facemae_cli.training.recipes import FitRecipe, RecognizerRecipe
+from facemae_cli.training.recipes import FitRecipe, RecognizerRecipe, read_recipe
 
 MAE_CARDS = sorted(path for path in root().glob("facemae-*/model.yaml"))
 RECOGNISER_CARDS = [root() / name / "model.yaml" for name in ("r18", "r34", "r50", "r100", "mbf", "vit_s", "probe")]
@@ -21,6 +21,14 @@ def test_later_layers_win_and_none_says_nothing() -> None:
     recipe = FitRecipe.of({"beta": 2, "lr": 0.1}, None, {"beta": None, "lr": 0.2})
     assert (recipe.beta, recipe.lr, recipe.epochs) == (2, 0.2, 200)
     assert FitRecipe.of(recipe.as_dict()) == recipe
+
+
+def test_a_recipe_file_is_a_layer_and_one_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+    assert read_recipe(None) is None
+    (tmp_path / "r.yaml").write_text("lr: 1e-3\n")
+    assert read_recipe(tmp_path / "r.yaml") == {"lr": 0.001}
+    with pytest.raises(InputError, match=r"--recipe .*nowhere\.yaml cannot be read: No such file .*; name a YAML file"):
+        read_recipe(tmp_path / "nowhere.yaml")
 
 
 @pytest.mark.parametrize(

@@ -18,11 +18,12 @@ from facemae_cli.errors import InputError
 from facemae_cli.evaluation.leakage.control import Control, attack_control
 from facemae_cli.evaluation.leakage.groups import GroupRate, by_group
 from facemae_cli.evaluation.leakage.identification import FeatureSets, Measured, Plan, Ranked
-from facemae_cli.evaluation.leakage.known_members import KnownMembers, Sides, attack_knowing, parse_known_members
+from facemae_cli.evaluation.leakage.known_members import KnownMembers, Sides, attack_knowing
 from facemae_cli.evaluation.leakage.linkability import Inference, Linkability, gains, infer, link_released
 from facemae_cli.evaluation.leakage.matching import Matching
 from facemae_cli.evaluation.leakage.membership_attack import half
 from facemae_cli.evaluation.leakage.open_set import OpenSet, identify
+from facemae_cli.evaluation.leakage.options import parse_known_members
 from facemae_cli.evaluation.leakage.results import Photo
 from facemae_cli.evaluation.leakage.risk import hits
 from facemae_cli.evaluation.leakage.statistics import People

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from facemae_cli.errors import InputError, UsageError
+from facemae_cli.errors import InputError
 from facemae_cli.evaluation.leakage.matching import Matching
+from facemae_cli.evaluation.leakage.options import ALL
 from facemae_cli.evaluation.leakage.ranks import Ranks, join, rank_queries
 from facemae_cli.evaluation.leakage.results import AttackKind, Finding, Photo
 from facemae_cli.evaluation.leakage.risk import hits, risk
@@ -19,9 +20,6 @@ from facemae_cli.evaluation.retrieval import QUERIES, columns
 from facemae_cli.inference.embed import Embeddings
 from facemae_cli.runtime import distributed
 from facemae_cli.runtime.progress import SILENT, Progress
-
-ALL = None  # in a list of numbers of people
-MAX_K = 1000
 
 
 @dataclass(frozen=True)
@@ -200,22 +198,3 @@ def clusters(ranked: Ranked, k: int) -> Clusters:
     """Who is found at `k`. Queries whose person has no face there do not count."""
     there = ranked.ranks.genuine > 0
     return Clusters.of(hits(ranked.ranks, k)[there], ranked.people[there])
-
-
-def parse_ks(text: str) -> tuple[int, ...]:
-    """`2` or `1,2,3,4`, ascending. Raises UsageError."""
-    return tuple(sorted(set(_numbers(text.split(","), "--k", MAX_K))))
-
-
-def parse_identities(text: str, people: int) -> tuple[int | None, ...]:
-    """`all` or `100,300,all`, ascending, of `people` that there are. Raises UsageError for more than these."""
-    said = [part.strip() for part in text.split(",")]
-    counts = _numbers([part for part in said if part != "all"], "--identities", people)
-    return (*sorted(set(counts)), *([ALL] if "all" in said else []))
-
-
-def _numbers(parts: Sequence[str], option: str, most: int) -> list[int]:
-    for part in parts:
-        if not part.strip().isdecimal() or not 1 <= int(part) <= most:
-            raise UsageError(f"{option} {part.strip()!r}: give a number from 1 to {most}, or several as 1,2,3")
-    return [int(part) for part in parts]

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from facemae_cli.errors import InputError, UsageError
+from facemae_cli.errors import InputError
 from facemae_cli.evaluation.leakage.ranks import Ranks, rank_queries
 from facemae_cli.evaluation.leakage.results import Photo
 from facemae_cli.evaluation.leakage.risk import OverTrials, Risk, hits, risk
@@ -35,7 +35,6 @@ from facemae_cli.inference.embed import Features, normalised
 FOLDS = 5  # of known people, to choose the method by
 STRENGTHS = (0.01, 0.1, 1.0, 10.0)  # of the penalty, in mean variances of a direction times the number of pairs
 SHRINKAGES = (0.1, 1.0)  # of the mean variance, added to each direction's before whitening
-FEWEST = 5  # known people: a fold needs one; and people left to attack
 KNOWING = 2  # tells its sample of people from the others of one seed
 QUERIES = 1024  # whose scores are held at once
 
@@ -133,18 +132,6 @@ class KnownMembers(OverTrials):
             "identities_attacked": self.people,
             "trials": [trial.risk for trial in self.trials],
         }
-
-
-def parse_known_members(text: str, people: int) -> tuple[int, ...]:
-    """`10,50,200`, ascending. Raises UsageError for what is not a number, and where too few of `people` are left."""
-    most = people - FEWEST
-    for part in text.split(","):
-        if not part.strip().isdecimal() or not FEWEST <= int(part) <= most:
-            raise UsageError(
-                f"--known-members {part.strip()!r}: give numbers from {FEWEST} to {most}, as 10,50,200: of {people} "
-                f"people on both sides, {FEWEST} or more must be left to attack"
-            )
-    return tuple(sorted({int(part) for part in text.split(",")}))
 
 
 def attack_knowing(

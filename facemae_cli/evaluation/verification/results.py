@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +11,8 @@ from numpy.typing import NDArray
 
 from facemae_cli.data.attributes import Attributes
 from facemae_cli.data.packs.source import BinPack, PackSource
-from facemae_cli.errors import UsageError
 from facemae_cli.evaluation.metrics import Floats, Verification, distances, verify_distances, worst_pairs
+from facemae_cli.evaluation.verification.gates import AccuracyGate
 from facemae_cli.evaluation.verification.groups import GroupAccuracy, by_group
 from facemae_cli.inference.embed import Embeddings
 from facemae_cli.networks.card import Card
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
 # A published embedder that verifies fewer pairs was mostly fed faces aligned otherwise: LFW at 93 % is the known case.
 DOUBTFUL_ACCURACY = 0.95
 DOUBTFUL_PAIRS = 100  # fewer mean too little
-ROUNDING = 1e-12  # a mean of folds' accuracies may fall short of the decimal it is by as much
 
 
 @dataclass(frozen=True)
@@ -75,64 +73,6 @@ class VerifiedPack:
             "people_in_training": self.shared_people,
             "groups": [group.as_json() for group in self.groups],
         }
-
-
-@dataclass(frozen=True)
-class AccuracyGate:
-    """The least `accuracy`, in [0, 1], that a pack must reach; and what was reached, None where nothing could be."""
-
-    pack: str
-    minimum: float
-    accuracy: float | None = None
-
-    @property
-    def passed(self) -> bool:
-        """Whether the accuracy is there and high enough."""
-        return self.accuracy is not None and self.accuracy >= self.minimum - ROUNDING
-
-    def __str__(self) -> str:
-        if self.accuracy is None:
-            return f"{self.pack}: no accuracy could be measured, and at least {self.minimum:g} is asked for"
-        return f"{self.pack}: accuracy {self.accuracy:.6g} is {'at least' if self.passed else 'under'} {self.minimum:g}"
-
-    def as_json(self) -> dict[str, Any]:
-        """The gate and its outcome as JSON types."""
-        return {"pack": self.pack, "minimum": self.minimum, "accuracy": self.accuracy, "passed": self.passed}
-
-
-def parse_gates(texts: Iterable[str], packs: Sequence[str]) -> list[AccuracyGate]:
-    """Gates from `0.99`, for all `packs`, and `lfw=0.99`, for one of them, which wins; in the order of `packs`.
-
-    Raises UsageError for what is not a proportion, for a pack that is not there, and for two gates of one kind.
-    """
-    minimums: dict[str | None, float] = {}
-    for text in texts:
-        head, equals, minimum = text.rpartition("=")
-        pack = head.strip() if equals else None
-        if pack is not None and pack not in packs:
-            raise UsageError(f"--min-accuracy {text}: there is no pack {pack!r}; there are {', '.join(packs)}")
-        if pack in minimums:
-            raise UsageError(f"--min-accuracy {text}: a second one for {pack or 'all packs'}; give one")
-        minimums[pack] = _parse_minimum(text, minimum)
-    return [
-        AccuracyGate(pack, minimums.get(pack, minimums.get(None, 0.0)))
-        for pack in packs
-        if {pack, None} & minimums.keys()
-    ]
-
-
-def _parse_minimum(text: str, minimum: str) -> float:
-    try:
-        value = float(minimum)
-    except ValueError:
-        value = math.nan
-    if 1 < value <= 100:
-        raise UsageError(
-            f"--min-accuracy {text} is over 1: accuracy is a proportion, so write {value / 100:g} for {value:g} %"
-        )
-    if not 0 <= value <= 1:
-        raise UsageError(f"--min-accuracy {text!r} is not a proportion from 0 to 1; give 0.99, or PACK=0.99")
-    return value
 
 
 def judge(gates: Iterable[AccuracyGate], packs: dict[str, VerifiedPack]) -> list[AccuracyGate]:

@@ -9,9 +9,8 @@ import pytest
 from helpers.audits import faces_of, named, rate_by_looping, seen
 from helpers.ranks import run_ranks
 
-from facemae_cli.errors import UsageError
 from facemae_cli.evaluation import retrieval
-from facemae_cli.evaluation.leakage.identification import FeatureSets, Plan, measure, parse_identities, parse_ks
+from facemae_cli.evaluation.leakage.identification import FeatureSets, Plan, measure
 from facemae_cli.evaluation.leakage.matching import join
 from facemae_cli.evaluation.leakage.membership_attack import membership_attack
 
@@ -142,26 +141,6 @@ def test_where_photos_do_not_join_the_very_photo_is_any_released_one() -> None:
         ("real_to_released", "same", 1.0, 4),
         ("real_to_real", "other", 1.0, 4),
     ]
-
-
-def test_ks_and_numbers_of_people_as_they_are_written() -> None:
-    assert parse_ks("2") == (2,)
-    assert parse_ks("4, 1,2,2") == (1, 2, 4)
-    assert parse_identities("all", 0) == (None,)
-    assert parse_identities("300,100,all", 300) == (100, 300, None)
-    assert parse_identities("5", 9) == (5,)
-
-
-@pytest.mark.parametrize("text", ["", "0", "-1", "two", "1,,2", "1001", "1.5", "all"])
-def test_what_is_no_k(text: str) -> None:
-    with pytest.raises(UsageError, match="--k"):
-        parse_ks(text)
-
-
-@pytest.mark.parametrize("text", ["", "0", "301,all", "everyone"])
-def test_what_is_no_number_of_people(text: str) -> None:
-    with pytest.raises(UsageError, match=r"--identities .* to 300"):
-        parse_identities(text, 300)
 
 
 def test_ranks_share_the_queries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

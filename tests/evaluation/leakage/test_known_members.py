@@ -7,7 +7,7 @@ import pytest
 from helpers.audits import faces_of, rate_by_looping
 from scipy.linalg import inv, orthogonal_procrustes, sqrtm
 
-from facemae_cli.errors import InputError, UsageError
+from facemae_cli.errors import InputError
 from facemae_cli.evaluation.leakage import known_members
 from facemae_cli.evaluation.leakage.known_members import METHODS, Sides, attack_knowing, held_out_scores
 from facemae_cli.inference.embed import normalised
@@ -219,10 +219,3 @@ def test_constant_features_give_chance_and_nobody_left_is_an_error() -> None:
     assert found.risk == pytest.approx(found.as_json()["chance"])
     with pytest.raises(InputError, match="0 photos to ask with and 0 faces"):
         attack_knowing(Sides(flat, flat, whose, whose, np.arange(40)), 20, 2, attacker="a")
-
-
-def test_numbers_of_known_people() -> None:
-    assert known_members.parse_known_members("50, 10,10", 60) == (10, 50)
-    for text in ("4", "56", "ten", "", "-5", "10,"):
-        with pytest.raises(UsageError, match=r"give numbers from 5 to 55, as 10,50,200: of 60 people on both sides"):
-            known_members.parse_known_members(text, 60)

@@ -6,20 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pytest
 from helpers.packcases import images_of, write_bin, write_lfw
 
 from facemae_cli.data.packs.source import open_pack
-from facemae_cli.errors import UsageError
 from facemae_cli.evaluation.metrics import verify_pairs
-from facemae_cli.evaluation.verification.results import (
-    AccuracyGate,
-    VerifiedPack,
-    judge,
-    pack_report,
-    parse_gates,
-    warnings,
-)
+from facemae_cli.evaluation.verification.gates import AccuracyGate
+from facemae_cli.evaluation.verification.results import VerifiedPack, judge, pack_report, warnings
 from facemae_cli.inference.embed import Embeddings
 from facemae_cli.networks.card import Card, InputSpec
 
@@ -60,42 +52,6 @@ def test_nothing_left_is_no_accuracy(tmp_path: Path) -> None:
     [gate] = judge([AccuracyGate("x", 0.0)], {"x": found})
     assert not gate.passed
     assert str(gate) == "x: no accuracy could be measured, and at least 0 is asked for"
-
-
-def test_gates_are_for_all_or_for_one_and_the_one_wins() -> None:
-    assert parse_gates([], ["lfw"]) == []
-    assert parse_gates(["0.9"], ["lfw", "cfp"]) == [AccuracyGate("lfw", 0.9), AccuracyGate("cfp", 0.9)]
-    assert parse_gates(["cfp=0.8", "0.9"], ["lfw", "cfp"]) == [AccuracyGate("lfw", 0.9), AccuracyGate("cfp", 0.8)]
-    assert parse_gates(["a=b=1e-1"], ["lfw", "a=b"]) == [AccuracyGate("a=b", 0.1)]
-
-
-@pytest.mark.parametrize(
-    ("texts", "message"),
-    [
-        (["99"], "is over 1: accuracy is a proportion, so write 0.99 for 99 %"),
-        (["lfw=99.5"], "so write 0.995 for 99.5 %"),
-        (["high"], "'high' is not a proportion from 0 to 1; give 0.99, or PACK=0.99"),
-        (["nan"], "not a proportion"),
-        (["inf"], "not a proportion"),
-        (["-0.1"], "not a proportion"),
-        (["lfw="], "not a proportion"),
-        (["agedb=0.9"], "there is no pack 'agedb'; there are lfw, cfp"),
-        (["0.9", "0.8"], "a second one for all packs"),
-        (["lfw=0.9", "lfw=0.8"], "a second one for lfw"),
-    ],
-)
-def test_gates_that_are_none(texts: list[str], message: str) -> None:
-    with pytest.raises(UsageError) as caught:
-        parse_gates(texts, ["lfw", "cfp"])
-    assert message in str(caught.value)
-
-
-def test_a_gate_passes_at_its_minimum_and_not_below() -> None:
-    assert AccuracyGate("lfw", 0.99, float(np.mean([0.985, 0.995] * 5))).passed
-    failed = AccuracyGate("lfw", 0.99, 0.98999)
-    assert not failed.passed
-    assert str(failed) == "lfw: accuracy 0.98999 is under 0.99"
-    assert failed.as_json() == {"pack": "lfw", "minimum": 0.99, "accuracy": 0.98999, "passed": False}
 
 
 def test_doubts_about_a_figure(tmp_path: Path) -> None:

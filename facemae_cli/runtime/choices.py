@@ -1,0 +1,28 @@
+"""What may be said of the machine: device, precision and batch size, looked at before torch is imported for them."""
+
+from __future__ import annotations
+
+import re
+
+from facemae_cli.errors import UsageError
+
+PRECISIONS = ("auto", "bf16", "fp32")
+_DEVICE = re.compile(r"auto|(cpu|cuda|mps|xpu)(:\d{1,4})?")
+
+
+def check_device(name: str) -> None:
+    """Raises UsageError unless `name` is `auto` or a device by torch's name; whether it is there only torch can say."""
+    if not _DEVICE.fullmatch(name):
+        raise UsageError(f"--device {name!r} is not a device; give auto, cpu, cuda or cuda:N")
+
+
+def check_precision(name: str) -> None:
+    """Raises UsageError for an unknown name."""
+    if name not in PRECISIONS:
+        raise UsageError(f"--precision {name!r} is not known; say auto, bf16 or fp32")
+
+
+def check_batch_size(text: str) -> None:
+    """Raises UsageError unless it is `auto` or a number of faces."""
+    if text != "auto" and not (text.isdecimal() and int(text) >= 1):
+        raise UsageError(f"--batch-size {text!r} is neither auto nor a number from 1")
