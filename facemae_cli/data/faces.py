@@ -5,14 +5,16 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from facemae_cli.data.names import one_line
 from facemae_cli.errors import FaceError
+
+CHUNK = 32  # faces read together: what is done to all of them at once stays in a core's cache
 
 
 class Name(NamedTuple):
@@ -83,6 +85,71 @@ class FaceSource(ABC):
     @abstractmethod
     def read(self, index: int) -> bytes:
         """The encoded image of face `index`. Raises FaceError where it cannot be read."""
+
+    def portion(self, indexes: Sequence[int]) -> Portion:
+        """Faces `indexes` alone, small enough to hand to another process; unless a source knows better, read at once.
+
+        Raises OutputError as `read` does.
+        """
+        return ReadFaces.of(self, indexes)
+
+
+class Portion(Protocol):
+    """A few faces of a dataset that another process can read, counted from 0."""
+
+    def read(self, index: int) -> bytes:
+        """The encoded image of one of them. Raises FaceError where it cannot be read."""
+
+
+@dataclass(frozen=True)
+class ReadFaces:
+    """Encoded images, or why there is none."""
+
+    images: Sequence[bytes | FaceError]
+
+    @classmethod
+    def of(cls, source: FaceSource, indexes: Sequence[int]) -> ReadFaces:
+        """Faces `indexes` of `source`, read now."""
+        return cls([*FaceChunk(source, indexes).images()])
+
+    def read(self, index: int) -> bytes:
+        """Image `index`. Raises the FaceError that stands in its place."""
+        image = self.images[index]
+        if isinstance(image, FaceError):
+            raise image
+        return image
+
+
+class FaceChunk:
+    """Faces `indexes` of a source, which are read together. A copy in another process holds their portion alone."""
+
+    def __init__(self, source: FaceSource | None, indexes: Sequence[int], portion: Portion | None = None) -> None:
+        self.indexes = indexes
+        self._source, self._portion = source, portion
+
+    def images(self) -> Iterator[bytes | FaceError]:
+        """The encoded image of each face, or why it cannot be read. Raises OutputError where the disk fails."""
+        numbers = self.indexes if self._portion is None else range(len(self.indexes))
+        for number in numbers:
+            try:
+                yield self._reader.read(number)
+            except FaceError as error:
+                yield error
+
+    @property
+    def _reader(self) -> Portion:
+        reader = self._portion or self._source
+        assert reader is not None
+        return reader
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        portion = self._portion or (self._source and self._source.portion(self.indexes))
+        return FaceChunk, (None, self.indexes, portion)
+
+
+def chunks(source: FaceSource, indexes: Sequence[int], size: int = CHUNK) -> list[FaceChunk]:
+    """Faces `indexes` of `source`, in their order, `size` at a time."""
+    return [FaceChunk(source, indexes[first : first + size]) for first in range(0, len(indexes), size)]
 
 
 def fingerprint(source: FaceSource, samples: int = 256) -> str:

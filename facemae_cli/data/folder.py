@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from bisect import bisect_right
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from facemae_cli.data.faces import FaceSource, Name, Refusal
+from facemae_cli.data.faces import FaceSource, Name, Portion, Refusal
 from facemae_cli.data.images.headers.header import Limits, limits_in_use
 from facemae_cli.data.names import in_order, one_line
 from facemae_cli.data.reading import read_file
@@ -67,17 +68,34 @@ class FolderSource(FaceSource):
         process itself fails (an I/O error, no more file handles) or the whole folder is gone, which is not the fault of
         one face.
         """
-        relative = self._relative(index)
-        path = self._links.get(relative) or os.path.join(self.path, relative)
-        try:
-            return read_file(path, self.limits.max_bytes)
-        except FaceError as error:
-            if error.reason == "vanished" and not os.path.isdir(self.path):
-                raise OutputError(
-                    f"{one_line(str(self.path))} is gone, all of it: bring it back, then go on"
-                ) from error
-            raise
+        return self._files([index]).read(0)
+
+    def portion(self, indexes: Sequence[int]) -> Portion:
+        return self._files(indexes)
+
+    def _files(self, indexes: Sequence[int]) -> _Files:
+        relatives = [self._relative(index) for index in indexes]
+        paths = [self._links.get(relative) or os.path.join(self.path, relative) for relative in relatives]
+        return _Files(str(self.path), paths, self.limits.max_bytes)
 
     def _relative(self, index: int) -> str:
         identity, photo = self.name(index)
         return photo if identity is None else f"{identity}/{photo}"
+
+
+@dataclass(frozen=True)
+class _Files:
+    """Photos at `paths`, somewhere in `folder`."""
+
+    folder: str
+    paths: list[str]
+    max_bytes: int
+
+    def read(self, index: int) -> bytes:
+        """The bytes of one of them; raises as `FolderSource.read`."""
+        try:
+            return read_file(self.paths[index], self.max_bytes)
+        except FaceError as error:
+            if error.reason == "vanished" and not os.path.isdir(self.folder):
+                raise OutputError(f"{one_line(self.folder)} is gone, all of it: bring it back, then go on") from error
+            raise

@@ -1,106 +1,21 @@
-"""A masked face on its way to a released one: read, completed by the autoencoder, encoded.
-
-Only visible patches are read from a masked face and only they reach the device, so what lay under the mask, were
-anything still there, could not come out again.
-"""
+"""Masked faces completed by the autoencoder: from visible patches to whole faces, a batch at a time."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from facemae_cli.data.faces import FaceSource
-from facemae_cli.data.images.codec import decode, decode_luma, decode_masked, encode_jpeg, encode_png, resize
-from facemae_cli.errors import FaceError, UsageError
+from facemae_cli.inference.masked_reader import VisibleFaces
 from facemae_cli.inference.pipeline import Runner
+from facemae_cli.inference.released_writer import PredictedFaces
 from facemae_cli.masking import patches as masking
-from facemae_cli.masking.mask_color import MaskColor
 from facemae_cli.networks.architectures.mae import MaskedAutoencoder
 
 Pixels = NDArray[np.uint8]
-
-
-@dataclass(frozen=True)
-class VisibleFace:
-    """Face `index`: what of it is visible, or why it cannot be used.
-
-    `masked` is (H, W, 4) uint8 RGBA; `visible` is (V, p * p * 3) uint8, its patches at the model's size; `tokens` is
-    (V,) int64, where they stand.
-    """
-
-    index: int
-    error: FaceError | None = None
-    masked: Pixels | None = None
-    visible: Pixels | None = None
-    tokens: NDArray[np.int64] | None = None
-
-
-@dataclass(frozen=True)
-class ReleasedFace:
-    """Face `index` completed: `image` (H, W, 3) uint8 RGB and its `encoded` bytes, `hidden` patches; or the error."""
-
-    index: int
-    error: FaceError | None = None
-    masked: Pixels | None = None
-    image: Pixels | None = None
-    hidden: int = 0
-    encoded: bytes = b""
-
-
-class MaskedReader:
-    """Reads masked faces of a source for a model whose patches are `patch` pixels wide; safe from many threads.
-
-    `color`: what hides patches, where alpha does not; `least`: the share of patches that must be hidden.
-    """
-
-    def __init__(
-        self, source: FaceSource, patch: int, color: MaskColor | None, least: float = masking.MIN_HIDDEN_FRACTION
-    ) -> None:
-        self.source, self.patch, self.color, self.least = source, patch, color, least
-
-    def read(self, index: int) -> VisibleFace:
-        """The visible patches of face `index`; a face that is not masked as it should be carries its error."""
-        try:
-            masked, mask = self._masked(self.source.read(index))
-        except FaceError as error:
-            return VisibleFace(index, error)
-        return self._face(index, masked, mask)
-
-    def of_pixels(self, index: int, masked: Pixels) -> VisibleFace:
-        """As `read`, of a face that is decoded already, (H, W, 4) uint8 RGBA."""
-        try:
-            mask = masking.read_mask(masked, self.least)
-        except FaceError as error:
-            return VisibleFace(index, error)
-        return self._face(index, masked, mask)
-
-    def _face(self, index: int, masked: Pixels, mask: masking.Mask) -> VisibleFace:
-        tokens = np.flatnonzero(~mask)
-        return VisibleFace(index, None, masked, self._visible(masked, tokens), tokens)
-
-    def _masked(self, data: bytes) -> tuple[Pixels, masking.Mask]:
-        if self.color is None:
-            masked = decode_masked(data)
-            return masked, masking.read_mask(masked, self.least)
-        rgb = decode(data)
-        mask = self.color.mask(rgb, decode_luma(data), self.least)
-        return masking.apply(rgb, mask), mask
-
-    def _visible(self, masked: Pixels, tokens: NDArray[np.intp]) -> Pixels:
-        """The patches at `tokens`, each resized alone where the model's patches have another size."""
-        height, width = masking.patch_shape(*masked.shape[:2])
-        grid = masking.as_words(masked).reshape(masking.GRID, height, masking.GRID, width)
-        words = grid[tokens // masking.GRID, :, tokens % masking.GRID]
-        patches = words[..., None].view(np.uint8)[..., :3]
-        if (height, width) != (self.patch, self.patch):
-            patches = np.stack([resize(patch, self.patch, self.patch) for patch in patches])
-        return np.ascontiguousarray(patches.reshape(len(tokens), -1))
 
 
 class Reconstructor(nn.Module):
@@ -121,52 +36,28 @@ class Reconstructor(nn.Module):
         return torch.zeros(1, count, self.patch**2 * 3, dtype=torch.uint8), torch.arange(count)[None]
 
 
-def release(faces: Sequence[VisibleFace], runner: Runner, *, paste: bool) -> list[ReleasedFace]:
-    """Each face completed by the `Reconstructor` in `runner`, in order.
+def release(chunks: Sequence[VisibleFaces], runner: Runner) -> list[PredictedFaces]:
+    """Each chunk completed by the `Reconstructor` in `runner`, in order.
 
-    Faces with as many visible patches share batches. `paste` puts the visible patches over the predictions.
+    Faces with as many visible patches share batches, over the borders of chunks.
     """
-    groups: dict[int, list[int]] = {}
-    released = [ReleasedFace(face.index, face.error) for face in faces]
-    for at, face in enumerate(faces):
-        if face.tokens is not None:
-            groups.setdefault(len(face.tokens), []).append(at)
-    for visible_count, members in sorted(groups.items()):
-        visible = torch.from_numpy(np.stack([_known(faces[at].visible) for at in members]))
-        tokens = torch.from_numpy(np.stack([_known(faces[at].tokens) for at in members]))
-        for at, made in zip(members, runner(visible, tokens).numpy(), strict=True):
-            masked = _known(faces[at].masked)
-            image = _finished(made, masked, paste)
-            hidden = masking.TOKENS - visible_count
-            released[at] = ReleasedFace(faces[at].index, masked=masked, image=image, hidden=hidden)
-    return released
+    counts = np.concatenate([chunk.counts for chunk in chunks])
+    patches = np.concatenate([chunk.patches for chunk in chunks])
+    tokens = np.concatenate([chunk.tokens for chunk in chunks]).astype(np.int64)
+    starts = np.cumsum(counts) - counts
+    made: list[Pixels | None] = [None] * len(counts)
+    for count in np.unique(counts[counts > 0]).tolist():
+        rows = np.flatnonzero(counts == count)
+        where = starts[rows, None] + np.arange(count)
+        faces = runner(torch.from_numpy(patches[where]), torch.from_numpy(tokens[where])).numpy()
+        for row, face in zip(rows.tolist(), faces, strict=True):
+            made[row] = face
+    ends = np.cumsum([len(chunk.counts) for chunk in chunks]).tolist()
+    return [_predicted(chunk, made[end - len(chunk.counts) : end]) for chunk, end in zip(chunks, ends, strict=True)]
 
 
-def _finished(made: Pixels, masked: Pixels, paste: bool) -> Pixels:
-    """The prediction at the masked face's own size, with its visible patches where `paste` asks for them."""
-    height, width = masked.shape[:2]
-    image = resize(made, height, width)
-    return np.where(masked[..., 3:] > 0, masked[..., :3], image) if paste else image
-
-
-class ReleasedWriter:
-    """Encodes released faces as `jpg` of a quality or as `png`; safe from many threads. Raises UsageError."""
-
-    def __init__(self, format: str, quality: int) -> None:
-        if format not in ("jpg", "png"):
-            raise UsageError(f"--format {format!r} is not known; say jpg or png")
-        if not 1 <= quality <= 100:
-            raise UsageError(f"--quality {quality} must be from 1 to 100")
-        self.format, self.quality = format, quality
-
-    def encode(self, face: ReleasedFace) -> ReleasedFace:
-        """The same face with its `encoded` bytes."""
-        if face.image is None:
-            return face
-        data = encode_png(face.image) if self.format == "png" else encode_jpeg(face.image, self.quality)
-        return replace(face, encoded=data)
-
-
-def _known(value: Any) -> Any:
-    assert value is not None
-    return value
+def _predicted(chunk: VisibleFaces, made: Sequence[Pixels | None]) -> PredictedFaces:
+    images = [face for face in made if face is not None]
+    stack = np.stack(images) if images else np.empty((0, 1, 1, 3), np.uint8)
+    hidden = (masking.TOKENS - chunk.counts).tolist()
+    return PredictedFaces(chunk.indexes, chunk.errors, hidden, chunk.sizes, chunk.masked, stack)

@@ -27,6 +27,9 @@ DEFAULT_RATIO = 0.75
 MIN_HIDDEN_FRACTION = 0.20
 MIN_HIDDEN = math.ceil(MIN_HIDDEN_FRACTION * TOKENS)
 
+_ALPHA = np.array([0, 0, 0, 255], np.uint8).view(np.uint32)[0]  # of an opaque pixel read as one number
+_EVERY_BIT = np.uint32(2**32 - 1)
+
 Mask = NDArray[np.bool_]
 Pixels = NDArray[np.uint8]
 
@@ -175,6 +178,48 @@ def read_mask(rgba: Pixels, least: float = MIN_HIDDEN_FRACTION) -> Mask:
         raise FaceError("colour-under-mask", "there are colours under removed patches: hidden is not gone")
     check_plausible(mask, least)
     return mask
+
+
+def read_masks(faces: Pixels, least: float = MIN_HIDDEN_FRACTION) -> tuple[NDArray[np.bool_], list[FaceError | None]]:
+    """As `read_mask`, of (N, H, W, 4) faces at once: (N, 196) masks, and for each face the error, if there is one.
+
+    Raises FaceError `bad-size`, which holds for all of them.
+    """
+    patch_height, patch_width = patch_shape(*faces.shape[1:3])
+    words = as_words(faces)
+    masks = words[:, ::patch_height, ::patch_width] == 0
+    # Where the first pixel of a patch is empty all of it must be; elsewhere alpha must be 255, whatever the colour.
+    hidden = masks.repeat(patch_width, axis=2)[:, :, None]
+    seen, wanted = np.where(hidden, _EVERY_BIT, _ALPHA), np.where(hidden, np.uint32(0), _ALPHA)
+    grid = words.reshape(len(faces), GRID, patch_height, -1)
+    whole = (grid & seen == wanted).reshape(len(faces), -1).all(axis=1)
+    masks = masks.reshape(len(faces), TOKENS)
+    counts = masks.sum(axis=1)
+    good = whole & (counts >= max(least * TOKENS, 1)) & (counts < TOKENS)
+    return masks, [None if fine else _fault(face, least) for face, fine in zip(faces, good.tolist(), strict=True)]
+
+
+def _fault(rgba: Pixels, least: float) -> FaceError | None:
+    """What `read_mask` raises."""
+    try:
+        read_mask(rgba, least)
+    except FaceError as error:
+        return error
+    return None
+
+
+def take_patches(faces: Pixels, masks: NDArray[np.bool_]) -> Pixels:
+    """The visible patches of (N, H, W, 4) faces, by (N, 196) masks: (T, h, w, 3), face by face in token order."""
+    patch_height, patch_width = patch_shape(*faces.shape[1:3])
+    face, token = np.nonzero(~masks)
+    if not len(face):
+        return np.empty((0, patch_height, patch_width, 3), np.uint8)
+    # A line of a patch is taken as one item: ten times quicker than pixel by pixel.
+    lines = np.ascontiguousarray(faces).reshape(-1, patch_height, GRID, 4 * patch_width)
+    lines = lines.view(f"V{4 * patch_width}")[..., 0]
+    taken = lines[face * GRID + token // GRID, :, token % GRID].view(np.uint8).reshape(-1, patch_width, 4)
+    patches = cv2.cvtColor(taken, cv2.COLOR_RGBA2RGB)
+    return np.asarray(patches, np.uint8).reshape(-1, patch_height, patch_width, 3)
 
 
 def check_plausible(mask: Mask, least: float = MIN_HIDDEN_FRACTION) -> None:

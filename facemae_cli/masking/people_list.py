@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from facemae_cli.data.faces import FaceSource, Name
+from facemae_cli.data.faces import FaceSource, Name, Portion
 from facemae_cli.data.names import one_line
 from facemae_cli.data.reading import read_small
 from facemae_cli.data.scan import IMAGE_SUFFIXES
@@ -118,6 +118,9 @@ class WithoutPeople(FaceSource):
 
     def read(self, index: int) -> bytes:
         return self.source.read(self._kept[index])
+
+    def portion(self, indexes: Sequence[int]) -> Portion:
+        return self.source.portion([self._kept[index] for index in indexes])
 
 
 def without_people(source: FaceSource, path: Path, option: str) -> tuple[FaceSource, int]:

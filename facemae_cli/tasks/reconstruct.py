@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -12,21 +12,17 @@ from typing import Any
 import torch
 
 from facemae_cli import __version__
-from facemae_cli.data.faces import FaceSource, Refusal, count_reasons, input_plan
+from facemae_cli.data.faces import FaceChunk, FaceSource, Refusal, chunks, count_reasons, input_plan
 from facemae_cli.data.images.codec import encode_png
 from facemae_cli.data.manifest import Manifest, code_of, read_manifest
 from facemae_cli.data.open import open_source
 from facemae_cli.data.output.output import Made, Output, check_output, open_output
 from facemae_cli.data.side_files import SideFile
 from facemae_cli.errors import InputError, UsageError
+from facemae_cli.inference.masked_reader import MaskedReader, VisibleFaces
 from facemae_cli.inference.pipeline import Runner, choose_batch_size, pipeline
-from facemae_cli.inference.reconstruct import (
-    MaskedReader,
-    Reconstructor,
-    ReleasedFace,
-    ReleasedWriter,
-    release,
-)
+from facemae_cli.inference.reconstruct import Reconstructor, release
+from facemae_cli.inference.released_writer import PredictedFaces, ReleasedFaces, ReleasedWriter
 from facemae_cli.masking import patches as masking
 from facemae_cli.masking.mask_color import MaskColor, least_hidden
 from facemae_cli.networks.card import Model
@@ -153,13 +149,16 @@ def reconstruct(
     chosen = choose_device(device)
     keep_freed_memory()
     network = Reconstructor(load_mae(found, chosen))
-    reader = MaskedReader(source, network.patch, color, least)
+    reader = MaskedReader(network.patch, color, least)
     _refuse_raw(source, reader)
     runner = Runner(network, chosen, choose_precision(precision, chosen), 1)
     with shared_output.process_group(chosen.type):
         runner.batch_size = shared_output.broadcast(choose_batch_size(batch_size, runner, network.example()))
         plan = _plan(source, found, runner, writer, color) | {"min_hidden": least}
-        job = _Job(source, found, reader, runner, writer, plan, audits, PREVIEWED if preview is not None else 0)
+        shown, paste = PREVIEWED if preview is not None else 0, found.card.paste_visible
+        reader = replace(reader, kept=len(source) if paste else shown)
+        writer = replace(writer, paste=paste, shown=shown)
+        job = _Job(source, found, reader, runner, writer, plan, audits, shown)
         with shared_output.rank_zero_context(lambda: open_output(Path(out), plan=job.plan, **placed)) as output:
             job.run(output, threads, progress)
             result = shared_output.broadcast(job.result(output, Path(out)) if output else None)
@@ -181,7 +180,7 @@ class _Job:
     plan: dict[str, Any]
     audits: Sequence[Path]
     previewed: int
-    shown: list[list[Any]] = field(default_factory=list)
+    shown: list[tuple[Any, Any]] = field(default_factory=list)
 
     def run(self, output: Output | None, workers: int, progress: Progress) -> None:
         """Release, unit by unit, what an interrupted run has not. The first rank has the output."""
@@ -194,31 +193,30 @@ class _Job:
         with closing(shared_output.run_sharded(units, partial(self._released, workers))) as released:
             for faces, halvings in released:
                 assert output is not None
-                rows = [[face.masked, face.image] for face in faces if face.image is not None]
-                self.shown += rows[: SHOWN - len(self.shown)]
-                if faces[0].index >= start:
-                    output.write_unit(map(self._made, faces), {"halvings": halvings})
-                    progress.advance(len(faces))
+                self.shown += [row for chunk in faces for row in chunk.shown][: SHOWN - len(self.shown)]
+                if faces[0].indexes[0] >= start:
+                    output.write_unit(self._made(faces), {"halvings": halvings})
+                    progress.advance(sum(len(chunk.indexes) for chunk in faces))
 
-    def _released(self, workers: int, units: Sequence[range]) -> Generator[tuple[list[ReleasedFace], int], None, None]:
+    def _released(self, workers: int, units: Sequence[range]) -> Generator[tuple[list[ReleasedFaces], int], None, None]:
         """The faces of each unit, and how often the batch was halved for it."""
-        with closing(pipeline(units, self.reader.read, self._compute, self._encoded, threads=workers)) as stages:
+        parts = (chunks(self.source, unit) for unit in units)
+        with closing(pipeline(parts, self.reader, self._compute, self.writer, threads=workers)) as stages:
             for faces in stages:
                 halvings, self.runner.halvings = self.runner.halvings, 0
                 yield faces, halvings
 
-    def _compute(self, faces: list[Any]) -> list[ReleasedFace]:
-        return release(faces, self.runner, paste=self.model.card.paste_visible)
+    def _compute(self, faces: list[VisibleFaces]) -> list[PredictedFaces]:
+        return release(faces, self.runner)
 
-    def _encoded(self, face: ReleasedFace) -> ReleasedFace:
-        encoded = self.writer.encode(face)
-        return encoded if face.index < self.previewed else replace(encoded, masked=None, image=None)
-
-    def _made(self, face: ReleasedFace) -> Made:
-        where = self.source.where(face.index)
-        if face.error is not None:
-            return Made(where, error=face.error)
-        return Made(where, self.source.name(face.index), face.encoded, {"hidden": face.hidden})
+    def _made(self, faces: Sequence[ReleasedFaces]) -> Iterator[Made]:
+        for chunk in faces:
+            for index, error, hidden, encoded in chunk:
+                where = self.source.where(index)
+                if error is not None:
+                    yield Made(where, error=error)
+                else:
+                    yield Made(where, self.source.name(index), encoded, {"hidden": hidden})
 
     def finish(self, output: Output | None, result: ReconstructResult, sheet: SideFile | None, overwrite: bool) -> None:
         """The preview, then the release itself: what is there when it is, was written before."""
@@ -265,7 +263,7 @@ def _refuse_raw(source: FaceSource, reader: MaskedReader) -> None:
     """A dataset whose first faces carry no mask at all is refused as a whole: it is raw, or its colour is not said."""
     if not len(source) and not source.refused:
         raise InputError(f"{source.path} holds no faces; --in takes what `facemae mask` wrote")
-    errors = [reader.read(index).error for index in range(min(PROBED, len(source)))]
+    errors = reader(FaceChunk(source, range(min(PROBED, len(source))))).errors if len(source) else []
     if errors and all(error is not None and error.reason == "no-mask" for error in errors):
         raise UsageError(
             f"{source.path} holds faces without a mask: a raw face must never pass through. Run `facemae mask` on it "

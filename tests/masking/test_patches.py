@@ -222,3 +222,34 @@ def test_what_is_hidden_can_not_be_read_from_a_masked_face():
     other[visible] = one[visible]
     assert not np.array_equal(one, other)
     assert np.array_equal(masking.apply(one, mask), masking.apply(other, mask))
+
+
+def test_masks_and_patches_of_many_faces_are_those_of_each():
+    random = np.random.default_rng(0)
+    masks = np.stack([masking.hidden("random", random.permutation(196), ratio) for ratio in (0.75, 0.5, 0.9)])
+    images = random.integers(0, 256, (3, 56, 42, 3), dtype=np.uint8)
+    faces = np.stack([masking.apply(image, mask) for image, mask in zip(images, masks, strict=True)])
+    found, faults = masking.read_masks(faces)
+    assert faults == [None] * 3
+    assert np.array_equal(found, masks)
+    assert np.array_equal(found, np.stack([masking.read_mask(face) for face in faces]))
+    grid = images.reshape(3, 14, 4, 14, 3, 3).swapaxes(2, 3).reshape(3, 196, 4, 3, 3)
+    assert np.array_equal(masking.take_patches(faces, masks), grid[~masks])
+
+
+@pytest.mark.parametrize("spoil", ["half", "under", "little", "all", "none"])
+def test_a_fault_among_many_faces_is_told_of_its_own(spoil):
+    mask = masking.hidden("random", np.arange(196)[::-1], 0.75)
+    faces = np.stack([masking.apply(np.full((28, 28, 3), 9, np.uint8), mask)] * 3)
+    if spoil == "half":
+        faces[1, 0, 0, 3] = 254
+    elif spoil == "under":
+        faces[1, 27, 27] = (1, 0, 0, 0)
+    else:
+        other = np.arange(196) < {"little": 30, "all": 196, "none": 0}[spoil]
+        faces[1] = masking.apply(np.full((28, 28, 3), 9, np.uint8), other)
+    _, faults = masking.read_masks(faces)
+    assert [fault is not None for fault in faults] == [False, True, False]
+    with pytest.raises(FaceError) as raised:
+        masking.read_mask(faces[1])
+    assert (raised.value.reason, raised.value.detail) == (faults[1].reason, faults[1].detail)  # type: ignore[union-attr]

@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import struct
 import weakref
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from facemae_cli.data.content import is_sagemaker, told
-from facemae_cli.data.faces import FaceSource, Name, Refusal
+from facemae_cli.data.faces import FaceSource, Name, Portion, Refusal
 from facemae_cli.data.images.headers.header import Limits, limits_in_use
 from facemae_cli.data.names import one_line
 from facemae_cli.data.reading import unreadable
@@ -86,20 +87,19 @@ class RecSource(FaceSource):
         keys, complaints = self._assign_keys(table, {problem[0] for problem in damaged}, size)
         self.refused = [Refusal(f"{self._shown} at byte {at}", *rest) for at, *rest in damaged] + complaints
         faces = self._choose_faces(table, keys)
-        self._table = table.take(faces)
-        self._keys = keys[faces]
+        self._records = _Records(self._file, self._shown, self.limits, table.take(faces), keys[faces])
         lst = sidecars.sidecar(self.rec, "lst")
         self._names = Lst(lst) if lst.is_file() else None
 
     def __len__(self) -> int:
-        return len(self._table)
+        return len(self._records.table)
 
     def key(self, index: int) -> int:
         """The RecordIO key of face `index`."""
-        return int(self._keys[index])
+        return int(self._records.keys[index])
 
     def name(self, index: int) -> Name:
-        label, key = float(self._table.label[index]), int(self._keys[index])
+        label, key = float(self._records.table.label[index]), int(self._records.keys[index])
         identity = _identity(label)
         named = self._names.name(key, label) if self._names is not None else None
         if named is None:
@@ -108,33 +108,21 @@ class RecSource(FaceSource):
 
     def is_named(self, index: int) -> bool:
         """Whether the `.lst` names face `index`, rather than its label and key."""
-        label, key = float(self._table.label[index]), int(self._keys[index])
+        label, key = float(self._records.table.label[index]), int(self._records.keys[index])
         return self._names is not None and self._names.name(key, label) is not None
 
     def where(self, index: int) -> str:
-        return f"{self._shown} key {self._keys[index]} at byte {self._table.offset[index]}"
+        return self._records.where(index)
 
     def read(self, index: int) -> bytes:
         """The image bytes of face `index`.
 
         Raises FaceError: `empty`, `too-large`, `truncated-record`; OutputError where the disk fails.
         """
-        table = self._table
-        length, body = int(table.length[index]), int(table.body[index])
-        if length == body:
-            raise FaceError("empty", "the record holds no image")
-        if length - body > self.limits.max_bytes:
-            raise FaceError("too-large", f"{length - body} bytes, over the limit of {self.limits.max_bytes}")
-        try:
-            if table.parts[index] == 1:
-                data = os.pread(self._file.descriptor, length - body, int(table.offset[index]) + 8 + body)
-            else:
-                data = self._file.payload(table, index)[body:]
-        except OSError as error:
-            raise OutputError(f"{self.where(index)}: {error.strerror or error}") from error
-        if len(data) != length - body:
-            raise FaceError("truncated-record", "the file was cut while it was being read")
-        return data
+        return self._records.read(index)
+
+    def portion(self, indexes: Sequence[int]) -> Portion:
+        return self._records.take(np.asarray(indexes, np.int64))
 
     def _refuse_sagemaker(self, scanned: ScanResult) -> None:
         first = read_payload(self._file.descriptor, int(scanned.offsets[0]), min(int(scanned.lengths[0]), 64), 1)
@@ -171,6 +159,44 @@ class RecSource(FaceSource):
             other = bare & is_range & (keys > last_image)
         rows = np.flatnonzero(~other)
         return rows[np.argsort(keys[rows], kind="stable")]
+
+
+@dataclass(frozen=True)
+class _Records:
+    """Records of an open file that hold faces, a row each."""
+
+    file: _File
+    shown: str
+    limits: Limits
+    table: _Table
+    keys: NDArray[np.int64]
+
+    def take(self, rows: NDArray[np.int64]) -> _Records:
+        """Those at `rows` alone, as quick to copy as they are few."""
+        return replace(self, table=self.table.take(rows), keys=self.keys[rows])
+
+    def where(self, row: int) -> str:
+        """Where a record stands, for a message."""
+        return f"{self.shown} key {self.keys[row]} at byte {self.table.offset[row]}"
+
+    def read(self, row: int) -> bytes:
+        """The image in a record; raises as `RecSource.read`."""
+        table = self.table
+        length, body = int(table.length[row]), int(table.body[row])
+        if length == body:
+            raise FaceError("empty", "the record holds no image")
+        if length - body > self.limits.max_bytes:
+            raise FaceError("too-large", f"{length - body} bytes, over the limit of {self.limits.max_bytes}")
+        try:
+            if table.parts[row] == 1:
+                data = os.pread(self.file.descriptor, length - body, int(table.offset[row]) + 8 + body)
+            else:
+                data = self.file.payload(table, row)[body:]
+        except OSError as error:
+            raise OutputError(f"{self.where(row)}: {error.strerror or error}") from error
+        if len(data) != length - body:
+            raise FaceError("truncated-record", "the file was cut while it was being read")
+        return data
 
 
 class _File:

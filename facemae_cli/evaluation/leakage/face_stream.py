@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from facemae_cli.data.faces import FaceSource
 from facemae_cli.data.images.codec import decode_any, in_shape, resize, visible
 from facemae_cli.errors import FaceError
-from facemae_cli.evaluation.leakage.imitation import Imitation
+from facemae_cli.evaluation.leakage.imitation import Imitation, MaskedForm
 from facemae_cli.evaluation.leakage.scan import SIDE, Pixels, Scan, thumbnail
 from facemae_cli.evaluation.leakage.thumbnails import Thumbnails
 from facemae_cli.inference.embed import (
@@ -34,7 +34,6 @@ from facemae_cli.inference.embed import (
 )
 from facemae_cli.inference.pipeline import CPU_BATCH, Runner, pipeline
 from facemae_cli.inference.recognizer import Recognizer
-from facemae_cli.inference.reconstruct import VisibleFace
 from facemae_cli.runtime.progress import Progress
 
 Attacking = Recognizer | Thumbnails
@@ -122,7 +121,7 @@ class _Face:
     at: int
     digest: bytes | None = None
     pictures: Mapping[str, Picture] = field(default_factory=dict)
-    masked: Sequence[VisibleFace] = ()
+    masked: Sequence[MaskedForm] = ()
 
 
 @dataclass(frozen=True)
@@ -196,7 +195,7 @@ class FaceStream:
         for (way, _), table in self._tables.items():
             table.put(rows, [face.pictures.get(way) for face in faces])
         made = [
-            imitation.reconstruct([face.masked[number] if face.masked else VisibleFace(face.at) for face in faces])
+            imitation.reconstruct([face.masked[number] if face.masked else None for face in faces])
             for number, imitation in enumerate(self._masks)
         ]
         return [_Made([images[row] for images in made]) for row in range(len(faces))]

@@ -21,16 +21,11 @@ from facemae_cli.evaluation.leakage.scan import SIDE as SIDE_OF_THUMBNAILS
 from facemae_cli.evaluation.leakage.scan import Pixels
 from facemae_cli.evaluation.leakage.thumbnails import Thumbnails
 from facemae_cli.inference import feature_cache
+from facemae_cli.inference.masked_reader import MaskedReader, VisibleFaces
 from facemae_cli.inference.pipeline import Runner, choose_batch_size
 from facemae_cli.inference.recognizer import Recognizer
-from facemae_cli.inference.reconstruct import (
-    MaskedReader,
-    Reconstructor,
-    ReleasedFace,
-    ReleasedWriter,
-    VisibleFace,
-    release,
-)
+from facemae_cli.inference.reconstruct import Reconstructor, release
+from facemae_cli.inference.released_writer import ReleasedWriter
 from facemae_cli.masking.job import Masker
 from facemae_cli.masking.patches import DEFAULT_RATIO
 from facemae_cli.networks.card import InputSpec, Model
@@ -41,6 +36,10 @@ SIDE = 112  # faces whose sides the grid does not divide are resized to it, as `
 PROBED = 8
 MASKED_ONLY = "mask"  # what an imitation is called that only masks, of a release that was only masked
 QUALITY = 95
+
+
+# A face under one mask: what of it is visible, its pixels where no model reconstructs, None where it is not masked.
+MaskedForm = VisibleFaces | Pixels | None
 
 
 @dataclass(frozen=True)
@@ -128,32 +127,38 @@ class Imitation:
             network = Reconstructor(load_mae(by.model, by.device))
             self.runner = Runner(network, by.device, by.precision, 1)
             self.runner.batch_size = choose_batch_size(by.batch_size, self.runner, network.example())
-            self._reader, self._paste = MaskedReader(source, network.patch, None), by.model.card.paste_visible
-            self._writer = ReleasedWriter("jpg", QUALITY)
+            paste = by.model.card.paste_visible
+            self._reader, self._writer = (
+                MaskedReader(network.patch, kept=int(paste)),
+                ReleasedWriter("jpg", QUALITY, paste),
+            )
 
-    def masked(self, index: int, data: bytes, image: Pixels) -> list[VisibleFace]:
-        """Face `index`, `data` decoded to `image` (H, W, 3 or 4), under each mask, or why it is not masked; safe from
-        many threads."""
+    def masked(self, index: int, data: bytes, image: Pixels) -> list[MaskedForm]:
+        """Face `index`, `data` decoded to `image` (H, W, 3 or 4), under each mask; safe from many threads."""
         return [self._masked(index, data, image, masker) for masker in self._maskers]
 
-    def _masked(self, index: int, data: bytes, image: Pixels, masker: Masker | None) -> VisibleFace:
+    def _masked(self, index: int, data: bytes, image: Pixels, masker: Masker | None) -> MaskedForm:
         try:
             made = image if masker is None else masker.pixels(data, opaque(image), self.source.name(index))
-        except FaceError as error:
-            return VisibleFace(index, error)
-        return VisibleFace(index, masked=made) if self.runner is None else self._reader.of_pixels(index, made)
+        except FaceError:
+            return None
+        return made if self.runner is None else self._reader.of_pixels([made])
 
-    def reconstruct(self, faces: Sequence[VisibleFace]) -> list[Pixels | None]:
+    def reconstruct(self, faces: Sequence[MaskedForm]) -> list[Pixels | None]:
         """(H, W, 3) uint8 of each masked face, None where there is none; as it looks, where no model reconstructs."""
+        made: list[Pixels | None] = [None] * len(faces)
         if self.runner is None:
-            return [None if face.masked is None else visible(face.masked) for face in faces]
-        return [face.image for face in release(faces, self.runner, paste=self._paste)]
+            return [visible(face) if isinstance(face, np.ndarray) else None for face in faces]
+        there = [(at, face) for at, face in enumerate(faces) if isinstance(face, VisibleFaces)]
+        if there:
+            released = release([face for _, face in there], self.runner)
+            for (at, _), face in zip(there, released, strict=True):
+                [made[at]] = self._writer.finished(face)
+        return made
 
     def published(self, image: Pixels) -> Pixels:
         """A reconstructed face as whoever opens the release gets it; safe from many threads."""
-        if self.runner is None:
-            return image
-        return decode_visible(self._writer.encode(ReleasedFace(0, image=image)).encoded)
+        return image if self.runner is None else decode_visible(self._writer.encoded(image))
 
 
 def _mask_seed(seed: int, number: int) -> int:
