@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 from facemae_cli.commands.progress_bar import Bar, Log
 from facemae_cli.commands.terminal import colored, columns, is_terminal, notice, show
 from facemae_cli.errors import AllRefused, GateFailed
-from facemae_cli.reports.text import Stage, clean, finite, table
+from facemae_cli.reports.text import Stage, clean, finite, table, tables
 from facemae_cli.runtime import launcher
 
 if TYPE_CHECKING:
@@ -22,8 +23,10 @@ if TYPE_CHECKING:
     from facemae_cli.data.side_files import SideFile
 
 LISTED_REFUSALS = 20
-# Rows of a summary that judge: shown first, in the colour of the word they begin or end with.
+# Rows of a summary that judge: shown first, in the colour of the word they begin or end with; the others of `FIRST`
+# stand beside them.
 JUDGING = ("verdict", "because", "gate")
+FIRST = (*JUDGING, "set limits", "other photos", "the very photo")
 JUDGEMENTS = {"passed": "green", "failed": "red", "undecided": "yellow", "refused": "yellow"}
 
 # What facemae.yaml set for the running command; the app writes it, the result's JSON repeats it.
@@ -149,10 +152,10 @@ def _for_a_person(result: Result) -> str:
     """The verdict, what was measured, and the rest of the summary."""
     measured: Sequence[Sequence[str]] = getattr(result, "measured", list)()
     rows = result.summary()
-    verdict = [row for row in rows if row[0] in JUDGING]
-    rest = [row for row in rows if row[0] not in JUDGING]
+    verdict = [row for row in rows if row[0] in FIRST]
+    rest = [row for row in rows if row[0] not in FIRST]
     width = columns() if is_terminal(sys.stdout) else None
-    parts = [_in_color(verdict, width), table(measured) if measured else "", table(rest, width) if rest else ""]
+    parts = [_in_color(verdict, width), tables(measured, width) if measured else "", table(rest, width) if rest else ""]
     return "\n\n".join(filter(None, parts))
 
 
@@ -161,9 +164,10 @@ def _in_color(rows: Sequence[tuple[str, str]], width: int | None) -> str:
     label = max((len(name) for name, _ in rows), default=0)
     color, lines = "", []
     for name, value in rows:
-        words = value.replace(",", " ").split() or [""]
+        words = re.findall(r"[\w-]+", value) or [""]
         color = next((JUDGEMENTS[word] for word in (words[0], words[-1]) if word in JUDGEMENTS), color)
-        lines += [colored(line, color, sys.stdout) for line in table([(name.ljust(label), value)], width).splitlines()]
+        of_row = color if name in JUDGING else ""
+        lines += [colored(line, of_row, sys.stdout) for line in table([(name.ljust(label), value)], width).splitlines()]
     return "\n".join(lines)
 
 

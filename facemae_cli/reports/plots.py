@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 import numpy as np
 from numpy.typing import NDArray
 
-from facemae_cli.reports.text import decimal
+from facemae_cli.reports.text import decimal, exact_percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -189,8 +189,7 @@ def _set_axes(axes: Axes, x: Axis, y: Axis) -> None:
 
 def tick(value: float, percent: bool) -> str:
     """`value` as a tick says it: the shortest plain decimal, in percent if asked for."""
-    said = decimal(round(value * 100 if percent else value, 10))
-    return f"{said} %" if percent else said
+    return exact_percent(value) if percent else decimal(round(value, 10))
 
 
 def _plot_marks(axes: Axes, marks: Sequence[Mark]) -> None:

@@ -32,6 +32,21 @@ def table(rows: Sequence[Sequence[str]], width: int | None = None) -> str:
     return "\n".join(lines)
 
 
+def tables(rows: Sequence[Sequence[str]], width: int | None = None) -> str:
+    """Rows as one table, or, where it would pass `width`, as several below each other: each has the first column and
+    as many of the others as fit, one at least, without rows that hold nothing there."""
+    cells = [[clean(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    parts: list[list[int]] = [[]]
+    room = math.inf if width is None else width - widths[0]
+    for column in range(1, len(widths)):
+        if parts[-1] and sum(widths[each] + 2 for each in [*parts[-1], column]) > room:
+            parts.append([])
+        parts[-1].append(column)
+    split = ([[row[0], *(row[column] for column in part)] for row in cells] for part in parts)
+    return "\n\n".join(table([row for row in rows if set(row[1:]) != {NONE}]) for rows in split)
+
+
 def wrapped(text: str, width: int) -> list[str]:
     """`text` broken at spaces into lines of at most `width`; a path or a digest is never broken."""
     return textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False) or [""]
@@ -106,9 +121,22 @@ def percent(share: float | None, digits: int | None = None) -> str:
     return NONE if share is None else f"{_hundredfold(share, digits)} %"
 
 
+def exact_percent(share: float) -> str:
+    """A share that somebody set, such as a limit, in percent as it is: 30 %, 0.1 %."""
+    return f"{decimal(round(100 * share, 10))} %"
+
+
 def percent_interval(ends: tuple[float, float] | None, digits: int | None = None) -> str:
-    """An interval of shares in percent, `digits` as in `percent`: 6.6 to 8.2 %."""
-    return NONE if ends is None else f"{_hundredfold(ends[0], digits)} to {_hundredfold(ends[1], digits)} %"
+    """An interval of shares in percent, `digits` as in `percent`, near 100 % two at most: 6.6 to 8.2 %."""
+    if ends is None:
+        return NONE
+    low, high = (_hundredfold(round(end, 4) if end > 0.9995 else end, digits) for end in ends)
+    return f"{low} to {high} %"
+
+
+def rate(share: float | None, ends: tuple[float, float] | None, digits: int | None = None) -> str:
+    """A share and its interval as a table holds them: 7.4 % (6.6 to 8.2)."""
+    return NONE if share is None else f"{percent(share, digits)} ({percent_interval(ends, digits).removesuffix(' %')})"
 
 
 def _hundredfold(share: float, digits: int | None) -> str:

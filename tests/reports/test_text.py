@@ -6,7 +6,18 @@ import pytest
 
 from facemae_cli.reports import text
 from facemae_cli.reports import text as wording
-from facemae_cli.reports.text import Stage, clean, duration, finite, percent, percent_interval, table
+from facemae_cli.reports.text import (
+    Stage,
+    clean,
+    duration,
+    exact_percent,
+    finite,
+    percent,
+    percent_interval,
+    rate,
+    table,
+    tables,
+)
 
 
 def test_the_rate_of_a_resumed_run_leaves_out_what_was_there(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,3 +86,30 @@ def test_the_last_cell_of_a_table_is_broken_where_there_is_no_room() -> None:
     rows = [("a", "some words and a/long/path/that/stays/whole"), ("label", "b")]
     assert table(rows, 40) == "a      some words and\n       a/long/path/that/stays/whole\nlabel  b"
     assert table(rows, 20) == table(rows), "too narrow to be of use"
+
+
+def test_a_table_that_is_too_wide_is_shown_in_parts() -> None:
+    rows = [["who", "first", "second"], ["a", "1", "2"], ["b", "–", "3"]]
+    assert tables(rows) == "who  first  second\na    1      2\nb    –      3"
+    assert tables(rows, 18) == tables(rows)
+    assert tables(rows, 17) == "who  first\na    1\n\nwho  second\na    2\nb    3"
+    assert tables(rows, 1) == tables(rows, 17)
+
+
+def test_a_limit_is_said_as_it_was_set_and_a_rate_with_its_interval() -> None:
+    assert [exact_percent(share) for share in (0.3, 0.07, 0.001, 1, 0.125)] == [
+        "30 %",
+        "7 %",
+        "0.1 %",
+        "100 %",
+        "12.5 %",
+    ]
+    assert rate(0.074, (0.066, 0.082)) == "7.4 % (6.6 to 8.2)"
+    assert rate(None, None) == "–"
+
+
+def test_the_end_of_an_interval_near_100_is_rounded() -> None:
+    ends = [(0.8, 0.999998), (0.8, 0.99993), (0.99996, 1.0), (0.000022, 0.002)]
+    assert [percent_interval(each) for each in ends] == [
+        "80.0 to 100.0 %", "80.0 to 99.99 %", "100.0 to 100.0 %", "0.0022 to 0.20 %",
+    ]  # fmt: skip

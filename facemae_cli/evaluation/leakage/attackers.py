@@ -17,7 +17,7 @@ from facemae_cli.evaluation.leakage.thumbnails import THUMBNAILS, Thumbnails
 from facemae_cli.inference.recognizer import Recognizer
 from facemae_cli.networks.card import Model, ancestors
 from facemae_cli.networks.zoo import ATTACKERS, names, resolve
-from facemae_cli.reports.text import percent
+from facemae_cli.reports.text import exact_percent, percent
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ def _weak(strength: float | None, trust: Trust) -> Iterator[str]:
     if strength is None:
         yield "has no measured strength: real -> real could not be measured"
     elif strength < least:
-        yield f"is weak: real -> real is {percent(strength)}, under --min-attacker {percent(least)}"
+        yield f"is weak: real -> real is {percent(strength)}, under --min-attacker {exact_percent(least)}"
 
 
 def _dependent(attacker: Recognizer, shared: tuple[str, ...] | None, trust: Trust) -> Iterator[str]:

@@ -8,20 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from facemae_cli.data.faces import Refusal
+from facemae_cli.evaluation.leakage import summary
 from facemae_cli.evaluation.leakage.duplicates import Duplicates
 from facemae_cli.evaluation.leakage.further_findings import FurtherFindings
 from facemae_cli.evaluation.leakage.groups import group_lines
 from facemae_cli.evaluation.leakage.matching import Names
 from facemae_cli.evaluation.leakage.results import Attacker, Exposed, Finding, MembershipFinding, Triplet, strongest
 from facemae_cli.evaluation.leakage.verdict import Verdict
-from facemae_cli.reports.text import decimal
 
 SHOWN = 5  # most exposed people of the table on the terminal
-TITLES = {
-    "real_to_released": "real -> released",
-    "real_to_real": "real -> real",
-    "imitated_to_released": "imitated -> released",
-}
 
 
 @dataclass(frozen=True)
@@ -68,17 +63,19 @@ class LeakageResult:
     def as_json(self) -> dict[str, Any]:
         """The result for machines; the refused inputs are listed by whoever shows it."""
         headline, members = self.headline, self.memberships
+        same = strongest(self.findings, "real_to_released", "same")
         return {
             "schema": 1,
             "command": "leakage",
             "original": str(self.original),
             "released": str(self.released),
+            "verdict": self.verdict.as_json(),
             "headline": None if headline is None else headline.as_json(),
+            "headline_same": None if same is None else same.as_json(),
             "attackers": [attacker.as_json() for attacker in self.attackers],
             "results": [finding.as_json() for finding in self.findings],
             "membership": members[0].as_json() if members else None,
             "memberships": [found.as_json() for found in members],
-            "verdict": self.verdict.as_json(),
             "names": None if self.names is None else self.names.as_json(),
             "duplicates": None if self.duplicates is None else self.duplicates.as_json(),
             **self.further.as_json(),
@@ -91,53 +88,34 @@ class LeakageResult:
             "report": None if self.report is None else str(self.report),
         }
 
+    @property
+    def best_memberships(self) -> list[MembershipFinding]:
+        """By other photos and by the very photo, who tells best who is in the release."""
+        kinds = ([found for found in self.memberships if found.photo == photo] for photo in ("other", "same"))
+        return [max(each, key=lambda found: found.membership.auc) for each in kinds if each]
+
     def measured(self) -> list[list[str]]:
-        """A row of figures for each rate, below a row of headings."""
-        heads = ["attack", "photo", "attacker", "K", "people", "risk", "95 % interval", "chance", "photos"]
-        return [heads, *(_row(finding) for finding in self.findings)] if self.findings else []
+        """A row of rates for each attacker, below a row of headings."""
+        return summary.table_rows(self.findings)
 
     def summary(self) -> list[tuple[str, str]]:
-        """What else a person should see, the verdict first."""
+        """What else a person should see, the verdict and both cases first."""
         rows = [("verdict", str(self.verdict))] + [("because", reason) for reason in self.verdict.reasons]
+        if self.verdict.status == "none":
+            rows.append(("set limits", summary.how_to_set_limits(self.findings)))
+        rows += summary.both_cases(self.findings)
         rows += [("not gated", line) for line in self.verdict.not_gated]
         rows += [("groups", line) for line in group_lines(self.further.groups)]
-        rows += [("membership", _in_words(found)) for found in self.memberships]
-        rows += [
-            ("note", note) for note in dict.fromkeys(n for each in self.memberships for n in each.membership.notes)
-        ]
+        rows += [("membership", summary.membership_in_words(found)) for found in self.best_memberships]
+        notes = dict.fromkeys(note for found in self.memberships for note in found.membership.notes)
+        rows += [("note", note) for note in notes]
         rows += self.further.summary()
         if self.names is not None:
             rows += [("people", line) for line in self.names.lines()]
         if self.duplicates is not None:
             rows += [("duplicates", line) for line in self.duplicates.lines()]
-        rows += [("exposed", _person(person)) for person in self.exposed[:SHOWN]]
+        rows += [("exposed", summary.person_in_words(person)) for person in self.exposed[:SHOWN]]
         rows += [("not measured", line) for line in self.unmeasured]
-        rows += [("attacker", _attacker(each)) for each in self.attackers]
+        attackers = dict.fromkeys(summary.attacker_in_words(each) for each in self.attackers)
+        rows += [("attacker", line) for line in attackers if line]
         return rows + ([("report", str(self.report))] if self.report else [])
-
-
-def _row(finding: Finding) -> list[str]:
-    low, high = finding.interval
-    title = TITLES[finding.attack] + (f" by {finding.model}" if finding.model else "")
-    figures = [f"{100 * finding.risk:.1f} %", f"{100 * low:.1f} to {100 * high:.1f} %", f"{100 * finding.chance:.2f} %"]
-    people = f"{finding.identities}" + (f" x {len(finding.trials)}" if len(finding.trials) > 1 else "")
-    return [title, finding.photo, finding.attacker, str(finding.k), people, *figures, str(finding.queries)]
-
-
-def _in_words(found: MembershipFinding) -> str:
-    how = found.membership
-    low, high = how.auc_interval
-    auc = f"{found.attacker}, {found.photo} photos: AUC {how.auc:.3f} ({low:.3f} to {high:.3f})"
-    rates = [f"TPR {100 * tpr:.1f} % at FPR {decimal(fpr)}" for fpr, tpr in how.tpr_at_fpr.items() if tpr is not None]
-    return ", ".join([auc, *rates, f"{how.members} people in, {how.non_members} not in"])
-
-
-def _attacker(each: Attacker) -> str:
-    known = f"sha256 {each.sha256[:12]}..., " if each.sha256 else ""
-    return f"{each.name}: {known}{each.computed}"
-
-
-def _person(person: Exposed) -> str:
-    photo = "the very photo" if person.same_photo else "another photo"
-    words = f"{person.identity}: {person.released_photo} is {person.similarity:.3f} near to {photo}"
-    return f"{words}; {person.found:.3g} of {person.photos} photos find the person by other photos"

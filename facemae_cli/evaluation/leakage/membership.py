@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike
 from facemae_cli.errors import InputError
 from facemae_cli.evaluation.leakage.statistics import RESAMPLES, SAMPLED, People, percentiles, resampled
 from facemae_cli.evaluation.metrics import Floats, Interval, Roc, allowed_errors, roc, wilson
-from facemae_cli.reports.text import decimal
+from facemae_cli.reports.text import decimal, exact_percent
 
 FPRS = (1e-2, 1e-3)
 DECIMALS = 6  # scores are compared to this many: what differs by less is tied
@@ -100,7 +100,7 @@ def membership(
         curve=curve,
         seed=seed,
         notes=tuple(
-            f"TPR at FPR {decimal(fpr)} needs {math.ceil(1 / fpr)} people who are not in; there are {len(outside)}"
+            f"TPR at FPR {exact_percent(fpr)} needs {math.ceil(1 / fpr)} people not in it; there are {len(outside)}"
             for fpr in fprs
             if fpr not in measurable
         ),

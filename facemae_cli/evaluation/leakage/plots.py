@@ -13,7 +13,7 @@ from facemae_cli.evaluation.leakage.results import Finding, MembershipFinding
 from facemae_cli.evaluation.metrics import Floats, Roc, wilson
 from facemae_cli.reports.html import Figure
 from facemae_cli.reports.plots import Axis, Line, Mark, line_plot, thinned
-from facemae_cli.reports.text import decimal, percent
+from facemae_cli.reports.text import exact_percent, percent
 
 LINES = 6  # of a plot, chance included: as many as can be told apart
 APART = 0.11  # of an axis: of values nearer to each other one is marked
@@ -79,7 +79,7 @@ def _risk_figure(series: Series, over: str, label: str, caption: str, limits: Se
         Axis(label, log=log, ticks=_apart(values, log)),
         Axis("photos that find their person", (0.0, min(1.02, 1.08 * highest) or 1.0), percent=True),
         f"risk-{over}",
-        [Mark(limit, f"--max-leakage {limit:g}", across=True) for limit in limits],
+        [Mark(limit, f"limit {exact_percent(limit)}", across=True) for limit in limits],
     )
     ends = [f"{name}: from {percent(found[0].risk)} to {percent(found[-1].risk)}" for name, found in series.items()]
     return Figure(plot, f"{caption} The bands are 95 % intervals.", f"{caption} {'; '.join(ends)}.")
@@ -121,7 +121,7 @@ def roc_figure(found: Sequence[MembershipFinding]) -> Figure:
         "roc",
     )
     areas = ". ".join(_in_short(each) for each in found)
-    caption = f"ROC of telling who is in the release, by {found[0].attacker}, on a logarithmic scale of false alarms."
+    caption = "ROC of telling who is in the release, on a logarithmic scale of false alarms."
     return Figure(
         plot, f"{caption} {areas}. The bands are Wilson's 95 % intervals at each point.", f"{caption} {areas}."
     )
@@ -129,8 +129,8 @@ def roc_figure(found: Sequence[MembershipFinding]) -> Figure:
 
 def _in_short(found: MembershipFinding) -> str:
     reached = {fpr: tpr for fpr, tpr in found.membership.tpr_at_fpr.items() if tpr is not None}
-    rates = [f"TPR {percent(tpr)} at FPR {decimal(100 * fpr)} %" for fpr, tpr in reached.items()]
-    return ", ".join([f"With {PHOTOS[found.photo]} AUC {found.membership.auc:.3f}", *rates])
+    rates = [f"TPR {percent(tpr)} at FPR {exact_percent(fpr)}" for fpr, tpr in reached.items()]
+    return ", ".join([f"By {PHOTOS[found.photo]}, {found.attacker}: AUC {found.membership.auc:.3f}", *rates])
 
 
 def _decades(first: float) -> list[float]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator, Sequence
 
 from facemae_cli.evaluation.leakage.leakage_result import LeakageResult
-from facemae_cli.evaluation.leakage.results import Attacker, Finding, MembershipFinding, strongest
-from facemae_cli.reports.text import decimal, percent, percent_interval
+from facemae_cli.evaluation.leakage.results import Attacker, Finding, MembershipFinding, Photo, strongest
+from facemae_cli.evaluation.leakage.verdict import Gate, Verdict
+from facemae_cli.reports.text import exact_percent, percent, percent_interval
 
 PHOTOS = {"other": "other photos", "same": "the very photo"}
 
@@ -17,18 +19,19 @@ METHOD = (
     "approximate one would make the risk look smaller.",
     "Two attackers have learnt nothing: they compare thumbnails of 14 × 14 means, by distance and by correlation. The "
     "ensemble adds up all attackers' similarities, each in standard deviations over the faces that are searched. Where "
-    "a release was changed as a whole, turned or inverted, say, photos are changed likewise before they ask.",
+    "a release was changed as a whole, turned or inverted, say, photos are changed likewise before they ask; such "
+    "an attacker's name ends in +transforms.",
     "The risk is the share of the asking photos that find their person: a mean over photos, not over people (Eq. 3 of "
     "arXiv 2205.11090). Photos whose person has no face to be found do not count. A person is found where at least one "
     "of the person's photos finds the person.",
     "Real → released: real photos ask among the released faces. With “other photos” the face that was made of the "
     "asking photo is left out, as if the attacker had only other photos of the person; with “the very photo” it is "
-    "there, the worst case. Real → real: the same photos ask among the real ones, themselves left out; it is how "
+    "there. Real → real: the same photos ask among the real ones, themselves left out; it is how "
     "strong the attacker is where nothing is hidden. Imitated → released: the attacker masks photos of his own, "
     "reconstructs them as the release was made, and asks with the outcome; over several masks a photo the features are "
     "added up.",
     "Chance is what K faces picked at random would reach, computed exactly, for the same photos. Above chance is "
-    "(risk - chance) / (1 - chance): 0 % is guessing, 100 % is certainty. Of real → real is the ratio of the two "
+    "(risk − chance) / (1 − chance): 0 % is guessing, 100 % is certainty. Of real → real is the ratio of the two "
     "risks, over the people that both measured.",
     "Similarities within 0.000001 are tied. Where a tie reaches over the K-th place, a photo counts as likely as a "
     "random order of the tie finds the person; so faces that all look alike give chance, not certainty.",
@@ -94,56 +97,85 @@ def strength_of(result: LeakageResult, finding: Finding) -> Finding | None:
     return next((each for each in real if where(each) == where(finding)), None)
 
 
+WHAT = {
+    "--max-leakage": "found by other photos",
+    "--max-leakage-same": "found by the very photo",
+    "--max-tpr": "of members told at 1 % false positives",
+}
+PHOTO_KINDS: tuple[Photo, ...] = ("other", "same")
+
+
+def verdict_in_words(verdict: Verdict) -> str:
+    """The verdict in a sentence: 37.5 % found by other photos, limit 30 %: failed."""
+    if verdict.status == "none":
+        return "No verdict: no limit was set"
+    gates = [gate for gate in verdict.gates if gate.status == verdict.status and gate.value is not None]
+    if verdict.status == "passed":
+        gates = [gate for gate in gates if gate.option in WHAT] or gates
+    return "; ".join(map(_judged, gates)) or f"No verdict can be given: {verdict.status}"
+
+
+def _judged(gate: Gate) -> str:
+    if gate.option not in WHAT:
+        return gate.reason
+    return f"{percent(gate.value)} {WHAT[gate.option]}, limit {exact_percent(gate.limit)}: {gate.status}"
+
+
 def lead(result: LeakageResult) -> list[str]:
     """The figures that matter most, in a few sentences."""
-    top = result.headline
+    top, same = (strongest(result.findings, "real_to_released", photo) for photo in PHOTO_KINDS)
     if top is None:
         return ["How many people can be found by other photos of theirs could not be measured."]
-    nearest = "the nearest released face is" if top.k == 1 else f"one of the {top.k} nearest released faces is"
+    nearest = "the most similar released face" if top.k == 1 else f"one of the {top.k} most similar released faces"
     said = [
-        f"Somebody who holds other photos of the people in this release finds them again with {measured(top)}: "
-        f"{nearest} the person's. At least one photo finds {count(top.leaking)} of {top.people} people; "
-        f"{top.queries} photos asked, among the faces of {among(top)} people, by {top.attacker}{_of(result)}."
+        "Somebody who holds a photo of a person in this release, but not one that was released, compares it with all "
+        f"released faces: for {percent(top.risk)} of such photos {nearest} is the person's."
     ]
+    if same is not None:
+        said[0] += f" The very photo that a released face was made of finds the person in {percent(same.risk)}."
+    said[0] += f" Guessing would find {percent(top.chance)}."
     real = strength_of(result, top)
     if real is not None:
-        words = f"Among the real photos, where nothing is hidden, the same attacker finds people with {measured(real)}"
+        words = f"Among the real photos, where nothing is hidden, {top.attacker} finds people with {measured(real)}"
         if top.compared is not None and top.compared.ratio is not None:
             ratio, interval = top.compared.ratio, top.compared.ratio_interval
-            words += f". The release gives away {percent(ratio)} of what these do"
+            words += f". By other photos the release gives away {percent(ratio)} of that"
             words += f" (95 % interval {percent_interval(interval)})"
         said.append(words + ".")
+    return [*said, *_stronger(result, top)]
+
+
+def _stronger(result: LeakageResult, top: Finding) -> Iterator[str]:
+    """What finds more than real photos do."""
     imitated = strongest(result.findings, "imitated_to_released", "other")
     if imitated is not None and _among_the_same(imitated, top) and imitated.risk > top.risk:
-        said.append(
-            f"More is found by an attacker who first imitates the release with {imitated.model}: {_found(imitated)}."
+        yield f"More is found by an attacker who first imitates the release with {imitated.model}: {_found(imitated)}."
+    knowing = [each for each in result.further.known_members if each.photo == "other"]
+    most = max(knowing, key=lambda each: each.risk, default=None)
+    if most is not None and most.risk > top.risk:
+        yield (
+            f"More is found by an attacker who knows {most.known} of the people: {percent(most.risk)} of the others' "
+            f"photos (95 % interval {percent_interval(most.interval)})."
         )
-    return said
-
-
-def _of(result: LeakageResult) -> str:
-    return f", the strongest of {len(result.attackers)} attackers" if len(result.attackers) > 1 else ""
 
 
 def _among_the_same(one: Finding, other: Finding) -> bool:
     return (one.whole, one.identities, one.k) == (other.whole, other.identities, other.k)
 
 
-def outcomes(result: LeakageResult) -> list[tuple[str, str]]:
-    """What else was found, a line each."""
-    rows = []
-    worst = strongest(result.findings, "real_to_released", "same")
-    if worst is not None:
-        rows.append(("with the very photo", f"the worst case: {_found(worst)}"))
-    for photo in ("other", "same"):
-        imitated = strongest(result.findings, "imitated_to_released", "other" if photo == "other" else "same")
-        if imitated is not None:
-            rows.append((f"imitating, {PHOTOS[photo]}", f"with {imitated.model}: {_found(imitated)}"))
-    if result.memberships:
-        rows.append(("in the release or not", in_or_not(result.memberships[0])))
+def outcomes(result: LeakageResult) -> list[tuple[str, str | Sequence[str]]]:
+    """What else was found, by name."""
+    rows: list[tuple[str, str | Sequence[str]]] = []
+    imitated = [strongest(result.findings, "imitated_to_released", photo) for photo in PHOTO_KINDS]
+    lines = [f"{PHOTOS[each.photo]}, with {each.model}: {_found(each)}" for each in imitated if each is not None]
+    if lines:
+        rows.append(("by imitating the release", lines))
+    told = result.best_memberships
+    if told:
+        rows.append(("in the release or not", [in_or_not(each) for each in told]))
     if result.duplicates is not None:
         said = result.duplicates.lines() or ["no released face is a real one, and no original is there twice"]
-        rows.append(("copies", "; ".join(said)))
+        rows.append(("copies", said))
     if result.names is not None:
         rows.append(("people", "; ".join(result.names.lines())))
     return rows
@@ -158,13 +190,12 @@ def in_or_not(found: MembershipFinding) -> str:
     """How well people in the release are told from people who are not."""
     how = found.membership
     low, high = how.auc_interval
-    words = [f"AUC {how.auc:.3f} (95 % interval {low:.3f} to {high:.3f}; guessing gives 0.5)"]
+    words = [f"{PHOTOS[found.photo]}: AUC {how.auc:.3f} (95 % interval {low:.3f} to {high:.3f}; guessing gives 0.5)"]
     for fpr, tpr in how.tpr_at_fpr.items():
         if tpr is not None:
             reached = f"{percent(tpr)} of those in it ({percent_interval(how.tpr_intervals[fpr])})"
-            words.append(f"{reached} recognised where {decimal(100 * fpr)} % of the others are taken for them")
-    sides = f"{how.members} people in it, {how.non_members} not"
-    return "; ".join([*words, f"{sides}, told by {PHOTOS[found.photo]}, by {found.attacker}"])
+            words.append(f"{reached} recognised where {exact_percent(fpr)} of the others are taken for them")
+    return "; ".join([*words, f"{how.members} people in it, {how.non_members} not, by {found.attacker}"])
 
 
 def missing(result: LeakageResult) -> list[str]:
@@ -174,7 +205,8 @@ def missing(result: LeakageResult) -> list[str]:
     for found in result.memberships:
         for note in found.membership.notes:
             noted.setdefault(note, []).append(f"{found.attacker} with {PHOTOS[found.photo]}")
-    lines += [f"{note} ({', '.join(who)})" for note, who in noted.items()]
+    every = len(result.memberships)
+    lines += [note if len(who) == every else f"{note} ({', '.join(who)})" for note, who in noted.items()]
     attacks = {each.attack for each in result.findings}
     told_of = " ".join(lines)
     if not result.memberships and "membership" not in told_of:
@@ -194,21 +226,21 @@ def noted(result: LeakageResult) -> list[str]:
     return [*result.notices, f"{faces} refused and left out: {said}"]
 
 
-def attacker(each: Attacker) -> list[tuple[str, str]]:
-    """All that is known of an attacker."""
-    shared = "not known" if each.shared is None else ", ".join(each.shared) or "none"
-    rows = [
-        ("attacker", each.name),
-        ("its sha256", each.sha256 or "none"),
-        ("its card", each.card),
-        ("computed", each.computed),
-        ("real → real", percent(each.strength) if each.strength is not None else "not measured"),
-        ("ancestors shared with the release's model", shared),
+def attacker(each: Attacker) -> list[str]:
+    """All that is known of an attacker, a line each."""
+    known = f"weights of sha256 {each.sha256}, card {each.card}, " if each.sha256 else ""
+    lines = [
+        f"{known}{each.computed}; real → real {percent(each.strength) if each.strength is not None else 'not measured'}"
     ]
+    if each.shared is None:
+        lines.append("ancestors shared with the release's model are not known")
+    elif each.shared:
+        lines.append(f"ancestors shared with the release's model: {', '.join(each.shared)}")
     if each.adapted is not None:
         learnt = each.adapted
-        words = f"to {learnt.faces} faces of the attacker's own, reconstructed by {learnt.model}, by the map"
-        found = f"which finds {percent(learnt.held_out)} of those left out of the learning"
-        rows.append(("adapted", f"{words} “{learnt.method}”, {found}"))
-    why = "; ".join(f"it {reason}" for reason in each.barred)
-    return [*rows, ("counts", f"not alone: {why}" if why else "yes")]
+        words = f"adapted to {learnt.faces} faces of the attacker's own, reconstructed by {learnt.model}, by the map"
+        lines.append(
+            f"{words} “{learnt.method}”, which finds {percent(learnt.held_out)} of those left out of the learning"
+        )
+    why = "; ".join(f"it {reason}" for reason in each.barred).replace("->", "→")
+    return [*lines, f"no verdict rests on it alone: {why}"] if why else lines

@@ -14,7 +14,6 @@ from collections.abc import Iterator
 
 from facemae_cli.evaluation.leakage.further_findings import (
     FurtherFindings,
-    control_in_words,
     inference_in_words,
     learnt_in_words,
     linkability_in_words,
@@ -24,15 +23,18 @@ from facemae_cli.evaluation.leakage.groups import group_lines
 from facemae_cli.evaluation.leakage.leakage_result import LeakageResult
 from facemae_cli.evaluation.leakage.prose import PHOTOS, measured
 from facemae_cli.evaluation.leakage.results import AttackKind, Finding, Photo, strongest
-from facemae_cli.evaluation.metrics import Interval
 from facemae_cli.reports.html import Block, Facts, Paragraphs, Section, Table
-from facemae_cli.reports.text import percent, percent_interval
+from facemae_cli.reports.text import NONE, percent, percent_interval, rate
 
 NOT_MEASURED = "not measured"
 NO_CLAIM = (
     "The headings are those of ISO/IEC 27559:2022, the tests those of the Article 29 Working Party's Opinion 05/2014, "
     "the error rates those of ISO/IEC 19795-1:2021. No conformity with any of these is claimed: they also ask for what "
     "no measurement of a dataset can show."
+)
+FNIR = (
+    "FNIR(N, K, T) is the share of photos that do not find their person among the K best of N people with a score of T "
+    "or more, FPIR the share of photos of people who are not in it that find anybody."
 )
 REEVALUATE = (
     "Audit again when the release, or what is known of its people elsewhere, changes; when a stronger recogniser is "
@@ -60,50 +62,46 @@ def _best(result: LeakageResult, kind: AttackKind, photo: Photo) -> Finding | No
 
 def _recipients(result: LeakageResult) -> Table:
     """Who may get hold of what, and the highest risk measured for each."""
-    further = result.further
     other, same = (_best(result, "real_to_released", photo) for photo in ("other", "same"))
     imitated = [_best(result, "imitated_to_released", photo) for photo in ("other", "same")]
     rows = [
-        ["whoever gets the release and has other photos of people", _rate(other)],
-        ["whoever gets the release and has the very photos", _rate(same)],
+        ["whoever gets the release and has other photos of people", *_rate(other)],
+        ["whoever gets the release and has the very photos", *_rate(same)],
     ]
     rows += [
-        [f"whoever also holds {each.model}, and {PHOTOS[each.photo]}", _rate(each)]
+        [f"whoever also holds {each.model}, and {PHOTOS[each.photo]}", *_rate(each)]
         for each in imitated
         if each is not None
     ]
     rows += [
         [
-            f"whoever also knows {each.known} people of the release, real and released",
-            f"{_figures(each.risk, each.interval)}, K = {each.k}, by {each.attacker}: {learnt_in_words(each)}",
+            f"whoever also knows {each.known} people of the release, real and released: {learnt_in_words(each)}",
+            rate(each.risk, each.interval),
+            f"{each.attacker}, K = {each.k}",
         ]
-        for each in further.known_members
+        for each in result.further.known_members
     ]
-    return Table(
-        ["recipient", "highest risk measured, 95 % interval"], rows, "The share of photos that find their person"
-    )
+    columns = ["recipient", "highest risk measured, 95 % interval", "by"]
+    return Table(columns, rows, "The share of photos that find their person")
 
 
-def _rate(finding: Finding | None) -> str:
+def _rate(finding: Finding | None) -> tuple[str, str]:
     if finding is None:
-        return NOT_MEASURED
-    return f"{_figures(finding.risk, finding.interval)}, K = {finding.k}, by {finding.attacker}"
-
-
-def _figures(rate: float | None, interval: Interval | None) -> str:
-    return f"{percent(rate)} ({percent_interval(interval).removesuffix(' %')})"
+        return NOT_MEASURED, NONE
+    return rate(finding.risk, finding.interval), f"{finding.attacker}, K = {finding.k}"
 
 
 def _framework(result: LeakageResult) -> Iterator[Block]:
     """ISO/IEC 27559's headings, a line or more each."""
+    tests = [f"{test}: {line}" for test, lines in wp29(result) for line in lines]
+    errors = [f"ISO/IEC 19795-1: {line}" for line in iso_19795(result)]
     yield Facts(
         [
-            ("context", "; ".join(_context(result))),
-            ("threats", "; ".join(_threats(result))),
-            ("data", "; ".join(_data(result))),
-            *(("adversarial testing", f"{test}: {found}") for test, found in wp29(result)),
-            *(("adversarial testing", f"ISO/IEC 19795-1: {line}") for line in iso_19795(result)),
-            ("mitigation", "; ".join(_mitigation(result))),
+            ("context", list(_context(result))),
+            ("threats", list(_threats(result))),
+            ("data", list(_data(result))),
+            ("adversarial testing", [*tests, *errors, *([FNIR] if errors else [])]),
+            ("mitigation", list(_mitigation(result))),
             ("re-evaluation", REEVALUATE),
         ]
     )
@@ -136,23 +134,23 @@ def _data(result: LeakageResult) -> Iterator[str]:
         yield from result.duplicates.lines() or ["no released face is a real one"]
 
 
-def wp29(result: LeakageResult) -> list[tuple[str, str]]:
-    """The three tests, each with what was measured of it."""
+def wp29(result: LeakageResult) -> list[tuple[str, list[str]]]:
+    """The three tests, each with what was measured of it, a line each."""
     further = result.further
     same, other = (_best(result, "real_to_released", photo) for photo in ("same", "other"))
     singled = [f"by the very photo, the person is found by {measured(same)}"] if same is not None else []
-    for found in result.memberships[:1]:
+    for found in result.best_memberships:
         low, high = found.membership.auc_interval
         words = f"whether a person is in it is told with AUC {found.membership.auc:.3f} ({low:.3f} to {high:.3f})"
-        singled.append(f"{words}, by {found.attacker}")
+        singled.append(f"{words} by {PHOTOS[found.photo]}, by {found.attacker}")
     linked = [f"by other photos, the person is found by {measured(other)}"] if other is not None else []
     if further.linkability is not None:
         linked.append(linkability_in_words(further.linkability))
     inferred = [inference_in_words(each) for each in further.inferences]
     return [
-        ("singling out", "; ".join(singled) or NOT_MEASURED),
-        ("linkability", "; ".join(linked) or NOT_MEASURED),
-        ("inference", "; ".join(inferred) or f"{NOT_MEASURED}: no attributes were given"),
+        ("singling out", singled or [NOT_MEASURED]),
+        ("linkability", linked or [NOT_MEASURED]),
+        ("inference", inferred or [f"{NOT_MEASURED}: no attributes were given"]),
     ]
 
 
@@ -190,27 +188,39 @@ def _groups(further: FurtherFindings) -> list[Block]:
         return []
     rows = [
         [
-            f"{each.column} {each.value}",
+            f"{each.column} {each.value}" + (", too small to tell" if each.too_small else ""),
             str(each.people),
             str(each.queries),
-            _figures(each.risk, each.interval) + (", too small to tell" if each.too_small else ""),
+            rate(each.risk, each.interval),
         ]
         for each in further.groups
     ]
     lines = [f"{line[0].upper()}{line[1:]}." for line in group_lines(further.groups)]
     words = "Of many groups one is always the worst; where its interval holds the others' rates, that says nothing."
     columns = ["group", "people", "photos asking", "photos that find their person, 95 % interval"]
-    return [Paragraphs([*lines, words]), Table(columns, rows)]
+    return [Paragraphs([*lines, words]), Table(columns, rows, "Other photos, by group")]
 
 
 def _control(further: FurtherFindings) -> list[Block]:
     if not further.controls:
         return []
     first = further.controls[0]
-    who = "people who were named as not being in it" if first.given else "half of the people, taken out of the release"
+    who = "people who are not in it" if first.given else "half of the people, who were taken out of the release,"
     words = (
-        f"Photos of {who} attacked it too. They cannot find themselves; what counts is whether they find their "
-        "stand-in, the person in it who looks most like the photo, by another face than that one. What members' photos "
-        "find beyond that, (attack - control) / (1 - control), is due to the release."
+        f"Some photos would find somebody in any release, since people look alike. So photos of {who} attacked it "
+        "too. They cannot find themselves; what counts is whether they find their stand-in, the person in it who looks "
+        "most like the photo, by another face than that one. What members' photos find beyond that, "
+        "(members − control) / (1 − control), is due to the release; below 0 % the control found more."
     )
-    return [Paragraphs([words, *(f"{control_in_words(each)}." for each in further.controls)])]
+    columns = ["photos", "members find their person", "others find their stand-in", "due to the release"]
+    rows = [
+        [
+            PHOTOS[each.photo],
+            rate(each.attack.risk, each.attack.interval),
+            rate(each.control.risk, each.control.interval),
+            rate(each.due_to_release, each.interval),
+        ]
+        for each in further.controls
+    ]
+    caption = f"At K = {first.k}, by {first.attacker}, with 95 % intervals"
+    return [Paragraphs([words]), Table(columns, rows, caption)]

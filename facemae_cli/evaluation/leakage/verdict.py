@@ -20,7 +20,7 @@ from facemae_cli.evaluation.leakage.results import (
     widest,
 )
 from facemae_cli.evaluation.metrics import Interval
-from facemae_cli.reports.text import percent, percent_interval
+from facemae_cli.reports.text import exact_percent, percent, percent_interval
 
 Status = Literal["passed", "failed", "undecided", "refused", "none"]
 WORST_FIRST: tuple[Status, ...] = ("failed", "refused", "undecided", "passed")
@@ -64,7 +64,9 @@ class Gate:
     upper: float | None = None
 
     def __str__(self) -> str:
-        return f"{self.option} {self.limit:g}: {self.status}: {self.reason}"
+        if self.value is None:
+            return f"{self.option}: limit {exact_percent(self.limit)}: {self.status}: {self.reason}"
+        return f"{self.option}: {self.reason}"
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ class Verdict:
     not_gated: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        return "none was asked for (--max-leakage SHARE sets a limit)" if self.status == "none" else self.status
+        return "none: no limit was set" if self.status == "none" else self.status
 
     def as_json(self) -> dict[str, Any]:
         """The verdict as JSON types."""
@@ -206,7 +208,9 @@ def _gate(option: str, limit: float, rates: Sequence[Rate], refusal: Sequence[st
     if refusal:
         return Gate(option, limit, "refused", "; ".join(refusal))
     if highest is None:
-        return Gate(option, limit, "undecided", f"{what}: not measured, too few people, or names do not join")
+        return Gate(
+            option, limit, "undecided", f"the share {what} was not measured: too few people, or names do not join"
+        )
     reaching = max(rates, key=lambda rate: rate[2][1])
     if reaching[2][1] > limit:
         return _judged(option, limit, "undecided", reaching, what, ", since with so few people it may be over it")
@@ -216,7 +220,9 @@ def _gate(option: str, limit: float, rates: Sequence[Rate], refusal: Sequence[st
 def _judged(option: str, limit: float, status: Status, rate: Rate, what: str, why: str) -> Gate:
     who, value, interval = rate
     found = f"{percent(value)} {what} ({percent_interval(interval)})"
-    return Gate(option, limit, status, f"{found}, limit {percent(limit)}: {status}{why}, by {who}", value, interval[1])
+    return Gate(
+        option, limit, status, f"{found}, limit {exact_percent(limit)}: {status}{why}; by {who}", value, interval[1]
+    )
 
 
 def _not_gated(evidence: Evidence, limits: Limits) -> Iterator[str]:

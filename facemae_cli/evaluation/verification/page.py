@@ -19,6 +19,7 @@ from facemae_cli.reports.html import (
     Figure,
     Gallery,
     Paragraphs,
+    Picture,
     Row,
     Section,
     Shown,
@@ -26,7 +27,7 @@ from facemae_cli.reports.html import (
     render,
 )
 from facemae_cli.reports.plots import Axis, Line, Mark, Plot, histogram, line_plot, thinned
-from facemae_cli.reports.text import NONE, decimal, percent, percent_interval
+from facemae_cli.reports.text import NONE, decimal, percent, percent_interval, rate
 
 ONE, TWO = "pairs of one person", "pairs of two people"
 BINS = 64
@@ -153,8 +154,8 @@ def _groups(groups: Sequence[GroupAccuracy]) -> Table:
     rows = []
     for each in groups:
         rates = [
-            NONE if rate is None else f"{percent(rate, DIGITS)} ({percent_interval(ends, DIGITS).removesuffix(' %')})"
-            for rate, ends in (
+            rate(share, ends, DIGITS)
+            for share, ends in (
                 (each.accuracy, each.interval),
                 (each.false_accepts, each.false_accepts_interval),
                 (each.false_rejects, each.false_rejects_interval),
@@ -178,7 +179,10 @@ def _details(found: Verification) -> list[tuple[str, str]]:
 
 
 def _shown(pair: WorstPair) -> Shown:
-    return Shown((pair.first, pair.second), (f"distance {pair.distance:.3f}", pair.caption))
+    what = "of one person, taken for two" if pair.same else "of two people, taken for one"
+    faces = (("first", pair.first), ("second", pair.second))
+    pictures = [Picture(data, which, f"The {which} face of a pair {what}: {pair.caption}.") for which, data in faces]
+    return Shown(pictures, (f"distance {pair.distance:.3f}", pair.caption))
 
 
 def _roc_figure(pack: PackReport, ident: str) -> list[Figure]:

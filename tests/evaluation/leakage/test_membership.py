@@ -37,7 +37,7 @@ def test_figures_are_those_of_plain_loops(scores) -> None:
     allowed = {0.3: 39, 0.1: 13, 0.01: 1}
     assert found.tpr_at_fpr == {fpr: tpr_by_looping(members, others, n) for fpr, n in allowed.items()} | {0.001: None}
     assert found.tpr_intervals[0.001] is None
-    assert found.notes == ("TPR at FPR 0.001 needs 1000 people who are not in; there are 130",)
+    assert found.notes == ("TPR at FPR 0.1 % needs 1000 people not in it; there are 130",)
     assert (found.members, found.non_members) == (50, 130)
 
 

@@ -20,7 +20,7 @@ from facemae_cli.evaluation.leakage.page import audit_page
 from facemae_cli.evaluation.leakage.terms import iso_19795, terms_sections, wp29
 from facemae_cli.inference.embed import normalised
 from facemae_cli.reports.html import Facts, Table
-from facemae_cli.reports.text import percent
+from facemae_cli.reports.text import percent, rate
 
 
 def further() -> FurtherFindings:
@@ -50,15 +50,15 @@ def result(**others: object) -> LeakageResult:
 def test_the_three_tests_are_mapped_to_what_was_measured() -> None:
     tests = dict(wp29(result()))
     assert list(tests) == ["singling out", "linkability", "inference"]
-    assert tests["singling out"].startswith("by the very photo, the person is found by ")
-    assert "AUC" in tests["singling out"]
-    assert "of released faces find another of their person" in tests["linkability"]
-    assert "is the base rate" in tests["inference"]
+    assert tests["singling out"][0].startswith("by the very photo, the person is found by ")
+    assert ["AUC" in line for line in tests["singling out"]] == [False, True, True]
+    assert "of released faces find another of their person" in tests["linkability"][1]
+    assert "is the base rate" in tests["inference"][0]
     bare = dict(wp29(LeakageResult(*(audited().original,) * 2)))
     assert bare == {
-        "singling out": "not measured",
-        "linkability": "not measured",
-        "inference": "not measured: no attributes were given",
+        "singling out": ["not measured"],
+        "linkability": ["not measured"],
+        "inference": ["not measured: no attributes were given"],
     }
 
 
@@ -87,10 +87,22 @@ def test_sections_name_the_headings_and_one_risk_a_recipient() -> None:
     assert len({row[0] for row in recipients.rows}) == 5
     facts, claim = sections["In the terms of standards"]
     assert isinstance(facts, Facts)
-    headings = list(dict.fromkeys(name for name, _ in facts.rows))
+    headings = [name for name, _ in facts.rows]
     assert headings == ["context", "threats", "data", "adversarial testing", "mitigation", "re-evaluation"]
     assert all(value for _, value in facts.rows)
     assert "No conformity" in str(claim)
+
+
+def test_the_control_stands_beside_the_risk() -> None:
+    whole = result()
+    [words, table] = next(
+        each.blocks for each in terms_sections(whole) if each.heading == "What is due to the population"
+    )
+    assert isinstance(table, Table)
+    [found] = whole.further.controls
+    rates = [rate(each.risk, each.interval) for each in (found.attack, found.control)]
+    assert table.rows == [["other photos", *rates, rate(found.due_to_release, found.interval)]]
+    assert "people who are not in it attacked it too" in str(words)
 
 
 def test_the_page_says_them_and_escapes_them() -> None:

@@ -36,8 +36,8 @@ def test_the_upper_end_decides(risk: float, low: float, high: float, status: str
     assert (verdict.status, verdict.gates[0].status) == (status, status)
     assert (verdict.gates[0].value, verdict.gates[0].upper) == (risk, high)
     assert str(verdict.gates[0]).startswith(
-        f"--max-leakage 0.3: {status}: {100 * risk:.1f} % found by other photos "
-        f"({100 * low:.1f} to {100 * high:.1f} %), limit 30.0 %: {status}"
+        f"--max-leakage: {100 * risk:.1f} % found by other photos "
+        f"({100 * low:.1f} to {100 * high:.1f} %), limit 30 %: {status}"
     )
 
 
