@@ -27,12 +27,12 @@ import numpy as np
 
 from facemae_cli.errors import InputError
 from facemae_cli.evaluation.leakage.known_members import Sides
-from facemae_cli.evaluation.leakage.ranks import rank_queries
+from facemae_cli.evaluation.leakage.ranks import nearest_over_ranks, rank_over_ranks
 from facemae_cli.evaluation.leakage.results import Photo
 from facemae_cli.evaluation.leakage.risk import Risk, risk
 from facemae_cli.evaluation.leakage.statistics import People
 from facemae_cli.evaluation.metrics import Interval
-from facemae_cli.evaluation.retrieval import Features, top_k
+from facemae_cli.evaluation.retrieval import Features
 
 
 @dataclass(frozen=True)
@@ -126,9 +126,9 @@ def attack_control(
     people = sides.real_people
     members = sides.rank(asks, k, photo, device)
     known = np.flatnonzero(np.isin(people, sides.released_people))
-    likest = known[top_k(outside, sides.real[known], 1, device=device)[1][:, 0]]
+    likest = known[nearest_over_ranks(outside, sides.real[known], 1, device=device)[1][:, 0]]
     left_out = sides.same_photo[likest]
-    others = rank_queries(
+    others = rank_over_ranks(
         outside, sides.released, people[likest], sides.released_people, k, exclude=left_out, device=device
     )
     return Control(attacker, photo, k, given, risk(members, people[asks], k), risk(others, outside_people, k))

@@ -12,13 +12,12 @@ from numpy.typing import NDArray
 from facemae_cli.errors import InputError
 from facemae_cli.evaluation.leakage.matching import Matching
 from facemae_cli.evaluation.leakage.options import ALL
-from facemae_cli.evaluation.leakage.ranks import Ranks, join, rank_queries
+from facemae_cli.evaluation.leakage.ranks import Ranks, rank_over_ranks
 from facemae_cli.evaluation.leakage.results import AttackKind, Finding, Photo
 from facemae_cli.evaluation.leakage.risk import hits, risk
 from facemae_cli.evaluation.leakage.statistics import Clusters, People, compare
 from facemae_cli.evaluation.retrieval import QUERIES, columns
 from facemae_cli.inference.embed import Embeddings
-from facemae_cli.runtime import distributed
 from facemae_cli.runtime.progress import SILENT, Progress
 
 
@@ -106,18 +105,16 @@ class Attack:
             raise InputError(f"there are {len(rows)} photos to ask with and {len(faces)} faces to search")
         place = np.full(len(there) + 1, -1, np.int64)  # the last is that of none
         place[faces] = np.arange(len(faces))
-        low, high = distributed.share(len(rows))
-        part = rank_queries(
-            self.queries.features[rows[low:high]],
+        ranks = rank_over_ranks(
+            self.queries.features[rows],
             self.gallery.features[faces],
-            self.query_people[rows[low:high]],
+            self.query_people[rows],
             self.gallery_people[faces],
             k,
-            exclude=place[self.exclude[rows[low:high]]],
+            exclude=place[self.exclude[rows]],
             device=device,
             progress=progress if len(rows) > QUERIES else SILENT,  # a short search is over before anybody looks
         )
-        ranks = join(distributed.gather_objects(part))
         shown = self.gallery_people[faces]
         return Ranked(ranks, self.query_people[rows], len(np.unique(shown[shown >= 0])))
 

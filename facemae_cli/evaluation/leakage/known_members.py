@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facemae_cli.errors import InputError
-from facemae_cli.evaluation.leakage.ranks import Ranks, rank_queries
+from facemae_cli.evaluation.leakage.ranks import Ranks, rank_over_ranks
 from facemae_cli.evaluation.leakage.results import Photo
 from facemae_cli.evaluation.leakage.risk import OverTrials, Risk, hits, risk
 from facemae_cli.evaluation.leakage.statistics import Clusters, Paired, People, compare
@@ -73,7 +73,7 @@ class Sides:
         """Where the people of the photos that ask stand among the released faces; with `photo` other, without the
         released face of the very photo."""
         exclude = self.same_photo[asks] if photo == "other" else None
-        return rank_queries(
+        return rank_over_ranks(
             self.real[asks], self.released, self.real_people[asks], self.released_people, k,
             exclude=exclude, device=device,
         )  # fmt: skip
@@ -189,7 +189,7 @@ def _attack(sides: Sides, maps: Maps, people: People, k: int, photo: Photo, devi
     place = np.full(len(sides.released) + 1, -1, np.int64)
     place[released] = np.arange(len(released))
     asking, (queries, gallery) = sides.real_people[real], _mapped(sides, maps, real, released)
-    ranks = rank_queries(
+    ranks = rank_over_ranks(
         queries,
         gallery,
         asking,

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from facemae_cli.data.attributes import Column
 from facemae_cli.errors import InputError
-from facemae_cli.evaluation.leakage.ranks import rank_queries
+from facemae_cli.evaluation.leakage.ranks import rank_over_ranks
 from facemae_cli.evaluation.leakage.risk import Risk, risk
 from facemae_cli.evaluation.leakage.statistics import Clusters, People
 from facemae_cli.evaluation.metrics import Floats, Interval
@@ -42,7 +42,7 @@ def link_released(released: Features, people: People, k: int, *, attacker: str, 
 
     Raises InputError where nobody has two faces.
     """
-    ranks = rank_queries(released, released, people, people, k, exclude=np.arange(len(people)), device=device)
+    ranks = rank_over_ranks(released, released, people, people, k, exclude=np.arange(len(people)), device=device)
     return Linkability(attacker, risk(ranks, people, k))
 
 

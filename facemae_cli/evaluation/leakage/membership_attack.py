@@ -15,13 +15,12 @@ from facemae_cli.errors import InputError
 from facemae_cli.evaluation.leakage.identification import Attack, FeatureSets, attacks
 from facemae_cli.evaluation.leakage.matching import Matching
 from facemae_cli.evaluation.leakage.membership import averaged, membership, strongest
-from facemae_cli.evaluation.leakage.ranks import find_genuine_matches
+from facemae_cli.evaluation.leakage.ranks import find_genuine_matches, nearest_over_ranks
 from facemae_cli.evaluation.leakage.results import MembershipFinding
 from facemae_cli.evaluation.leakage.statistics import People
 from facemae_cli.evaluation.metrics import Floats
-from facemae_cli.evaluation.retrieval import QUERIES, Features, top_k
+from facemae_cli.evaluation.retrieval import QUERIES, Features
 from facemae_cli.inference.embed import Embeddings
-from facemae_cli.runtime import distributed
 from facemae_cli.runtime.progress import SILENT, Progress
 
 LEAVING_OUT = 1  # tells its samples from the others of one seed
@@ -153,15 +152,12 @@ class _Search:
         rows = np.flatnonzero(asks & seen.valid)
         if not (len(rows) and len(self.gallery)):
             raise InputError(f"there are {len(rows)} photos to ask with and {len(self.gallery)} faces to search")
-        low, high = distributed.share(len(rows))
-        part = rows[low:high]
-        found = top_k(
-            seen.features[part],
+        scores, places = nearest_over_ranks(
+            seen.features[rows],
             self.features[self.gallery],
             depth,
-            exclude=_places(self.gallery, len(self.features))[exclude[part]],
+            exclude=_places(self.gallery, len(self.features))[exclude[rows]],
             device=self.device,
             progress=self.progress if len(rows) > QUERIES else SILENT,
         )
-        scores, places = zip(*distributed.gather_objects(found), strict=True)
-        return rows, np.concatenate(scores), np.concatenate(places)
+        return rows, scores, places

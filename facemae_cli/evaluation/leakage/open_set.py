@@ -16,12 +16,12 @@ import numpy as np
 
 from facemae_cli.errors import InputError
 from facemae_cli.evaluation.leakage.known_members import Sides
-from facemae_cli.evaluation.leakage.ranks import Ranks
+from facemae_cli.evaluation.leakage.ranks import Ranks, nearest_over_ranks
 from facemae_cli.evaluation.leakage.results import Photo
 from facemae_cli.evaluation.leakage.risk import hits
 from facemae_cli.evaluation.leakage.statistics import Clusters, People
 from facemae_cli.evaluation.metrics import Floats, Interval, allowed_errors
-from facemae_cli.evaluation.retrieval import Features, top_k
+from facemae_cli.evaluation.retrieval import Features
 from facemae_cli.reports.text import decimal
 
 FPIRS = (1e-2, 1e-3)
@@ -83,7 +83,7 @@ def identify(
     if not (asks.any() and len(outside)):
         raise InputError(f"there are {int(asks.sum())} photos of people in the release and {len(outside)} of others")
     ranks, people = sides.rank(asks, k, photo, device), sides.real_people[asks]
-    highest = top_k(outside, sides.released, 1, device=device)[0][:, 0]
+    highest = nearest_over_ranks(outside, sides.released, 1, device=device)[0][:, 0]
     count = len(np.unique(sides.released_people))
     return open_set(ranks, people, highest, k, identities=count, attacker=attacker, photo=photo, fpirs=fpirs)
 

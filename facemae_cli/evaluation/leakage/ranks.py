@@ -12,7 +12,17 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from facemae_cli.evaluation.leakage.statistics import People
-from facemae_cli.evaluation.retrieval import Backend, Candidates, Features, Rows, Scores, candidates, columns
+from facemae_cli.evaluation.retrieval import (
+    Backend,
+    Candidates,
+    Features,
+    Rows,
+    Scores,
+    candidates,
+    columns,
+    top_k,
+)
+from facemae_cli.runtime import distributed
 from facemae_cli.runtime.progress import SILENT, Progress
 
 TIE = 1e-6
@@ -89,6 +99,49 @@ def rank_queries(
     for first in range(0, len(left), ROWS):
         _count(ranks, left[first : first + ROWS], queries, gallery, query_people, gallery_people, exclude)
     return ranks
+
+
+def rank_over_ranks(
+    queries: Features,
+    gallery: Features,
+    query_people: People,
+    gallery_people: People,
+    k: int,
+    *,
+    exclude: Rows | None = None,
+    device: str = "cpu",
+    progress: Progress = SILENT,
+) -> Ranks:
+    """As `rank_queries`, each of several processes asking with its share of the queries; all get all."""
+    part = slice(*distributed.share(len(queries)))
+    ranks = rank_queries(
+        queries[part],
+        gallery,
+        query_people[part],
+        gallery_people,
+        k,
+        exclude=None if exclude is None else exclude[part],
+        device=device,
+        progress=progress,
+    )
+    return join(distributed.gather_objects(ranks))
+
+
+def nearest_over_ranks(
+    queries: Features,
+    gallery: Features,
+    k: int,
+    *,
+    exclude: Rows | None = None,
+    device: str = "cpu",
+    progress: Progress = SILENT,
+) -> tuple[Scores, Rows]:
+    """As `retrieval.top_k`, each of several processes asking with its share of the queries; all get all."""
+    part = slice(*distributed.share(len(queries)))
+    left_out = None if exclude is None else exclude[part]
+    found = top_k(queries[part], gallery, k, exclude=left_out, device=device, progress=progress)
+    scores, rows = zip(*distributed.gather_objects(found), strict=True)
+    return np.concatenate(scores), np.concatenate(rows)
 
 
 def find_genuine_matches(

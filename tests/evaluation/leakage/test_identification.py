@@ -10,6 +10,7 @@ from helpers.audits import faces_of, named, rate_by_looping, seen
 from helpers.ranks import run_ranks
 
 from facemae_cli.evaluation import retrieval
+from facemae_cli.evaluation.leakage.further_findings import FurtherPlan, find_further
 from facemae_cli.evaluation.leakage.identification import FeatureSets, Plan, measure
 from facemae_cli.evaluation.leakage.matching import join
 from facemae_cli.evaluation.leakage.membership_attack import membership_attack
@@ -147,10 +148,13 @@ def test_ranks_share_the_queries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(retrieval, "choose_backend", lambda device: "torch")  # FAISS's threads do not outlive a fork
     case, plan = Case(6), Plan(ks=(1, 2), identities=(4, None), trials=2, **SMALL)
 
-    def work(rank: int) -> tuple[object, object]:
+    def work(rank: int) -> tuple[object, object, object, dict[str, object]]:
         members, _ = membership_attack(case.sets, case.matching, None, resamples=20)
         measured = measure(case.sets, case.matching, plan)
-        return measured.findings, measured.missing, [each.as_json() for each in members]
+        by = {"a": case.sets}, {"a": measured}
+        further = find_further(FurtherPlan(known_members=(5,)), *by, "a", ["a"], case.matching, None, plan)
+        return measured.findings, measured.missing, [each.as_json() for each in members], further.as_json()
 
     alone = work(0)
+    assert all(alone[3][key] for key in ("known_members", "controls", "open_set", "linkability"))
     assert run_ranks(3, tmp_path, work) == [alone] * 3
