@@ -16,7 +16,7 @@ photos as it is, 21.8 % by the canonical map that was the only one before, 28.0 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,6 +32,7 @@ HELD_OUT = 4  # one person of so many chooses
 K = 2
 
 Maps = tuple[Floats, Floats]  # of real and of reconstructed features, (D, dim)
+Method = Callable[[Floats, Floats, People], Maps]  # from both, centred, (n, D), and whose they are, (n,)
 
 
 @dataclass(frozen=True)
@@ -56,11 +57,11 @@ class Adaptation:
 
     def of_real(self, seen: Embeddings) -> Embeddings:
         """Features of real faces where the two meet, rows of length 1."""
-        return _mapped(seen, self.real_mean, self.real_map)
+        return _applied(seen, self.real_mean, self.real_map)
 
     def of_reconstructed(self, seen: Embeddings) -> Embeddings:
         """Features of reconstructed faces where the two meet, rows of length 1."""
-        return _mapped(seen, self.reconstructed_mean, self.reconstructed_map)
+        return _applied(seen, self.reconstructed_mean, self.reconstructed_map)
 
 
 def learn(real: Embeddings, reconstructed: Embeddings, people: People | None = None) -> Adaptation:
@@ -79,38 +80,64 @@ def learn(real: Embeddings, reconstructed: Embeddings, people: People | None = N
     whose = np.arange(count) if people is None else np.unique(people[both], return_inverse=True)[1]
     out = whose % HELD_OUT == 0
     scores = {}
-    for name, maps, means in _candidates(x[~out], y[~out], whose[~out]):
-        scores[name] = _found((x[out] - means[0]) @ maps[0], (y[out] - means[1]) @ maps[1], whose[out])
+    for name, method in METHODS.items():
+        learnt = _Learnt.by(method, x[~out], y[~out], whose[~out])
+        scores[name] = _found(*learnt.of(x[out], y[out]), whose[out])
     best = max(scores, key=lambda name: scores[name])
-    maps, means = next((maps, means) for name, maps, means in _candidates(x, y, whose) if name == best)
-    return Adaptation(count, best, scores[best], *means, *maps)
+    return Adaptation(count, best, scores[best], *_Learnt.by(METHODS[best], x, y, whose).arrays)
 
 
-def _candidates(x: Floats, y: Floats, whose: People) -> Iterator[tuple[str, Maps, tuple[Floats, Floats]]]:
-    means = x.mean(axis=0), y.mean(axis=0)
-    x, y = x - means[0], y - means[1]
-    itself = np.eye(x.shape[1])
-    yield "centred", (itself, itself), means
-    yield "canonical", _canonical(x, y), means
-    for ridge in RIDGES:
-        within = _within(x, y, whose, ridge)
-        yield f"within {ridge:g}", (within, within), means
-    straight = _regression(x, y)
-    yield "map", (itself, straight), means
-    within = _within(x, y @ straight, whose, RIDGES[1])
-    yield "map, within", (within, straight @ within), means
+@dataclass(frozen=True)
+class _Learnt:
+    """What a method learnt of real and of reconstructed features: their means, and maps of what is left."""
+
+    arrays: tuple[Floats, Floats, Floats, Floats]
+
+    @classmethod
+    def by(cls, method: Method, x: Floats, y: Floats, whose: People) -> _Learnt:
+        """From real and reconstructed features of the same faces, of these people."""
+        means = x.mean(axis=0), y.mean(axis=0)
+        return cls((*means, *method(x - means[0], y - means[1], whose)))
+
+    def of(self, x: Floats, y: Floats) -> tuple[Floats, Floats]:
+        """Other faces, mapped."""
+        x_mean, y_mean, x_map, y_map = self.arrays
+        return (x - x_mean) @ x_map, (y - y_mean) @ y_map
 
 
-def _canonical(x: Floats, y: Floats) -> Maps:
+def _centred(x: Floats, y: Floats, whose: People) -> Maps:
+    return np.eye(x.shape[1]), np.eye(x.shape[1])
+
+
+def _canonical(x: Floats, y: Floats, whose: People) -> Maps:
     white_x, white_y = (_inverse_root(side.T @ side / len(side), RIDGES[0]) for side in (x, y))
     left, correlation, right = np.linalg.svd(white_x @ (x.T @ y / len(x)) @ white_y)
     rank = max(min(len(correlation), len(x) - 1), 1)
     return white_x @ left[:, :rank], white_y @ right[:rank].T * np.clip(correlation[:rank], 0, 1)
 
 
+def _whitened(ridge: float) -> Method:
+    def method(x: Floats, y: Floats, whose: People) -> Maps:
+        root = _within(x, y, whose, ridge)
+        return root, root
+
+    return method
+
+
+def _mapped_back(x: Floats, y: Floats, whose: People) -> Maps:
+    return np.eye(x.shape[1]), _regression(x, y)
+
+
+def _mapped_and_whitened(x: Floats, y: Floats, whose: People) -> Maps:
+    straight = _regression(x, y)
+    root = _within(x, y @ straight, whose, RIDGES[1])
+    return root, straight @ root
+
+
 def _within(x: Floats, y: Floats, whose: People, ridge: float) -> Floats:
     """The inverse root of the scatter of faces, real and reconstructed, about their person's mean."""
-    people, counts = np.unique(whose, return_inverse=True)[1], np.bincount(np.unique(whose, return_inverse=True)[1])
+    people = np.unique(whose, return_inverse=True)[1]
+    counts = np.bincount(people)
     sums = np.zeros((len(counts), x.shape[1]))
     np.add.at(sums, people, x + y)
     mean = (sums / (2 * counts[:, None]))[people]
@@ -148,7 +175,16 @@ def _found(real: Floats, reconstructed: Floats, whose: People) -> float:
     return float(found[more].mean() if more.any() else found.mean()) if len(found) else 0.0
 
 
-def _mapped(seen: Embeddings, mean: Floats, directions: Floats) -> Embeddings:
+def _applied(seen: Embeddings, mean: Floats, directions: Floats) -> Embeddings:
     made: Features = ((seen.features - mean) @ directions).astype(np.float32)
     features, valid = normalised(np.where(seen.valid[:, None], made, np.float32(0)))
     return Embeddings(features, valid & seen.valid, [])
+
+
+METHODS: dict[str, Method] = {
+    "centred": _centred,
+    "canonical": _canonical,
+    **{f"within {ridge:g}": _whitened(ridge) for ridge in RIDGES},
+    "map": _mapped_back,
+    "map, within": _mapped_and_whitened,
+}

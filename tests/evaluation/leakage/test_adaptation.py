@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from helpers.audits import seen
+from scipy.linalg import inv, sqrtm
 
 from facemae_cli.errors import InputError
-from facemae_cli.evaluation.leakage.adaptation import FEWEST, learn
+from facemae_cli.evaluation.leakage.adaptation import FEWEST, METHODS, learn
 
 DIM = 12
 
@@ -93,3 +94,54 @@ def rate(real: np.ndarray, reconstructed: np.ndarray, people: np.ndarray) -> flo
         nearest = sorted(others, key=lambda other: -float(face @ reconstructed[other]))[:2]
         found.append(any(people[other] == people[at] for other in nearest))
     return float(np.mean(found))
+
+
+def by_other_solvers(
+    method: str, x: np.ndarray, y: np.ndarray, whose: np.ndarray
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Both maps of centred features; None where only what they find together is unique."""
+    size = x.shape[1]
+    if method == "centred":
+        return np.eye(size), np.eye(size)
+    if method.startswith("within"):
+        return (root := within_by_looping(x, y, whose, float(method.split()[1]))), root
+    strength = 0.1 * np.trace(y.T @ y / len(y)) / size
+    tall, wanted = (
+        np.concatenate([y, np.sqrt(len(y) * strength) * np.eye(size)]),
+        np.concatenate([x, np.zeros((size, size))]),
+    )
+    straight = np.linalg.lstsq(tall, wanted, rcond=None)[0]
+    if method == "map":
+        return np.eye(size), straight
+    if method == "map, within":
+        return (root := within_by_looping(x, y @ straight, whose, 0.3)), straight @ root
+    return None
+
+
+def within_by_looping(x: np.ndarray, y: np.ndarray, whose: np.ndarray, ridge: float) -> np.ndarray:
+    scatter = np.zeros((x.shape[1], x.shape[1]))
+    for person in set(whose.tolist()):
+        both = [face for side in (x, y) for face, own in zip(side, whose, strict=True) if own == person]
+        middle = sum(both) / len(both)
+        scatter += sum(np.outer(face - middle, face - middle) for face in both)
+    scatter /= 2 * len(x)
+    return np.asarray(inv(sqrtm(scatter + ridge * np.trace(scatter) / len(scatter) * np.eye(len(scatter))))).real
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_each_map_is_that_of_other_solvers_to_the_ninth_decimal(method: str) -> None:
+    random = np.random.default_rng(3)
+    whose = np.repeat(np.arange(20), 3)
+    x = random.normal(size=(20, 5))[whose] + 0.5 * random.normal(size=(60, 5))
+    y = drawn_anew(np.pad(x, ((0, 0), (0, DIM - 5))), 1)[:, :5]
+    x, y = x - x.mean(axis=0), y - y.mean(axis=0)
+    found, expected = METHODS[method](x, y, whose), by_other_solvers(method, x, y, whose)
+    if expected is None:  # canonical correlation: its bilinear form, by regularised covariances and their square roots
+        white = [
+            inv(sqrtm(side.T @ side / 60 + 0.1 * np.trace(side.T @ side / 60) / 5 * np.eye(5))).real for side in (x, y)
+        ]
+        form = white[0] @ (white[0] @ (x.T @ y / 60) @ white[1]) @ white[1]
+        np.testing.assert_allclose(found[0] @ found[1].T, form, rtol=0, atol=1e-9)
+    else:
+        for mine, theirs in zip(found, expected, strict=True):
+            np.testing.assert_allclose(mine, theirs, rtol=0, atol=1e-9)
