@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from facemae_cli.commands.command import task_command
 from facemae_cli.commands.options import KeyFile, Overwrite, RefusedFile, Resume, Seed, Workers, files, privacy
 
+Level = Literal["light", "strong"]
 Strategy = Literal["random", "eyes", "mouth", "parts"]
 
 
@@ -53,6 +54,18 @@ def mask(
             help="Mask pictures that cannot be aligned crops too: a patch of one may show a whole face.",
         ),
     ] = False,
+    protect: Annotated[
+        Level | None,
+        privacy(
+            "--protect",
+            metavar="LEVEL",
+            help="Mix faces of several people, light or strong: protects more, even against the very photo.",
+        ),
+    ] = None,
+    sources: Annotated[
+        Path,
+        privacy("--sources", metavar="FILE", help="With --protect: write of whom each mixed face is made (CSV, 0600)."),
+    ] = Path("facemae.sources.csv"),
     overwrite: Overwrite = False,
     resume: Resume = False,
     refused: RefusedFile = None,

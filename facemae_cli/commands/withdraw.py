@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from facemae_cli.commands.command import task_command
-from facemae_cli.commands.options import KeyFile, Workers, files
+from facemae_cli.commands.options import KeyFile, Workers, files, privacy
 
 
 @task_command(example="facemae withdraw masked released --people withdrawn.txt -k facemae.key")
@@ -24,6 +24,10 @@ def withdraw(
         files("--people", metavar="FILE", help="Who goes, one a line, as in the raw data: person, or person/photo."),
     ],
     key: KeyFile = Path("facemae.key"),
+    sources: Annotated[
+        Path | None,
+        privacy("--sources", metavar="FILE", help="Of whom mixed faces were made: what mask --protect wrote."),
+    ] = None,
     workers: Workers = None,
 ) -> None:
     """Take people or photos out of masked, released and converted datasets, as if they had never been in them.

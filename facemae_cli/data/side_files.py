@@ -21,7 +21,8 @@ from facemae_cli.data.faces import Refusal
 from facemae_cli.data.files import is_aside, require_outside, same_place, write_whole
 from facemae_cli.errors import UsageError
 
-Kind = Literal["list", "page", "picture", "names"]
+Kind = Literal["list", "page", "picture", "names", "sources"]
+SOURCES = ("released", "person", "photo")  # the columns of whom mixed faces are made of
 NAMES = ("person", "photo", "person_pseudonym", "photo_pseudonym")  # the columns of who is who
 
 _SEEN = 4096  # bytes of an older file that tell its kind
@@ -30,6 +31,7 @@ _CALLED = {
     "page": "a page of facemae",
     "picture": "a PNG",
     "names": "a list of names",
+    "sources": "a list of sources",
 }
 _PAGE = b"default-src 'none'; img-src data:; style-src 'unsafe-inline'"  # what every page of ours begins with
 _KEPT = re.compile(r"[0-9a-f]{64}\.safetensors")
@@ -181,6 +183,8 @@ def _is_kind(kind: Kind, head: bytes) -> bool:
         return head.lower().startswith(b"<!doctype html") and _PAGE in head
     if kind == "names":
         return head.startswith(",".join(NAMES).encode())
+    if kind == "sources":
+        return head.startswith(",".join(SOURCES).encode())
     first = head.partition(b"\n")[0]
     with suppress(ValueError, TypeError):
         return not head or set(json.loads(first)) == {"where", "reason", "detail"}

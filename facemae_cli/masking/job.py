@@ -9,11 +9,9 @@ from functools import partial
 from itertools import chain, islice
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from facemae_cli import __version__
 from facemae_cli.data.faces import FaceSource, Name, Refusal, input_plan
-from facemae_cli.data.images.codec import ImageInfo, decode, encode_png, probe, resize, unblended
+from facemae_cli.data.images.codec import decode, encode_png, probe, resize, unblended
 from facemae_cli.data.images.headers.header import MAX_PIXELS
 from facemae_cli.data.output.output import Made, Output, all_refused
 from facemae_cli.errors import FaceError, UsageError
@@ -38,6 +36,18 @@ class MaskedFace(NamedTuple):
     size: str
     resized: bool
     subsampled: bool
+
+
+class SeenFace(NamedTuple):
+    """A raw face, (H, W, 3) uint8, its (196,) mask and the secret `digest` which this follows; the other fields are
+    those of `MaskedFace`."""
+
+    image: masking.Pixels
+    mask: masking.Mask
+    size: str
+    resized: bool
+    subsampled: bool
+    digest: bytes
 
 
 @dataclass(frozen=True)
@@ -75,48 +85,48 @@ class Masker:
         return self.key.key_id if self.key else None
 
     def face(self, data: bytes, name: Name) -> MaskedFace:
-        """The face in the encoded image `data`, called `name` in the raw dataset. Raises FaceError as `images.decode`
-        does, `not-a-crop` as `check_crop`, and `bad-size` where 14 does not divide a side and no size is set."""
-        info = self._checked(data)
-        image = decode(data)
-        masked, mask = self._masked(data, info, image, name)
-        resized = masked.shape[:2] != image.shape[:2]
-        size = f"{image.shape[1]}x{image.shape[0]}"
-        return MaskedFace(encode_png(masked), int(mask.sum()), size, resized, info.subsampled)
+        """The face in the encoded image `data`, called `name` in the raw dataset. Raises FaceError as `visible`."""
+        seen = self.visible(data, name)
+        image, hidden = encode_png(masking.apply(seen.image, seen.mask)), int(seen.mask.sum())
+        return MaskedFace(image, hidden, seen.size, seen.resized, seen.subsampled)
 
     def pixels(self, data: bytes, image: masking.Pixels, name: Name) -> masking.Pixels:
         """The masked face that `face` encodes, (H, W, 4) uint8 RGBA, where `data` was decoded to `image` already, (H,
-        W, 3) uint8. Raises FaceError as `face` does."""
-        return self._masked(data, self._checked(data), image, name)[0]
+        W, 3) uint8. Raises FaceError as `visible`."""
+        seen = self.visible(data, name, image)
+        return masking.apply(seen.image, seen.mask)
 
-    def _checked(self, data: bytes) -> ImageInfo:
+    def visible(self, data: bytes, name: Name, decoded: masking.Pixels | None = None) -> SeenFace:
+        """The face in `data`, which may be `decoded` already, and what is to be seen of it.
+
+        Raises FaceError as `images.decode` does, `not-a-crop` as `check_crop`, and `bad-size` where 14 does not divide
+        a side and no size is set.
+        """
         info = probe(data)
         if not self.allow_unaligned:
             check_crop(info.width, info.height, self.size)
-        return info
-
-    def _masked(
-        self, data: bytes, info: ImageInfo, image: masking.Pixels, name: Name
-    ) -> tuple[masking.Pixels, masking.Mask]:
-        resized = self.size is not None and image.shape[:2] != (self.size, self.size)
+        image = decode(data) if decoded is None else decoded
+        height, width = image.shape[:2]
+        resized = self.size is not None and (height, width) != (self.size, self.size)
         if not resized:
-            masking.patch_shape(*image.shape[:2])
+            masking.patch_shape(height, width)
         # The mask is that of the pixels as any tool decodes them: a release at another size hides the same patches.
-        mask = masking.hidden(self.strategy, self._permutation(image, name), self.ratio)
+        digest = self._digest(image, name)
+        mask = masking.hidden(self.strategy, masking.order_of(digest), self.ratio)
         if info.subsampled:  # blended, a visible patch would show colours of hidden ones beside it
             image = unblended(data, image)
         if self.size is not None and resized:
             image = resize(image, self.size, self.size)
-        return masking.apply(image, mask), mask
+        return SeenFace(image, mask, f"{width}x{height}", resized, info.subsampled, digest)
 
-    def _permutation(self, image: masking.Pixels, name: Name) -> np.ndarray:
+    def _digest(self, image: masking.Pixels, name: Name) -> bytes:
         size = image.shape[0], image.shape[1]
         if self.seed is not None:
-            return masking.permutation(seed_mask_key(self.seed), size, seed_payload(name))
-        return masking.permutation(self.key.mask_key if self.key else b"", size, image.tobytes())
+            return masking.photo_digest(seed_mask_key(self.seed), size, seed_payload(name))
+        return masking.photo_digest(self.key.mask_key if self.key else b"", size, image.tobytes())
 
 
-_Face = tuple[Name, MaskedFace] | FaceError  # with its name in the output; or why it is not masked
+NamedFace = tuple[Name, MaskedFace] | FaceError  # with its name in the output; or why it is not masked
 
 
 @dataclass(frozen=True)
@@ -169,10 +179,10 @@ class MaskJob:
                     check_name(face[0])
                     return
                 except FaceError as error:
-                    refused.append(Refusal(self.source.where(index), error.reason, error.detail))
+                    refused.append(Refusal(self.where(index), error.reason, error.detail))
         raise all_refused([*self.source.refused, *refused])
 
-    def face(self, index: int) -> _Face:
+    def face(self, index: int) -> NamedFace:
         """Face `index` masked, with its name in the output; or why it was not."""
         try:
             if index in self.repeated:
@@ -181,6 +191,10 @@ class MaskJob:
             return self.key.name(name) if self.key else name, self.masker.face(self.source.read(index), name)
         except FaceError as error:
             return error
+
+    def where(self, index: int) -> str:
+        """Where number `index` of `order` stands in the raw dataset."""
+        return self.source.where(index)
 
     def run(self, output: Output | None, workers: int, progress: Progress) -> None:
         """Mask, unit by unit, what an interrupted run has not. The first of several ranks has the output."""
@@ -194,14 +208,14 @@ class MaskJob:
                 output.write_unit(map(self._made, unit, faces))
                 progress.advance(len(unit))
 
-    def _masked(self, workers: int, units: Sequence[Sequence[int]]) -> Generator[list[_Face], None, None]:
+    def _masked(self, workers: int, units: Sequence[Sequence[int]]) -> Generator[list[NamedFace], None, None]:
         """The faces of each unit: decoded, masked and encoded by threads."""
         with closing(ordered_map(self.face, chain.from_iterable(units), workers)) as faces:
             for unit in units:
                 yield list(islice(faces, len(unit)))
 
-    def _made(self, index: int, face: _Face) -> Made:
-        where = self.source.where(index)
+    def _made(self, index: int, face: NamedFace) -> Made:
+        where = self.where(index)
         if isinstance(face, FaceError):
             return Made(where, error=face)
         name, masked = face

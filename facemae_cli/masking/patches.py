@@ -98,10 +98,19 @@ def permutation(mask_key: bytes, size: tuple[int, int], payload: bytes) -> NDArr
     name). Stable argsort of SHAKE-256(HMAC-SHA256(mask_key, "mask" | height | width | payload)), 1568 bytes read as
     196 little-endian u64; height and width are little-endian u32 (design, section 3).
     """
-    height, width = size
-    digest = hmac.new(mask_key, b"mask" + struct.pack("<II", height, width), hashlib.sha256)
+    return order_of(photo_digest(mask_key, size, payload))
+
+
+def photo_digest(mask_key: bytes, size: tuple[int, int], payload: bytes) -> bytes:
+    """The 32 keyed bytes of one photo that its `permutation` follows; never to be shown."""
+    digest = hmac.new(mask_key, b"mask" + struct.pack("<II", *size), hashlib.sha256)
     digest.update(payload)
-    stream = hashlib.shake_256(digest.digest()).digest(8 * TOKENS)
+    return digest.digest()
+
+
+def order_of(digest: bytes) -> NDArray[np.intp]:
+    """The `permutation` of the photo that has this `photo_digest`."""
+    stream = hashlib.shake_256(digest).digest(8 * TOKENS)
     return np.argsort(np.frombuffer(stream, dtype="<u8"), kind="stable")
 
 

@@ -8,10 +8,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from facemae_cli.data.faces import FaceSource, Name, Portion
+from facemae_cli.data.faces import FaceSource, Name
 from facemae_cli.data.names import one_line
 from facemae_cli.data.reading import read_small
 from facemae_cli.data.scan import IMAGE_SUFFIXES
+from facemae_cli.data.subset import Subset
 from facemae_cli.errors import InputError, UsageError
 from facemae_cli.masking.key import Key
 from facemae_cli.masking.pseudonyms import without_suffix
@@ -98,31 +99,6 @@ def _normal(text: str | None) -> str | None:
     return None if text is None else unicodedata.normalize("NFC", text)
 
 
-class WithoutPeople(FaceSource):
-    """The faces of `source` but for those numbered in `left_out`, in their order."""
-
-    def __init__(self, source: FaceSource, left_out: set[int]) -> None:
-        self.source = source
-        self.path, self.kind, self.refused = source.path, source.kind, source.refused
-        self.ignored, self.passed_over = source.ignored, source.passed_over
-        self._kept = [index for index in range(len(source)) if index not in left_out]
-
-    def __len__(self) -> int:
-        return len(self._kept)
-
-    def name(self, index: int) -> Name:
-        return self.source.name(self._kept[index])
-
-    def where(self, index: int) -> str:
-        return self.source.where(self._kept[index])
-
-    def read(self, index: int) -> bytes:
-        return self.source.read(self._kept[index])
-
-    def portion(self, indexes: Sequence[int]) -> Portion:
-        return self.source.portion([self._kept[index] for index in indexes])
-
-
 def without_people(source: FaceSource, path: Path, option: str) -> tuple[FaceSource, int]:
     """`source` without those whom the list at `path` names, and how many faces that leaves out.
 
@@ -134,4 +110,4 @@ def without_people(source: FaceSource, path: Path, option: str) -> tuple[FaceSou
     left_out = set[int]().union(*found.values())
     if len(left_out) == len(source):
         raise UsageError(f"{option} {path} names everybody in {source.path}: nobody would be left")
-    return WithoutPeople(source, left_out), len(left_out)
+    return Subset(source, left_out), len(left_out)

@@ -2,9 +2,10 @@
 
 Everything is HMAC-SHA256 under the 32 bytes of the key, told apart by an ASCII word in front (design, section 3):
 `key-id`; `identity` + path; `photo` + identity path + NUL + file name; `order` + identity path, and `order` + identity
-path + NUL + file name; `mask` + height + width + RGB bytes (`masking.patches.permutation`). Names are NFC UTF-8; a face
-without an identity has the empty path. A pseudonym is the first 128 bits in RFC 4648 base32, lower case, unpadded:
-26 characters that any file system keeps apart.
+path + NUL + file name; `cycle` + copy (little-endian u32) + identity path; `mixture` + copy + identity path, and the
+same + NUL + file name (`masking.mixing`); `mask` + height + width + RGB bytes (`masking.patches.photo_digest`). Names
+are NFC UTF-8; a face without an identity has the empty path. A pseudonym is the first 128 bits in RFC 4648 base32,
+lower case, unpadded: 26 characters that any file system keeps apart.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import base64
 import hashlib
 import hmac
 import os
+import struct
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -45,6 +47,22 @@ class Pseudonyms:
         """What a face is called in an output; faces without identity stay without."""
         identity = None if name.identity is None else self.identity(name.identity)
         return Name(identity, self.photo(name.identity, name.photo))
+
+    def cycle(self, copy: int, identity: str) -> bytes:
+        """32 bytes to sort people by: who is mixed with whom in a copy of the dataset (`masking.mixing`)."""
+        return self._digest(b"cycle" + struct.pack("<I", copy) + encoded(identity))
+
+    def mixture(self, copy: int, identity: str, file_name: str | None = None) -> bytes:
+        """32 bytes of the mixtures in which a person comes first in a copy of the dataset, or of one such photo."""
+        name = encoded(identity) if file_name is None else photo_bytes(identity, file_name)
+        return self._digest(b"mixture" + struct.pack("<I", copy) + name)
+
+    @staticmethod
+    def mixture_name(label: bytes, face: bytes) -> Name:
+        """What a mixed face is called in an output, from the bytes of its label and its own."""
+        return Name(
+            _pseudonym(hashlib.sha256(b"name" + label).digest()), _pseudonym(hashlib.sha256(b"name" + face).digest())
+        )
 
     def _digest(self, message: bytes) -> bytes:
         return hmac.digest(self.secret, message, hashlib.sha256)

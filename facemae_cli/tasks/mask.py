@@ -16,16 +16,21 @@ from facemae_cli.data.manifest import Manifest, read_manifest
 from facemae_cli.data.open import open_source
 from facemae_cli.data.output.names import check_face_name, check_file_name
 from facemae_cli.data.output.output import Output, check_output, open_output
+from facemae_cli.data.side_files import SideFile
 from facemae_cli.errors import FaceError, InputError, UsageError
 from facemae_cli.masking import patches as masking
 from facemae_cli.masking.job import SIZE, Masker, MaskJob
 from facemae_cli.masking.key import DEFAULT_KEY_FILE, Key
 from facemae_cli.masking.key_file import check_makeable
+from facemae_cli.masking.levels import level
+from facemae_cli.masking.mix_job import MixJob
+from facemae_cli.masking.mixing import Mixing
 from facemae_cli.masking.people_list import without_people
 from facemae_cli.runtime import shared_output
 from facemae_cli.runtime.progress import SILENT, Progress
 from facemae_cli.runtime.threads import thread_count
 
+DEFAULT_SOURCES = Path("facemae.sources.csv")
 SHOWN = 5  # sizes in a note
 PROBED = 8  # faces looked at to tell a masked dataset from a raw one
 
@@ -39,6 +44,7 @@ class MaskResult:
     patches hidden, as measured (None without faces). `key_id` is None where neither names nor masks needed the key;
     `seed` is None where masks came from the key. `names` is "keyed" or "kept". `resized` faces went through `size`.
     `subsampled` faces come from JPEGs whose pixels share samples of colour. `sizes`: raw faces by WxH pixels.
+    `mixing` says how faces were mixed, and `sources` where it is written of whom; `faces` are then mixtures.
     `ignored` files of the input do not claim to be images; `passed_over` counts what is the
     system's or hidden.
     """
@@ -60,6 +66,8 @@ class MaskResult:
     resized: int
     subsampled: int
     sizes: Mapping[str, int]
+    mixing: Mixing | None = None
+    sources: Path | None = None
 
     def as_json(self) -> dict[str, Any]:
         """The result for machines; the refused inputs are listed by whoever shows it."""
@@ -81,17 +89,24 @@ class MaskResult:
             "resized": self.resized,
             "subsampled": self.subsampled,
             "sizes": dict(self.sizes),
+            "mixing": self.mixing.as_json() if self.mixing else None,
+            "sources": str(self.sources) if self.sources else None,
             "notes": self.notes(),
         }
 
     def summary(self) -> list[tuple[str, str]]:
         """The result for a person."""
         people = f"of {self.identities} people" if self.identities else "without identities"
+        masked = f"{self.faces} of {self.faces_in} faces {people}"
+        if self.mixing:
+            masked = f"{self.faces} mixtures of {self.faces_in - len(self.refused)} of {self.faces_in} faces {people}"
         rows = [
-            ("masked", f"{self.faces} of {self.faces_in} faces {people} -> {self.out}"),
+            ("masked", f"{masked} -> {self.out}"),
             ("hidden", f"{100 * (self.ratio or 0):.1f} % of each face ({self.strategy}, by {self._masks_from()})"),
             ("names", "pseudonyms, in a keyed order" if self.names == "keyed" else "kept, in their order"),
         ]
+        if self.mixing:
+            rows.append(("mixed", f"{self.mixing}; of whom: {self.sources}, which only you may read"))
         rows += [("key_id", self.key_id)] if self.key_id else []
         rows += [("excluded", f"{self.excluded} faces, as asked")] if self.excluded else []
         rows += left_out_rows(self.ignored, self.passed_over)
@@ -135,6 +150,8 @@ def mask(
     size: int | None = None,
     exclude: str | Path | None = None,
     allow_unaligned: bool = False,
+    protect: str | Mixing | None = None,
+    sources: str | Path = DEFAULT_SOURCES,
     overwrite: bool = False,
     resume: bool = False,
     workers: int | None = None,
@@ -156,6 +173,8 @@ def mask(
     size: pixels a side that each whole face is resized to first; None: as it is.
     exclude: a text file of people and photos to leave out, a line each (`masking.people_list`); None: nobody.
     allow_unaligned: whether pictures are masked that cannot be aligned crops, where a patch may show a whole face.
+    protect: a level of `masking.levels`, at which faces of several people are mixed; None: each face is one person's.
+    sources: the file, readable by its owner alone, that says of whom each mixed face was made.
     overwrite: whether an output that exists is replaced; False: it is refused.
     resume: whether to go on where a stopped run of the same arguments ended; False: start anew.
     workers: threads that read and write images; None: one a CPU core.
@@ -165,6 +184,7 @@ def mask(
     """
     threads = thread_count(workers)
     Masker(strategy, ratio, None, seed or 0, size)  # so that a wrong option makes no key
+    mixing = _mixing(protect, ratio, strategy, keep_names)
     source, excluded = open_source(Path(input)), 0
     _refuse_masked(source, progress)
     if exclude is not None:
@@ -173,8 +193,14 @@ def mask(
     with shared_output.process_group("cpu"):
         placed: dict[str, Any] = {"overwrite": overwrite, "resume": resume, "inputs": (Path(input),)}
 
+        table = SideFile(Path(sources), "--sources", "sources") if mixing else None
+        if table:
+            table.check(overwrite=overwrite, resume=resume, places=(Path(input), Path(out), Path(key)))
+
         def job_with(secret: Key | None) -> MaskJob:
             masker = Masker(strategy, ratio, secret, seed, size, allow_unaligned)
+            if mixing and secret:
+                return MixJob.survey(source, masker, secret, mixing, threads, progress)
             return MaskJob.of(source, masker, None if keep_names else secret)
 
         def new_key() -> Key:
@@ -191,16 +217,31 @@ def mask(
         _warn(job, Path(out), progress)
         with shared_output.rank_zero_context(lambda: open_output(Path(out), plan=job.plan(), **placed)) as output:
             job.run(output, threads, progress)
-            result = shared_output.broadcast(_result(job, output, Path(out), excluded) if output else None)
+            result = shared_output.broadcast(_result(job, output, Path(out), excluded, table) if output else None)
             assert result is not None
             # The dataset is whole before any rank says so.
-            shared_output.rank_zero_first(lambda: _finish(output, result))
+            shared_output.rank_zero_first(lambda: _finish(job, output, result, table, overwrite))
     return result
 
 
-def _finish(output: Output | None, result: MaskResult) -> None:
+def _finish(job: MaskJob, output: Output | None, result: MaskResult, table: SideFile | None, overwrite: bool) -> None:
     assert output is not None
+    if table and isinstance(job, MixJob):
+        table.write(job.sources(), overwrite=overwrite)
     output.finish(_manifest(result), refused=result.refused)
+
+
+def _mixing(protect: str | Mixing | None, ratio: float | None, strategy: str, keep_names: bool) -> Mixing | None:
+    """How faces are mixed. Raises UsageError for what does not go with a level."""
+    if protect is None:
+        return None
+    if keep_names:
+        raise UsageError("--protect gives mixtures names of their own: leave --keep-names out")
+    if isinstance(protect, Mixing):
+        return protect
+    if ratio is not None or strategy != "random":
+        raise UsageError("--protect decides what is hidden, as it was measured: leave --ratio and --strategy out")
+    return level(protect)
 
 
 def _key(path: Path, outside: Sequence[Path], new_key: Callable[[], Key], progress: Progress) -> Key:
@@ -260,14 +301,14 @@ def _warn(job: MaskJob, out: Path, progress: Progress) -> None:
         )
 
 
-def _result(job: MaskJob, output: Output, out: Path, excluded: int) -> MaskResult:
+def _result(job: MaskJob, output: Output, out: Path, excluded: int, table: SideFile | None) -> MaskResult:
     refused = [*job.source.refused, *output.refused]
     places = {item.where for item in output.refused}
     masked = (name for index, name in enumerate(job.names) if not places or job.source.where(index) not in places)
     faces, hidden = output.tally.get("out", 0), output.tally.get("hidden", 0)
     return MaskResult(
         out=out,
-        faces_in=len(job.order) + len(job.source.refused),
+        faces_in=len(job.names) + len(job.source.refused),
         faces=faces,
         excluded=excluded,
         identities=len({name.identity for name in masked} - {None}),
@@ -283,6 +324,8 @@ def _result(job: MaskJob, output: Output, out: Path, excluded: int) -> MaskResul
         resized=output.tally.get("resized", 0),
         subsampled=output.tally.get("subsampled", 0),
         sizes={key.removeprefix(SIZE): count for key, count in sorted(output.tally.items()) if key.startswith(SIZE)},
+        mixing=job.mixing if isinstance(job, MixJob) else None,
+        sources=table.path if table else None,
     )
 
 
@@ -299,6 +342,7 @@ def _manifest(result: MaskResult) -> Manifest:
         seed=result.seed is not None,
         extra={
             **({"size": result.size, "resized": result.resized} if result.size else {}),
+            **({"mixing": result.mixing.as_json()} if result.mixing else {}),
             **({"excluded": result.excluded} if result.excluded else {}),
         },
     )

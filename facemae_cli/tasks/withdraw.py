@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from facemae_cli import __version__
-from facemae_cli.data.faces import FaceSource, fingerprint
+from facemae_cli.data.faces import FaceSource, Name, fingerprint
 from facemae_cli.data.files import require_outside
 from facemae_cli.data.images.codec import suffix_of
 from facemae_cli.data.manifest import Manifest, read_manifest
@@ -18,9 +18,11 @@ from facemae_cli.data.open import kind_of, open_source
 from facemae_cli.data.output.beside import CARD, beside_path
 from facemae_cli.data.output.output import check_output, open_output
 from facemae_cli.data.recordio.sidecars import rec_file
+from facemae_cli.data.subset import Subset
 from facemae_cli.errors import InputError, UsageError
+from facemae_cli.evaluation.leakage.sources import Sources, read_sources
 from facemae_cli.masking.key import DEFAULT_KEY_FILE, Key
-from facemae_cli.masking.people_list import PeopleList, WithoutPeople
+from facemae_cli.masking.people_list import PeopleList
 from facemae_cli.networks.zoo import bundled
 from facemae_cli.reports.publication.facts import Facts, ModelFacts
 from facemae_cli.reports.publication.files import format_of, published_files
@@ -70,6 +72,7 @@ def withdraw(
     *,
     people: str | Path,
     key: str | Path = DEFAULT_KEY_FILE,
+    sources: str | Path | None = None,
     workers: int | None = None,
     progress: Progress = SILENT,
 ) -> WithdrawResult:
@@ -79,6 +82,8 @@ def withdraw(
         `.rec` close up, as if those withdrawn had never been in it.
     people: a text file with a person, or a photo as person/file, a line, called as in the raw dataset.
     key: the key the datasets were masked with; not needed where names were kept.
+    sources: of whom each face of mixed datasets was made, as `mask --protect` wrote it; all that show part of a person
+        go with the person.
     workers: threads; None: one a CPU core.
 
     Everything is checked before anything is changed. Raises UsageError where a line names nobody in any of the
@@ -90,7 +95,8 @@ def withdraw(
         raise UsageError("no dataset is given: name those to take people out of, such as masked and released")
     require_outside(Path(people), places, "--people")
     listed = PeopleList.read(Path(people), "--people")
-    jobs = _planned(places, listed, Path(key), progress)
+    made_of = None if sources is None else read_sources(Path(sources))
+    jobs = _planned(places, listed, Path(key), made_of)
     done = []
     for job in jobs:
         if job.left_out:
@@ -99,7 +105,7 @@ def withdraw(
     return WithdrawResult(done, len(listed.lines))
 
 
-def _planned(places: Sequence[Path], listed: PeopleList, key: Path, progress: Progress) -> list[_Job]:
+def _planned(places: Sequence[Path], listed: PeopleList, key: Path, sources: Sources | None) -> list[_Job]:
     """What is to be done with each dataset, all of it checked. Raises UsageError and InputError."""
     opened = [_open(path) for path in places]
     secret = None
@@ -112,7 +118,8 @@ def _planned(places: Sequence[Path], listed: PeopleList, key: Path, progress: Pr
                 f"{path} was masked with another key (key_id {manifest.key_id}, {key} has {secret.key_id}): give that "
                 "one by --key"
             )
-        faces = listed.find([source.name(index) for index in range(len(source))], secret)
+        mixed = bool(manifest.extra.get("mixing"))
+        faces = _mixed_faces(path, source, listed, sources) if mixed else listed.find(_names(source), secret)
         found |= {line for line, numbers in faces.items() if numbers}
         left_out = set[int]().union(*faces.values())
         if len(left_out) == len(source):
@@ -121,6 +128,21 @@ def _planned(places: Sequence[Path], listed: PeopleList, key: Path, progress: Pr
         jobs.append(_Job(path, source, manifest, left_out))
     listed.require_found([*found], "--people", " and ".join(map(str, places)))
     return jobs
+
+
+def _mixed_faces(path: Path, source: FaceSource, listed: PeopleList, sources: Sources | None) -> dict[str, set[int]]:
+    """For each line of the list the faces of a mixed dataset that show something of whom it means."""
+    if sources is None:
+        raise UsageError(
+            f"{path} holds mixed faces: say of whom they were made by --sources, the file that `mask --protect` wrote"
+        )
+    parts = [(face, Name(*part)) for face, made in enumerate(sources.of(source)) for part in made]
+    found = listed.find([name for _, name in parts], None)
+    return {line: {parts[number][0] for number in numbers} for line, numbers in found.items()}
+
+
+def _names(source: FaceSource) -> list[Name]:
+    return [source.name(index) for index in range(len(source))]
 
 
 def _open(path: Path) -> tuple[FaceSource, Manifest]:
@@ -154,7 +176,7 @@ class _Job:
 
     def run(self, threads: int, progress: Progress) -> None:
         """Writes the dataset without them aside, and puts it in place of the old one, which is removed."""
-        kept = WithoutPeople(self.source, self.left_out)
+        kept = Subset(self.source, self.left_out)
         plan = {"command": "withdraw", "version": __version__, "input": fingerprint(kept), "faces": len(kept)}
         progress.start("withdraw", len(kept))
         with open_output(_target(self.path), plan=plan, overwrite=True) as output:

@@ -13,7 +13,7 @@ from facemae_cli.data.faces import FaceSource, Refusal
 from facemae_cli.data.images.codec import decode_masked
 from facemae_cli.data.manifest import Manifest, read_manifest
 from facemae_cli.data.open import open_source
-from facemae_cli.errors import FaceError, InputError
+from facemae_cli.errors import FaceError, InputError, UsageError
 from facemae_cli.evaluation.leakage.matching import Matching, find_key, join, people_of, unmeasured
 from facemae_cli.evaluation.leakage.scan import Scan
 from facemae_cli.evaluation.leakage.sources import read_sources
@@ -86,11 +86,17 @@ def match_people(data: Datasets, key: Path | None, sources: Path | None = None) 
     """Who is who in originals and release, by names or by the key in `key`, or as the file `sources` says; and what
     cannot be measured for want of it.
 
-    Raises UsageError for a key that is not the release's, InputError for a file that does not say it.
+    Raises UsageError for a mixed release without `sources` and for a key that is not the release's, InputError for a
+    file that does not say it.
     """
     if sources is not None:
         told = read_sources(sources).match(data.original, data.released)
         return told, unmeasured(told.names, None)
+    if data.manifest is not None and data.manifest.extra.get("mixing"):
+        raise UsageError(
+            f"each face of {data.released.path} is made of several people: say of whom by --sources, the file that "
+            "`mask --protect` wrote (facemae.sources.csv)"
+        )
     keyed = data.manifest is not None and data.manifest.names == "keyed"
     places = [source.path for source in (data.original, data.released)]
 

@@ -18,12 +18,11 @@ import numpy as np
 from facemae_cli.data.attributes import csv_records
 from facemae_cli.data.faces import FaceSource, Name
 from facemae_cli.data.names import one_line
+from facemae_cli.data.side_files import SOURCES
 from facemae_cli.errors import InputError
 from facemae_cli.evaluation.leakage.matching import Matching, Names
 from facemae_cli.evaluation.leakage.statistics import People
 from facemae_cli.masking.pseudonyms import without_suffix
-
-COLUMNS = ("released", "person", "photo")
 
 Source = tuple[str, str]  # a person and a photo of the person's; "" where that is not said
 
@@ -43,7 +42,7 @@ class Sources:
         known = len(people)
         made = [
             (face, people.setdefault(person, len(people)), photos.get((person, _own_name(photo)), -1))
-            for face, said in enumerate(self._of(released))
+            for face, said in enumerate(self.of(released))
             for person, photo in said
             if person
         ]
@@ -70,8 +69,9 @@ class Sources:
             own_faces,
         )
 
-    def _of(self, released: FaceSource) -> list[Sequence[Source]]:
-        """The rows of each released face: by its whole path, or its own name where no other face has that."""
+    def of(self, released: FaceSource) -> list[Sequence[Source]]:
+        """The rows of each released face: by its whole path, or its own name where no other face has that. Raises
+        InputError for faces without a row."""
         paths = [_path(released.name(at)) for at in range(len(released))]
         own = Counter(_own_name(path) for path in paths)
         keys = [
@@ -93,8 +93,8 @@ def read_sources(path: Path) -> Sources:
     records = csv_records(path, where)
     _, header = next(records, (1, []))
     found = [column.casefold() for column in header]
-    if found not in (list(COLUMNS), list(COLUMNS[:2])):
-        raise InputError(f"{where}: the columns are {', '.join(COLUMNS)}, the last may be left out; there are {header}")
+    if found not in (list(SOURCES), list(SOURCES[:2])):
+        raise InputError(f"{where}: the columns are {', '.join(SOURCES)}, the last may be left out; there are {header}")
     rows: dict[str, list[Source]] = {}
     for line, cells in records:
         if len(cells) != len(header) or not cells[0]:

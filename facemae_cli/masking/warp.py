@@ -1,0 +1,34 @@
+"""A photo a little turned, moved and stretched, by the key: what finds it by its layout then finds it less well."""
+
+from __future__ import annotations
+
+import hashlib
+
+import cv2
+import numpy as np
+
+from facemae_cli.masking.patches import GRID, Pixels
+from facemae_cli.masking.smooth_noise import CELLS, smooth_fields, uniform
+
+# Standard deviations; numbers are uniform, and so reach the square root of 3 as far.
+STRETCH = 0.19  # of a patch, smoothly from place to place
+SHIFT = 0.125  # of a patch
+TURN = 0.03  # radians
+ZOOM = 0.02  # of its size
+
+
+def warp(image: Pixels, secret: bytes) -> Pixels:
+    """(H, W, 3) uint8 to the same, by the 32 bytes `secret`: equal ones give equal pictures."""
+    height, width = image.shape[:2]
+    values = uniform(hashlib.sha256(b"warp" + secret).digest(), 4 + 2 * (2 + (CELLS + 2) ** 2))
+    right, down, turn, zoom = (2 * values[:4] - 1) * np.sqrt(3)
+    fields = (2 * smooth_fields(values[4:], height, width) - 1) * np.sqrt(3)
+    y, x = np.mgrid[:height, :width] - np.array([(height - 1) / 2, (width - 1) / 2])[:, None, None]
+    cos, sin = (1 + ZOOM * zoom) * np.cos(TURN * turn), (1 + ZOOM * zoom) * np.sin(TURN * turn)
+    across, along = width / GRID, height / GRID
+    to_x = cos * x - sin * y + (width - 1) / 2 + across * (SHIFT * right + STRETCH * fields[0])
+    to_y = sin * x + cos * y + (height - 1) / 2 + along * (SHIFT * down + STRETCH * fields[1])
+    warped: Pixels = cv2.remap(  # type: ignore[assignment]
+        image, to_x.astype(np.float32), to_y.astype(np.float32), cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT
+    )
+    return warped

@@ -1,0 +1,36 @@
+"""Warps: small, alike for one secret, another for another, and of the same reach at any size."""
+
+import cv2
+import numpy as np
+
+from facemae_cli.masking.warp import warp
+
+
+def coordinates(size: int) -> np.ndarray:
+    """A picture whose colours say where a pixel was: x and y, in steps of `size` / 224."""
+    steps = np.linspace(16, 240, size)
+    return np.rint(np.stack([*np.meshgrid(steps, steps), np.zeros((size, size))], axis=-1)).astype(np.uint8)
+
+
+def moved(size: int, secret: bytes) -> np.ndarray:
+    """How far each inner pixel came, in patches."""
+    picture = coordinates(size)
+    inner = slice(size // 7, -size // 7)
+    return (warp(picture, secret).astype(float) - picture)[inner, inner, :2] / 16
+
+
+def test_one_secret_gives_one_picture():
+    picture = np.random.default_rng(0).integers(0, 256, (112, 112, 3), dtype=np.uint8)
+    assert np.array_equal(warp(picture, b"a" * 32), warp(picture, b"a" * 32))
+    assert not np.array_equal(warp(picture, b"a" * 32), warp(picture, b"b" * 32))
+
+
+def test_pixels_move_by_less_than_a_patch_and_by_a_quarter_of_one_on_average():
+    far = np.array([np.linalg.norm(moved(112, bytes([number]) * 32), axis=-1) for number in range(40)])
+    assert far.max() < 1.5
+    assert 0.15 < np.sqrt((far**2).mean()) < 0.5
+
+
+def test_a_larger_picture_of_a_face_moves_alike():
+    small, large = moved(112, b"s" * 32), moved(224, b"s" * 32)
+    assert np.abs(cv2.resize(large, small.shape[1::-1], interpolation=cv2.INTER_AREA) - small).mean() < 0.06

@@ -1,0 +1,169 @@
+"""`mask --protect`: mixed faces from end to end, who may know of whom, and what is refused before anything is made."""
+
+from __future__ import annotations
+
+import csv
+import json
+import stat
+from collections import Counter
+
+import pytest
+from helpers.maskcases import Listener, key_file, make_folder, put, rgba, tree
+from helpers.models import write_mae
+
+from facemae_cli.app import main
+from facemae_cli.data.manifest import read_manifest
+from facemae_cli.data.open import open_source
+from facemae_cli.errors import UsageError
+from facemae_cli.masking import patches
+from facemae_cli.masking.mixing import Mixing
+from facemae_cli.tasks.leakage import leakage
+from facemae_cli.tasks.mask import mask
+from facemae_cli.tasks.reconstruct import reconstruct
+from facemae_cli.tasks.withdraw import withdraw
+
+PEOPLE = {"anna": 2, "bert": 3, "cleo": 1, "dora": 2, "eve": 2}
+MIXING = Mixing(people=2, copies=2)
+
+
+@pytest.fixture
+def raw(tmp_path):
+    return make_folder(tmp_path / "raw", PEOPLE)
+
+
+@pytest.fixture
+def key(tmp_path):
+    return key_file(tmp_path / "the.key")
+
+
+def made_of(path):
+    with open(path, newline="", encoding="utf-8") as file:
+        rows = list(csv.reader(file))
+    assert rows[0] == ["released", "person", "photo"]
+    found: dict[str, list[tuple[str, str]]] = {}
+    for face, person, photo in rows[1:]:
+        found.setdefault(face, []).append((person, photo))
+    return found
+
+
+@pytest.mark.parametrize("out", ["masked", "masked.rec"])
+def test_mixed_faces_stand_under_names_of_their_own_and_the_steward_is_told_of_whom(raw, key, tmp_path, out):
+    table = tmp_path / "whom.csv"
+    result = mask(raw, tmp_path / out, key=key, protect=MIXING, sources=table, workers=2)
+    source = open_source(tmp_path / out)
+    assert (result.faces_in, result.faces, len(source), result.identities) == (10, 20, 20, 5)
+    found = made_of(table)
+    assert stat.S_IMODE(table.stat().st_mode) == 0o600
+    names = [source.name(index) for index in range(20)]
+    if out == "masked":
+        assert {f"{name.identity}/{name.photo.removesuffix('.png')}" for name in names} == set(found)
+    assert all(len({person for person, _ in parts}) == 2 for parts in found.values())
+    assert Counter(part for parts in found.values() for part in parts).keys() == {
+        (person, f"snap {photo}.{'png' if photo == 1 else 'jpg'}") for person, count in PEOPLE.items()
+        for photo in range(count)
+    }  # fmt: skip
+    assert len({name.identity for name in names}) == 2 * len(PEOPLE)
+    for index in range(20):
+        assert patches.read_mask(rgba(source.read(index))).sum() % 4 == 0
+    manifest = read_manifest(tmp_path / out)
+    assert manifest.extra == {"mixing": {"people": 2, "copies": 2}}
+    assert manifest.counts == {"in": 10, "out": 20, "refused": {}}
+    assert ("mixed", f"2 people in a face, each photo first in 2; of whom: {table}, which only you may read") in (
+        result.summary()
+    )
+    assert result.as_json()["mixing"] == {"people": 2, "copies": 2}
+
+
+def test_bytes_are_equal_over_runs_workers_and_a_resume(raw, key, tmp_path, monkeypatch):
+    def run(name, **options):
+        mask(raw, tmp_path / name, key=key, protect=MIXING, sources=tmp_path / f"{name}.csv", **options)
+        return tree(tmp_path / name), (tmp_path / f"{name}.csv").read_bytes()
+
+    first = run("one", workers=1)
+    assert run("two", workers=3) == first
+    monkeypatch.setattr("facemae_cli.masking.job.UNIT", 8)
+    whole = run("units")
+    seen = []
+
+    class Stopping(Listener):
+        def advance(self, count=1, note=""):
+            super().advance(count)
+            seen.append(count)
+            if count == 8:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run("stopped", progress=Stopping())
+    assert seen[-1] == 8
+    assert run("stopped", resume=True) == whole == first
+
+
+def test_a_release_carries_on_that_it_is_mixed_and_leakage_asks_of_whom(raw, key, tmp_path):
+    mask(raw, tmp_path / "masked", key=key, protect=MIXING, sources=tmp_path / "whom.csv")
+    write_mae(tmp_path / "model")
+    reconstruct(tmp_path / "masked", tmp_path / "released", model=str(tmp_path / "model"))
+    assert read_manifest(tmp_path / "released").extra["mixing"] == {"people": 2, "copies": 2}
+    with pytest.raises(UsageError, match=r"each face of .*released is made of several people: .* by --sources"):
+        leakage(raw, tmp_path / "released", key=key, imitations=0)
+
+
+def test_whoever_withdraws_goes_with_every_face_that_shows_something_of_them(raw, key, tmp_path):
+    table = tmp_path / "whom.csv"
+    mask(raw, tmp_path / "masked", key=key, protect=MIXING, sources=table)
+    gone = tmp_path / "gone.txt"
+    gone.write_text("bert\n", encoding="utf-8")
+    before = tree(tmp_path / "masked")
+    with pytest.raises(UsageError, match="masked holds mixed faces: say of whom they were made by --sources"):
+        withdraw([tmp_path / "masked"], people=gone, key=key)
+    assert tree(tmp_path / "masked") == before
+    result = withdraw([tmp_path / "masked"], people=gone, key=key, sources=table)
+    with_bert = {face for face, parts in made_of(table).items() if "bert" in {person for person, _ in parts}}
+    left = tree(tmp_path / "masked")
+    assert result.datasets[0].withdrawn == len(with_bert)
+    assert not [file for file in left if file.removesuffix(".png") in with_bert]
+    kept = [file for file in before if file.endswith(".png") and file.removesuffix(".png") not in with_bert]
+    assert kept
+    assert all(left[file] == before[file] for file in kept)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"protect": "total"}, "--protect 'total' is not a level; the levels are light, strong"),
+        ({"protect": "light", "ratio": 0.8}, "leave --ratio and --strategy out"),
+        ({"protect": "light", "strategy": "eyes"}, "leave --ratio and --strategy out"),
+        ({"protect": "light", "keep_names": True}, "leave --keep-names out"),
+        ({"protect": Mixing(5, 1)}, "5 people are too few to mix 5 of them"),
+    ],
+)
+def test_what_does_not_go_together_makes_nothing(raw, tmp_path, options, said):
+    with pytest.raises(UsageError, match=said):
+        mask(raw, tmp_path / "masked", key=tmp_path / "new.key", sources=tmp_path / "whom.csv", **options)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["raw"]
+
+
+def test_a_list_of_sources_replaces_nothing_that_is_something_else(raw, key, tmp_path):
+    put(tmp_path / "whom.csv", b"my own table\n")
+    for overwrite, said in ((False, "whom.csv exists"), (True, "is not a list of sources, so it stays")):
+        with pytest.raises(UsageError, match=said):
+            mask(raw, tmp_path / "m", key=key, protect=MIXING, sources=tmp_path / "whom.csv", overwrite=overwrite)
+    with pytest.raises(UsageError, match=r"the\.key itself, which this command reads"):
+        mask(raw, tmp_path / "m", key=key, protect=MIXING, sources=key, overwrite=True)
+    with pytest.raises(UsageError, match="is inside the dataset"):
+        mask(raw, tmp_path / "m", key=key, protect=MIXING, sources=raw / "whom.csv")
+    assert not (tmp_path / "m").exists()
+
+
+def test_flat_photos_have_nobody_to_be_mixed(tmp_path, key):
+    raw = make_folder(tmp_path / "raw", {"": 5})
+    with pytest.raises(UsageError, match="faces without a person cannot be mixed"):
+        mask(raw, tmp_path / "masked", key=key, protect="light", sources=tmp_path / "whom.csv")
+
+
+def test_the_command_says_what_was_mixed(raw, key, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["mask", "-i", "raw", "-o", "masked", "-k", "the.key", "--protect", "light", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["sources"] == "facemae.sources.csv"
+    assert said["faces"]["out"] == 10 * said["mixing"]["copies"]
+    assert (tmp_path / "facemae.sources.csv").is_file()
