@@ -184,6 +184,8 @@ def prepared(root: Path) -> Iterator[Path]:
         importlib.import_module(f"facemae_cli.{name}") for name in ("masking.job", "tasks.mask", "tasks.convert")
     ]
     before = [(module, module.UNIT) for module in modules if hasattr(module, "UNIT")]
+    for name in ("torch._dynamo", "facemae_cli.tasks.fit", "facemae_cli.tasks.reconstruct"):
+        importlib.import_module(name)  # once, not in each process that is forked
     try:
         for module, _ in before:
             module.UNIT = 4

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch._dynamo  # a second of every process that makes an optimizer: once here, not in each that is forked
 import torch.distributed as dist
 
 from facemae_cli.runtime import distributed

@@ -64,8 +64,10 @@ def made(result: DemoResult) -> Path:
 
 @pytest.fixture
 def unlearnt(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No recognisers, which take the time, and so no audit."""
-    monkeypatch.setattr(importlib.import_module("facemae_cli.tasks.demo"), "_learn", lambda *arguments: Share())
+    """No recognisers, which take the time, and so no strangers and no audit."""
+    module = importlib.import_module("facemae_cli.tasks.demo")
+    monkeypatch.setattr(module, "_learn", lambda *arguments: Share())
+    monkeypatch.setattr(module, "_strangers", lambda *arguments: None)
     monkeypatch.setattr(facemae_cli, "leakage", lambda *arguments, **options: LeakageResult(*arguments))
 
 

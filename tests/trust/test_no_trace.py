@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from helpers.maskcases import key_file, put
 from helpers.models import write_embedder, write_mae
+from helpers.releases import only_given_attackers
 from trust.telling import (
     FILE,
     OTHER,
@@ -123,6 +124,7 @@ def test_reports_about_pseudonyms_hold_no_name(
     root: Path, tmp_path: Path, models: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The audit's page and the verification's; what is told to the steward's terminal may name people."""
+    only_given_attackers(monkeypatch)
     raw, key = make_folder(root / "raw"), key_file(root / "the.key", SECRET)
     for number in range(20):  # as many as pairs are drawn from
         for photo in (1, 2):

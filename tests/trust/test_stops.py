@@ -118,16 +118,23 @@ def without_pictures() -> None:
     MaeObjective.picture = lambda *arguments: None  # type: ignore[method-assign,assignment]
 
 
-def trained_on(root: Path, work: Work) -> None:
+@pytest.fixture(scope="module")
+def trained(root: Path) -> dict[str, bytes]:
+    """What a run of `FIT` makes that nothing ended."""
+    other = Work(root, "trained")
+    assert other.run(FIT, without_pictures) == 0
+    found = other.made()
+    shutil.rmtree(other.folder)
+    return found
+
+
+def trained_on(work: Work, trained: dict[str, bytes]) -> None:
     """Resumed, a run of `FIT` ends as one that nothing ended."""
     assert work.run([*FIT, "--resume"], without_pictures) == 0
-    other = Work(root, "whole")
-    assert other.run(FIT, without_pictures) == 0
-    assert work.made() == other.made()
-    shutil.rmtree(other.folder)
+    assert work.made() == trained
 
 
-def test_a_signal_while_training_leaves_a_checkpoint(root: Path, work: Work) -> None:
+def test_a_signal_while_training_leaves_a_checkpoint(work: Work, trained: dict[str, bytes]) -> None:
     def first() -> None:
         without_pictures()
         real = Trainer._step
@@ -144,7 +151,7 @@ def test_a_signal_while_training_leaves_a_checkpoint(root: Path, work: Work) -> 
     assert "out/checkpoint.safetensors" in work.made()
     assert "out/model.yaml" not in work.made()
     checkpoint_is_whole(work.folder)
-    trained_on(root, work)
+    trained_on(work, trained)
 
 
 def limit_files(size: int) -> Callable[[], None]:
@@ -161,11 +168,11 @@ def test_a_disk_that_takes_no_more(root: Path, work: Work, command: str, size: i
     resumed(root, work, words)
 
 
-def test_a_disk_that_takes_no_checkpoint(root: Path, work: Work) -> None:
+def test_a_disk_that_takes_no_checkpoint(work: Work, trained: dict[str, bytes]) -> None:
     assert work.run(FIT, limit_files(10_000)) == 4
     assert work.said().endswith("free space, then --resume")
     assert "out/checkpoint.safetensors" not in work.made()
-    trained_on(root, work)
+    trained_on(work, trained)
 
 
 @pytest.mark.skipif(not os.path.isdir("/sys/kernel"), reason="needs a place where nobody may write")

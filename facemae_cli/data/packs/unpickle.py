@@ -176,7 +176,8 @@ def _finished(value: Any) -> Any:
     if isinstance(value, _Array):
         return value.value
     if isinstance(value, list | tuple):
-        done = {id(item): _finished_item(item) for item in value}  # a list that is in it many times is read once
+        once = {id(item): item for item in value}  # a list that is in it many times is read once
+        done = {key: _finished_item(item) for key, item in once.items()}
         return type(value)(done[id(item)] for item in value)
     return value
 

@@ -103,11 +103,14 @@ def test_an_array_of_objects_has_as_many_as_its_shape_says():
         load(pickle.dumps(np.array([np.float64(1)], object)))
 
 
-def test_a_list_that_is_in_it_many_times_is_read_once():
-    """Otherwise 40 kB of references would be copied to 400 million."""
+def test_a_list_that_is_in_it_many_times_is_read_once(monkeypatch: pytest.MonkeyPatch):
+    """Otherwise 40 kB of references would be copied to 400 million, or looked through as often."""
+    read: list[Any] = []
+    finished = unpickle._finished_item
+    monkeypatch.setattr(unpickle, "_finished_item", lambda item: read.append(item) or finished(item))
     inner = [b""] * 20_000
     found = load(pickle.dumps([inner] * 20_000))
-    assert (len(found), found[0] is found[-1]) == (20_000, True)
+    assert (len(found), found[0] is found[-1], len(read)) == (20_000, True, 1)
 
 
 @pytest.mark.parametrize("use", [b"}h\x09K\x01s", b"}(h\x09K\x01u", b"(h\x09K\x01d", b"\x8f(h\x09\x90", b"(h\x09\x91"])
