@@ -68,12 +68,12 @@ def leakage(
         attack(
             "--imitation-model",
             metavar="MODEL",
-            help="What reconstructs the attacker's own release; repeatable.",
+            help="What the attacker makes faces of his own with, as the release was made; repeatable.",
             show_default="the model of this one",
         ),
     ] = None,
     imitations: Annotated[
-        int, attack("--imitations", metavar="N", help="Masks a photo in the attacker's own release; 0 leaves it out.")
+        int, attack("--imitations", metavar="N", help="Masks a photo of the attacker's own faces; 0: he makes none.")
     ] = 1,
     non_members: Annotated[
         Path | None,
@@ -114,17 +114,22 @@ def leakage(
     ] = None,
     max_leakage: Annotated[
         float | None,
-        gates("--max-leakage", metavar="SHARE", help="Largest upper end of the interval of the risk by other photos."),
+        gates(
+            "--max-leakage",
+            metavar="SHARE",
+            help="Most that other photos of the people may find, such as 0.2; the interval's end counts.",
+        ),
     ] = None,
     max_leakage_same: Annotated[
-        float | None, gates("--max-leakage-same", metavar="SHARE", help="The same of the risk by the very photo.")
+        float | None,
+        gates("--max-leakage-same", metavar="SHARE", help="The same of the very photos that faces were made of."),
     ] = None,
     max_tpr: Annotated[
         float | None,
         gates(
             "--max-tpr",
             metavar="SHARE",
-            help="Largest upper end of the share of members recognised as such at 1 % false positives.",
+            help="Most of the people in it who may be told as such at 1 % false alarms; the interval's end counts.",
         ),
     ] = None,
     photo: Annotated[
@@ -136,7 +141,11 @@ def leakage(
     ] = 0,
     min_attacker: Annotated[
         float,
-        gates("--min-attacker", metavar="SHARE", help="Minimum real-to-real risk for an attacker's result to count."),
+        gates(
+            "--min-attacker",
+            metavar="SHARE",
+            help="What an attacker must find among the real photos for its result to count.",
+        ),
     ] = 0.6,
     allow_shared_ancestor: Annotated[
         bool,
@@ -154,6 +163,6 @@ def leakage(
 ) -> None:
     """Attack a release: how often real photos still find their people in it, and gate on it.
 
-    Shown together: real photos against the release, against each other, imitations of the release against it, chance,
-    and whether membership in it can be recognised at all.
+    By other photos of the people and by the very photos that were released; beside it chance, what the same attackers
+    find among the real photos, imitations of the release, and whether it can be told who is in it at all.
     """

@@ -54,9 +54,9 @@ class Attributes:
     faces: int
     without: int
 
-    def lines(self) -> list[str]:
-        """What did not match, for a person; empty where all did."""
-        where, said = one_line(str(self.path)), []
+    def lines(self, name: str = "") -> list[str]:
+        """What did not match, for a person; empty where all did. The file goes by `name`, or else by its path."""
+        where, said = name or one_line(str(self.path)), []
         if self.unmatched:
             said.append(f"{where}: {self.unmatched} of {self.rows} rows name nobody in the dataset")
         if self.without:

@@ -89,7 +89,7 @@ class VerifyResult:
                 rows.append(("left out", f"{name}: {pack.left_out} pairs of which a face is missing or was refused"))
             rows += [("note", f"{name}: {note}") for note in pack.verification.notes]
             rows += [("groups", f"{name}: {line}") for line in group_lines(pack.groups)]
-        rows += [("gate", f"{gate}: {'passed' if gate.passed else 'failed'}") for gate in self.gates]
+        rows += [("gate", str(gate)) for gate in self.gates]
         return rows + ([("report", str(self.report))] if self.report else [])
 
 
@@ -258,10 +258,11 @@ def _with_report(
     from facemae_cli.evaluation.verification.page import verification_page
     from facemae_cli.reports.html import Callout  # these bring matplotlib and jinja2
 
-    model, failed = recognizer.model, len(result.failed_gates)
-    words = f"{failed} of {len(result.gates)} gates failed" if failed else "Every gate passed"
+    model, failed = recognizer.model, result.failed_gates
+    words = "; ".join(failed or map(str, result.gates))
     worst = [f"{name}: {line}" for name, pack in result.packs.items() for line in group_lines(pack.groups)]
-    verdict = Callout("failed" if failed else "passed", words, [*map(str, result.gates), *worst])
+    each = map(str, result.gates) if len(result.gates) > 1 else ()
+    verdict = Callout("failed" if failed else "passed", words, [*each, *worst])
     page = verification_page(
         title="Verification",
         model={"name": model.name, "sha256": model.digest or "", "card": recognizer.card},

@@ -32,7 +32,7 @@ def test_a_table_and_a_gate_that_passes(folder: Path, capsys: pytest.CaptureFixt
     assert run("--pairs", "x.bin", "--min-accuracy", "x=0.99") == 0
     out, err = capsys.readouterr()
     gate, _, heads, row, *_ = out.splitlines()
-    assert gate == "gate  x: accuracy 1 is at least 0.99: passed"
+    assert gate == "gate  x: accuracy 100 %, minimum 99 %: passed"
     assert heads.split()[:2] == ["pack", "accuracy"]
     assert row.startswith("x     100.00 +- 0.00 %")
     assert "embed x: " in err
@@ -48,7 +48,7 @@ def test_a_failed_gate_is_1_although_inputs_were_refused(folder: Path, capsys: p
     value = json.loads(out)
     assert value["gates"][0]["passed"] is False
     assert [item["reason"] for item in value["refused"]] == ["truncated"]
-    assert err.splitlines()[-1].startswith("facemae: gate failed: x: accuracy 0.9")
+    assert err.splitlines()[-1].startswith("facemae: gate failed: x: accuracy 9")
     assert "image 0" in (folder / "refused.txt").read_text()
 
 

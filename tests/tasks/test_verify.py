@@ -104,7 +104,7 @@ def test_a_gate_on_what_cannot_be_measured_fails(tmp_path: Path, phi: str) -> No
     path = write_bin(tmp_path / "x.bin", [b"", b"text", b"", b""], [True, False])
     result = cpu([path], model=phi, min_accuracy=["0"])
     assert result.packs["x"].verification.accuracy is None
-    assert result.failed_gates == ["x: no accuracy could be measured, and at least 0 is asked for"]
+    assert result.failed_gates == ["x: no accuracy could be measured, minimum 0 %: failed"]
     assert len(result.refused) == 2
 
 

@@ -44,7 +44,8 @@ class FurtherPlan:
 
     def lines(self) -> list[str]:
         """What of the files did not match the originals."""
-        return [line for each in (self.groups, self.attributes) if each is not None for line in each.lines()]
+        given = {"--groups": self.groups, "--attributes": self.attributes}  # paths may tell names
+        return [line for option, each in given.items() if each is not None for line in each.lines(option)]
 
 
 def plan_further(

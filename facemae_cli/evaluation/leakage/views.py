@@ -174,7 +174,7 @@ def embed_all(data: Datasets, matching: Matching, settings: AttackSettings, prog
     through, transforms = _through(transformed, plain, matching, known)
     if transforms:
         how = ", or ".join(transforms)
-        notices.append(f"more people are found once photos are {how}: faces of the release were changed so")
+        notices.append(f"photos that are {how} before they ask find more people: the release may have been changed so")
     return Embedded(views + through, scans, _each_once(refused), notices)
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from facemae_cli.errors import UsageError
+from facemae_cli.reports.text import exact_percent
 
 ROUNDING = 1e-12  # a mean of folds' accuracies may fall short of the decimal it is by as much
 
@@ -27,8 +28,9 @@ class AccuracyGate:
 
     def __str__(self) -> str:
         if self.accuracy is None:
-            return f"{self.pack}: no accuracy could be measured, and at least {self.minimum:g} is asked for"
-        return f"{self.pack}: accuracy {self.accuracy:.6g} is {'at least' if self.passed else 'under'} {self.minimum:g}"
+            return f"{self.pack}: no accuracy could be measured, minimum {exact_percent(self.minimum)}: failed"
+        reached = f"accuracy {100 * self.accuracy:.6g} %, minimum {exact_percent(self.minimum)}"
+        return f"{self.pack}: {reached}: {'passed' if self.passed else 'failed'}"
 
     def as_json(self) -> dict[str, Any]:
         """The gate and its outcome as JSON types."""

@@ -129,8 +129,8 @@ def test_files_and_numbers_are_checked_first(tmp_path: Path) -> None:
     csv = table(tmp_path, ["nobody,f", "p3,m"])
     lines = plan_further(named(*NAMES), matching, None, csv, None).lines()
     assert lines == [
-        f"{csv}: 1 of 2 rows name nobody in the dataset",
-        f"{csv}: 87 of 90 faces have no row, and are in no group",
+        "--groups: 1 of 2 rows name nobody in the dataset",
+        "--groups: 87 of 90 faces have no row, and are in no group",
     ]
 
 

@@ -44,7 +44,7 @@ def test_a_gate_passes_at_its_minimum_and_not_below() -> None:
     assert AccuracyGate("lfw", 0.99, float(np.mean([0.985, 0.995] * 5))).passed
     failed = AccuracyGate("lfw", 0.99, 0.98999)
     assert not failed.passed
-    assert str(failed) == "lfw: accuracy 0.98999 is under 0.99"
+    assert str(failed) == "lfw: accuracy 98.999 %, minimum 99 %: failed"
     assert failed.as_json() == {"pack": "lfw", "minimum": 0.99, "accuracy": 0.98999, "passed": False}
 
 

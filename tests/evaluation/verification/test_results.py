@@ -51,7 +51,7 @@ def test_nothing_left_is_no_accuracy(tmp_path: Path) -> None:
     assert found.verification.notes
     [gate] = judge([AccuracyGate("x", 0.0)], {"x": found})
     assert not gate.passed
-    assert str(gate) == "x: no accuracy could be measured, and at least 0 is asked for"
+    assert str(gate) == "x: no accuracy could be measured, minimum 0 %: failed"
 
 
 def test_doubts_about_a_figure(tmp_path: Path) -> None:
