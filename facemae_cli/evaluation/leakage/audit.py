@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from facemae_cli.evaluation.leakage.attackers import Origin, Trust, describe, warnings
 from facemae_cli.evaluation.leakage.datasets import Datasets
 from facemae_cli.evaluation.leakage.duplicates import Duplicates, find_duplicates
+from facemae_cli.evaluation.leakage.ensemble import ENSEMBLE
 from facemae_cli.evaluation.leakage.exposed_people import exposed, triplets
 from facemae_cli.evaluation.leakage.further_findings import FurtherFindings, FurtherPlan, find_further
 from facemae_cli.evaluation.leakage.identification import Measured, Plan, measure
@@ -172,6 +173,7 @@ class Audit:
             measured.searches,
             None if top is None else top.attacker,
             order,
+            next((view.members for view in views if view.sets.attacker == ENSEMBLE), ()),
             self.matching,
             self.data.non_member_people,
             self.plan,

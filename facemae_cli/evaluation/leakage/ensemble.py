@@ -14,10 +14,12 @@ import numpy as np
 
 from facemae_cli.evaluation.leakage.identification import FeatureSets
 from facemae_cli.evaluation.leakage.ranks import TIE
+from facemae_cli.evaluation.leakage.thumbnails import THUMBNAILS
 from facemae_cli.evaluation.metrics import Floats
 from facemae_cli.inference.embed import Embeddings, Features, normalised
 
 ENSEMBLE = "ensemble"
+WEIGHTS = dict.fromkeys(THUMBNAILS, 1 / len(THUMBNAILS))  # all thumbnails count as much as one embedder
 BLOCK = 4096  # faces held in float64 at a time
 
 

@@ -16,9 +16,11 @@ from facemae_cli.data.attributes import UNKNOWN, Attributes, read_attributes
 from facemae_cli.data.faces import FaceSource
 from facemae_cli.errors import InputError
 from facemae_cli.evaluation.leakage.control import Control, attack_control
+from facemae_cli.evaluation.leakage.ensemble import ENSEMBLE, WEIGHTS
 from facemae_cli.evaluation.leakage.groups import GroupRate, by_group
 from facemae_cli.evaluation.leakage.identification import FeatureSets, Measured, Plan, Ranked
 from facemae_cli.evaluation.leakage.known_members import KnownMembers, Sides, attack_knowing
+from facemae_cli.evaluation.leakage.known_together import Knowing, attack_together
 from facemae_cli.evaluation.leakage.linkability import Inference, Linkability, gains, infer, link_released
 from facemae_cli.evaluation.leakage.matching import Matching
 from facemae_cli.evaluation.leakage.membership_attack import half
@@ -164,8 +166,12 @@ class _Audited:
     @property
     def sides(self) -> Sides:
         """Faces that have features; photos whose own reconstruction cannot be told from others are left out."""
-        real = np.flatnonzero(self.sets.real.valid & ~self.matching.doubtful)
-        released = np.flatnonzero(self.sets.released.valid)
+        return self.sides_of(self.sets.real.valid, self.sets.released.valid)
+
+    def sides_of(self, real_seen: NDArray[np.bool_], released_seen: NDArray[np.bool_]) -> Sides:
+        """Those of these real and released faces, which have features."""
+        real = np.flatnonzero(real_seen & ~self.matching.doubtful)
+        released = np.flatnonzero(released_seen)
         place = np.full(len(self.matching.released) + 1, -1, np.int64)
         place[released] = np.arange(len(released))
         return Sides(
@@ -203,6 +209,7 @@ def find_further(
     searches: Mapping[str, Measured],
     top: str | None,
     single: Sequence[str],
+    together: Sequence[str],
     matching: Matching,
     non_members: People | None,
     plan: Plan,
@@ -210,7 +217,7 @@ def find_further(
     """Measures what is `wanted`, and always the control, open-set errors and linkability.
 
     `sets` and `searches`: by attacker; `top`: the headline's, None without one; `single`: those that are not several as
-    one, the strongest first.
+    one, the strongest first; `together`: those of them that the ensemble is made of.
     """
     audited = _Audited(sets[single[0]], matching, non_members, plan)
     searched = None if top is None else (sets[top], searches[top].ranked)
@@ -222,7 +229,7 @@ def find_further(
             unmeasured=(*missing, f"{OF_ONE_PERSON}: they take each released face for one person's"),
         )
     return FurtherFindings(
-        known_members=tuple(_known(wanted, [sets[name] for name in single], matching, plan, missing)),
+        known_members=tuple(_known(wanted, [sets[name] for name in single], together, matching, plan, missing)),
         controls=tuple(_controls(audited, missing)),
         groups=tuple(_groups(wanted, searched, matching, max(plan.ks), missing)),
         open_sets=tuple(_open_sets(audited, missing)),
@@ -233,9 +240,19 @@ def find_further(
 
 
 def _known(
-    wanted: FurtherPlan, sets: Sequence[FeatureSets], matching: Matching, plan: Plan, missing: list[str]
+    wanted: FurtherPlan,
+    sets: Sequence[FeatureSets],
+    together: Sequence[str],
+    matching: Matching,
+    plan: Plan,
+    missing: list[str],
 ) -> Iterator[KnownMembers]:
-    """By each number of known people, the strongest attacker's figure."""
+    """By each number of known people, the strongest attacker's figure, be it one or those `together` as one."""
+    members = [each for each in sets if each.attacker in together]
+    real, released = (
+        np.logical_and.reduce([side.valid for side in sides])
+        for sides in ([each.real for each in members], [each.released for each in members])
+    )
     photo: Photo = "other" if matching.names.photos_join else "same"
     for known in wanted.known_members:
         found = []
@@ -248,6 +265,18 @@ def _known(
                         resamples=plan.resamples, device=plan.device,
                     )
                 )  # fmt: skip
+        by = {each.attacker: each for each in found}
+        if len(members) > 1 and all(each.attacker in by for each in members):
+            with _told(f"known members {known}, {ENSEMBLE}", missing):
+                knowing = [
+                    Knowing(
+                        _Audited(each, matching, None, plan).sides_of(real, released),
+                        by[each.attacker],
+                        WEIGHTS.get(each.attacker, 1.0),
+                    )
+                    for each in members
+                ]
+                found.append(attack_together(knowing, seed=plan.seed, resamples=plan.resamples, device=plan.device))
         if found:
             yield max(found, key=lambda one: one.risk)
 

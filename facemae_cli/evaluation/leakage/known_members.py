@@ -16,7 +16,7 @@ The method is chosen by known people left out of the learning, never by the peop
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from statistics import fmean
 from typing import Any
@@ -149,7 +149,8 @@ def attack_knowing(
     """The attack at `k` by who knows `known` people, in `trials` samples of them from `seed`; more known people of one
     seed hold the fewer. `photo` other leaves a query's own reconstruction out. Raises InputError where nobody is left.
     """
-    rounds = [_trial(sides, known, k, photo, [seed, KNOWING, trial], device) for trial in range(trials)]
+    samples = [known_and_rest(sides, known, seed, trial) for trial in range(trials)]
+    rounds = [_trial(sides, members, rest, k, photo, device) for members, rest in samples]
     methods, learnt, plain, scores = zip(*rounds, strict=True)
     return KnownMembers(
         attacker=attacker,
@@ -167,19 +168,24 @@ def attack_knowing(
 Found = tuple[Risk, Clusters]
 
 
+def known_and_rest(sides: Sides, known: int, seed: int, trial: int) -> tuple[People, People]:
+    """The people of one sample who are known, in the order of knowing them, and the others, ascending."""
+    people = np.random.default_rng([seed, KNOWING, trial]).permutation(sides.both)
+    return people[:known], np.sort(people[known:])
+
+
 def _trial(
-    sides: Sides, known: int, k: int, photo: Photo, seed: Sequence[int], device: str
+    sides: Sides, members: People, rest: People, k: int, photo: Photo, device: str
 ) -> tuple[str, Found, Found, dict[str, float]]:
-    people = np.random.default_rng(seed).permutation(sides.both)
-    members, rest = people[:known], np.sort(people[known:])
     scores = held_out_scores(sides, members, photo)
     method = max(scores, key=lambda name: scores[name])
-    learnt = _attack(sides, METHODS[method](sides, np.sort(members)), rest, k, photo, device)
-    plain = _attack(sides, METHODS["none"](sides, np.sort(members)), rest, k, photo, device)
+    learnt, plain = (
+        attack_rest(sides, METHODS[way](sides, np.sort(members)), rest, k, photo, device) for way in (method, "none")
+    )
     return method, learnt, plain, scores
 
 
-def _attack(sides: Sides, maps: Maps, people: People, k: int, photo: Photo, device: str) -> Found:
+def attack_rest(sides: Sides, maps: Maps, people: People, k: int, photo: Photo, device: str) -> Found:
     """Photos of `people` ask among the released faces of `people`, both mapped."""
     real, released = sides.of(people)
     if photo == "same":
@@ -200,6 +206,11 @@ def _attack(sides: Sides, maps: Maps, people: People, k: int, photo: Photo, devi
     )
     there = ranks.genuine > 0
     return risk(ranks, asking, k), Clusters.of(hits(ranks, k)[there], asking[there])
+
+
+def map_faces(sides: Sides, maps: Maps) -> tuple[Features, Features]:
+    """All real and all released faces after the maps, rows of length 1."""
+    return _mapped(sides, maps, np.arange(len(sides.real)), np.arange(len(sides.released)))
 
 
 def _mapped(

@@ -15,7 +15,7 @@ from facemae_cli.errors import InputError
 from facemae_cli.evaluation.leakage.adaptation import learn
 from facemae_cli.evaluation.leakage.dataset_features import DatasetFeatures, Times, see_dataset
 from facemae_cli.evaluation.leakage.datasets import Datasets, overlapping_non_members
-from facemae_cli.evaluation.leakage.ensemble import ENSEMBLE, combine
+from facemae_cli.evaluation.leakage.ensemble import ENSEMBLE, WEIGHTS, combine
 from facemae_cli.evaluation.leakage.face_stream import Attacking, FaceStream, Viewer
 from facemae_cli.evaluation.leakage.identification import FeatureSets
 from facemae_cli.evaluation.leakage.imitation import Imitator
@@ -31,7 +31,6 @@ from facemae_cli.runtime.progress import SILENT, Progress
 
 ADAPTED, THROUGH = "+adapted", "+transforms"
 LEAST = 0.01  # of a member's weight
-WEIGHTS = dict.fromkeys(THUMBNAILS, 1 / len(THUMBNAILS))  # all thumbnails count as much as one embedder
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ def audited(noise: float = 0.5) -> tuple[FeatureSets, Matching]:
 def find(wanted: FurtherPlan, sets: FeatureSets, matching: Matching, non_members: np.ndarray | None = None):
     plan = Plan((2,), resamples=20)
     searches: dict[str, Measured] = {"a": measure(sets, matching, plan)}
-    return find_further(wanted, {"a": sets}, searches, "a", ["a"], matching, non_members, plan)
+    return find_further(wanted, {"a": sets}, searches, "a", ["a"], ["a"], matching, non_members, plan)
 
 
 def table(folder: Path, rows: list[str]) -> Path:

@@ -152,7 +152,7 @@ def test_ranks_share_the_queries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         members, _ = membership_attack(case.sets, case.matching, None, resamples=20)
         measured = measure(case.sets, case.matching, plan)
         by = {"a": case.sets}, {"a": measured}
-        further = find_further(FurtherPlan(known_members=(5,)), *by, "a", ["a"], case.matching, None, plan)
+        further = find_further(FurtherPlan(known_members=(5,)), *by, "a", ["a"], ["a"], case.matching, None, plan)
         return measured.findings, measured.missing, [each.as_json() for each in members], further.as_json()
 
     alone = work(0)
