@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from facemae_cli.commands.command import task_command
 from facemae_cli.commands.options import (
+    Backend,
     BatchSize,
     Cache,
     Device,
@@ -158,6 +159,7 @@ def leakage(
     cache: Cache = None,
     batch_size: BatchSize = "auto",
     precision: Precision = "auto",
+    backend: Backend = "auto",
     device: Device = "auto",
     workers: Workers = None,
 ) -> None:

@@ -73,6 +73,15 @@ Precision = Annotated[
     str,
     machine("--precision", metavar="auto|bf16|fp32", help="What networks compute in; auto: bf16 if the hardware does."),
 ]
+Backend = Annotated[
+    str,
+    machine(
+        "--backend",
+        metavar="auto|torch|onnxruntime|openvino",
+        help="What computes networks on a CPU; auto: the fastest that is installed. An .onnx file is always run by "
+        "onnxruntime.",
+    ),
+]
 Workers = Annotated[
     int | None,
     machine("--workers", metavar="N", help="Threads that read and write images.", show_default="one a CPU core"),

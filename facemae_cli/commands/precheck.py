@@ -66,7 +66,12 @@ def _check_machine(options: Mapping[str, Any]) -> None:
     from facemae_cli.runtime.threads import thread_count
 
     thread_count(options.get("workers"))
-    for name, check in (("device", choices.check_device), ("precision", choices.check_precision)):
+    checks = (
+        ("device", choices.check_device),
+        ("precision", choices.check_precision),
+        ("backend", choices.check_backend),
+    )
+    for name, check in checks:
         if name in options:
             check(options[name])
     if isinstance(options.get("batch_size"), str):

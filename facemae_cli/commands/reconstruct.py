@@ -7,6 +7,7 @@ from facemae_cli.commands.command import task_command
 from facemae_cli.commands.options import (
     AuditFiles,
     Autoencoder,
+    Backend,
     BatchSize,
     Device,
     MaskColor,
@@ -55,6 +56,7 @@ def reconstruct(
     model: Autoencoder = "facemae-v1",
     batch_size: BatchSize = "auto",
     precision: Precision = "auto",
+    backend: Backend = "auto",
     device: Device = "auto",
     workers: Workers = None,
 ) -> None:

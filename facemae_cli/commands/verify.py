@@ -5,6 +5,7 @@ from typing import Annotated
 
 from facemae_cli.commands.command import task_command
 from facemae_cli.commands.options import (
+    Backend,
     BatchSize,
     Cache,
     Device,
@@ -54,6 +55,7 @@ def verify(
     cache: Cache = None,
     batch_size: BatchSize = "auto",
     precision: Precision = "auto",
+    backend: Backend = "auto",
     device: Device = "auto",
     workers: Workers = None,
 ) -> None:

@@ -13,8 +13,10 @@ import torch
 from facemae_cli.data.faces import FaceSource
 from facemae_cli.inference import feature_cache
 from facemae_cli.inference.embed import Embeddings, embed
+from facemae_cli.networks.backends import CompiledNetwork, choose_backend, compile_embedder
 from facemae_cli.networks.card import Model
 from facemae_cli.networks.embedder import Embedder
+from facemae_cli.networks.loading import load_embedder
 from facemae_cli.networks.onnx_session import OnnxSession, inference_precision, load_for_inference
 from facemae_cli.networks.zoo import resolve
 from facemae_cli.runtime.device import Precision, choose_device, has_fast_bf16
@@ -30,11 +32,19 @@ class Recognizer:
     precision: Precision
 
     @classmethod
-    def load(cls, name: str, device: str = "auto", precision: str = "auto") -> Recognizer:
-        """The embedder that `name` names in the zoo. Raises UsageError and InputError."""
+    def load(
+        cls, name: str, device: str = "auto", precision: str = "auto", backend: str = "auto", faces: int = 0
+    ) -> Recognizer:
+        """The embedder that `name` names in the zoo, as `backend` computes it; an `.onnx` file whatever that says.
+
+        `faces`: about how many it will embed, for backend `auto`. Raises UsageError and InputError.
+        """
         model, chosen = resolve(name, "embedder"), choose_device(device)
-        computed = inference_precision(precision, model, chosen)
-        return cls(model, load_for_inference(model, chosen, computed), chosen, computed)
+        by, computed = choose_backend(backend, precision, chosen, faces, autoencoder=False)
+        if model.weights is not None and model.weights.suffix == ".onnx":
+            computed = inference_precision(precision, model, chosen)
+            return cls(model, load_for_inference(model, chosen, computed), chosen, computed)
+        return cls(model, compile_embedder(load_embedder(model, chosen), by, computed), chosen, computed)
 
     def embed(self, source: FaceSource, **options: Any) -> Embeddings:
         """The features of `source`; `options` are those of `inference.embed.embed`."""
@@ -59,14 +69,19 @@ class Recognizer:
 
     @property
     def digest(self) -> str:
-        """What distinguishes its features from another's: the weights' sha256, and how the card builds the network."""
+        """What distinguishes its features from another's: the weights' sha256, how the card builds the network, and
+        what computes it, where that is not torch."""
         architecture = json.dumps(self.model.card.architecture, sort_keys=True, default=dict)
-        return f"{self.model.digest} {architecture}"
+        by = f" by {self.runtime}" if isinstance(self.embedder.network, CompiledNetwork) else ""
+        return f"{self.model.digest} {architecture}{by}"
 
     @property
     def runtime(self) -> str:
-        """What computes: onnxruntime or torch."""
-        return "onnxruntime" if isinstance(self.embedder.network, OnnxSession) else "torch"
+        """What computes: torch, onnxruntime or openvino."""
+        network = self.embedder.network
+        if isinstance(network, CompiledNetwork):
+            return network.backend
+        return "onnxruntime" if isinstance(network, OnnxSession) else "torch"
 
     @property
     def card(self) -> str:

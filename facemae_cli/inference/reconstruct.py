@@ -14,6 +14,7 @@ from facemae_cli.inference.pipeline import Runner
 from facemae_cli.inference.released_writer import PredictedFaces
 from facemae_cli.masking import patches as masking
 from facemae_cli.networks.architectures.mae import MaskedAutoencoder
+from facemae_cli.networks.backends import CompiledAutoencoder
 
 Pixels = NDArray[np.uint8]
 
@@ -21,7 +22,7 @@ Pixels = NDArray[np.uint8]
 class Reconstructor(nn.Module):
     """The autoencoder from bytes to bytes."""
 
-    def __init__(self, network: MaskedAutoencoder) -> None:
+    def __init__(self, network: MaskedAutoencoder | CompiledAutoencoder) -> None:
         super().__init__()
         self.network, self.patch = network.eval(), network.patch
 

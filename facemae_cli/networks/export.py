@@ -1,4 +1,4 @@
-"""A trained recogniser in the forms that others read: ONNX, and a state dict as InsightFace's trainer keeps it."""
+"""Networks in the forms that others read: an ONNX graph, and a state dict as InsightFace's trainer keeps it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import importlib.util
 import io
 import math
 import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +39,8 @@ def save_onnx(network: nn.Module, size: int, path: Path) -> None:
     disk fails.
     """
     require_onnx()
-    plain = _plain(network)
-    content = _exported(plain, size)
+    plain = plain_copy(network)
+    content = onnx_graph(plain, {INPUT: torch.zeros(2, 3, size, size)}, OUTPUT)
     try:
         difference = _difference(plain, content, size)
     except ArithmeticError as error:
@@ -58,11 +59,34 @@ def save_pth(network: nn.Module, path: Path) -> None:
     Raises OutputError when the disk fails.
     """
     buffer = io.BytesIO()
-    torch.save(dict(_plain(network).state_dict()), buffer)
+    torch.save(dict(plain_copy(network).state_dict()), buffer)
     write_whole(path, buffer.getvalue())
 
 
-def _plain(network: nn.Module) -> nn.Module:
+def onnx_graph(network: nn.Module, inputs: Mapping[str, Tensor], output: str, free: Sequence[str] = ("n",)) -> bytes:
+    """`network`, on the CPU in float32 and evaluation mode, as an ONNX graph from `inputs` by name to `output`.
+
+    The first axes of the inputs, as many as `free` names, may have any length, and so may the first of the output.
+    """
+    axes = dict(enumerate(free))
+    buffer = io.BytesIO()
+    with warnings.catch_warnings():
+        # The exporter that needs no more packages is called old by its newer one, and warns of every constant.
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            plain_copy(network),
+            tuple(inputs.values()),
+            buffer,  # type: ignore[arg-type]
+            input_names=list(inputs),
+            output_names=[output],
+            dynamic_axes={**dict.fromkeys(inputs, axes), output: {0: free[0]}},
+            opset_version=OPSET,
+            dynamo=False,
+        )
+    return buffer.getvalue()
+
+
+def plain_copy(network: nn.Module) -> nn.Module:
     """A copy to evaluate on the CPU in float32, in plain memory order, with attention as the sums it is made of."""
     plain = copy.deepcopy(network).to("cpu", torch.float32).to(memory_format=torch.contiguous_format)
     module: Any
@@ -70,24 +94,6 @@ def _plain(network: nn.Module) -> nn.Module:
         if hasattr(module, "fused_attn"):  # timm's name for it
             module.fused_attn = False
     return plain.eval().requires_grad_(False)
-
-
-def _exported(network: nn.Module, size: int) -> bytes:
-    buffer = io.BytesIO()
-    with warnings.catch_warnings():
-        # The exporter that needs no more packages is called old by its newer one, and warns of every constant.
-        warnings.simplefilter("ignore")
-        torch.onnx.export(
-            network,
-            (torch.zeros(2, 3, size, size),),
-            buffer,  # type: ignore[arg-type]
-            input_names=[INPUT],
-            output_names=[OUTPUT],
-            dynamic_axes={INPUT: {0: "n"}, OUTPUT: {0: "n"}},
-            opset_version=OPSET,
-            dynamo=False,
-        )
-    return buffer.getvalue()
 
 
 @torch.no_grad()

@@ -1,4 +1,4 @@
-"""What may be said of the machine: device, precision and batch size, looked at before torch is imported for them."""
+"""What may be said of the machine: device, precision, backend and batch size, looked at before torch is imported for them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import re
 from facemae_cli.errors import UsageError
 
 PRECISIONS = ("auto", "bf16", "fp32")
+BACKENDS = ("auto", "torch", "onnxruntime", "openvino")
 _DEVICE = re.compile(r"auto|(cpu|cuda|mps|xpu)(:\d{1,4})?")
 
 
@@ -20,6 +21,12 @@ def check_precision(name: str) -> None:
     """Raises UsageError for an unknown name."""
     if name not in PRECISIONS:
         raise UsageError(f"--precision {name!r} is not known; say auto, bf16 or fp32")
+
+
+def check_backend(name: str) -> None:
+    """Raises UsageError for an unknown name."""
+    if name not in BACKENDS:
+        raise UsageError(f"--backend {name!r} is not known; say auto, torch, onnxruntime or openvino")
 
 
 def check_batch_size(text: str) -> None:

@@ -23,10 +23,11 @@ from facemae_cli.evaluation.leakage.results import Photo
 from facemae_cli.evaluation.leakage.verdict import Limits
 from facemae_cli.evaluation.leakage.views import AttackSettings
 from facemae_cli.evaluation.retrieval import choose_backend
+from facemae_cli.networks import backends
 from facemae_cli.networks.card import Model
 from facemae_cli.networks.zoo import resolve
 from facemae_cli.runtime import distributed
-from facemae_cli.runtime.device import Precision, choose_device, choose_precision, keep_freed_memory
+from facemae_cli.runtime.device import Precision, choose_device, keep_freed_memory
 from facemae_cli.runtime.paths import as_path
 from facemae_cli.runtime.progress import SILENT, Progress
 from facemae_cli.runtime.threads import cores
@@ -62,6 +63,7 @@ def leakage(
     show_faces: bool = False,
     batch_size: str = "auto",
     precision: str = "auto",
+    backend: str = "auto",
     device: str = "auto",
     overwrite: bool = False,
     workers: int | None = None,
@@ -96,7 +98,7 @@ def leakage(
     key: tells who is who under pseudonyms; None: `facemae.key`, if it is there.
     cache: a folder that keeps features.
     report: an HTML page to write, with faces if `show_faces`.
-    batch_size, precision, device, workers: how networks compute.
+    batch_size, precision, backend, device, workers: how networks compute.
     overwrite: whether `report` may replace a file.
 
     Raises UsageError, InputError and OutputError; what could not be measured, and failed gates, are in the result.
@@ -121,8 +123,11 @@ def leakage(
     plan = Plan(ks, parse_identities(listed(identities), matching.names.people), trials, seed, str(chosen))
     models = [resolve(each, "mae") for each in imitation_model or ()]
     keep_freed_memory()
-    attackers, origin = load_attackers(attacker, device, precision), Origin.of(data.manifest, models)
-    how = _Reconstructing(models, choose_precision(precision, chosen), chosen, batch_size)
+    faces = len(data.original) + len(data.released)
+    attackers = load_attackers(attacker, device, precision, backend, faces)
+    origin = Origin.of(data.manifest, models)
+    by, computed = backends.choose_backend(backend, precision, chosen, faces, autoencoder=True)
+    how = _Reconstructing(models, computed, chosen, batch_size, by)
     imitators, why_none = how.imitators(origin, data, imitations)
     settings = AttackSettings(
         attackers, imitators, how.rebuilders(data), imitations, seed, batch_size, workers or cores(), cache,
@@ -147,12 +152,13 @@ class _Reconstructing:
     precision: Precision
     device: torch.device
     batch_size: str
+    backend: backends.Backend
 
     def imitators(self, origin: Origin, data: Datasets, imitations: int) -> tuple[list[Imitator], str | None]:
         """What imitates the release; and why there is nothing although it was asked for."""
         models, why_none = imitators_of(self.given, origin, data, imitations)
         recipe = Recipe.of(data.manifest, data.original)
-        return [Imitator(model, recipe, self.device, self.precision, self.batch_size) for model in models], why_none
+        return [self._imitator(model, recipe) for model in models], why_none
 
     def adapter(self, origin: Origin, data: Datasets, adapt: Path) -> Imitator:
         """What makes the faces of `adapt` as the release was made. Raises UsageError where that is not known."""
@@ -166,13 +172,17 @@ class _Reconstructing:
     def rebuilders(self, data: Datasets) -> list[Imitator]:
         """What reconstructs a release that is masked, as anybody who holds it can."""
         models = {model.digest: model for model in (*bundled_autoencoders(), *self.given)} if data.masked else {}
-        return [Imitator(model, None, self.device, self.precision, self.batch_size) for model in models.values()]
+        return [self._imitator(model, None) for model in models.values()]
+
+    def _imitator(self, model: Model | None, recipe: Recipe | None) -> Imitator:
+        return Imitator(model, recipe, self.device, self.precision, self.batch_size, self.backend)
 
 
 def _repeatable(plan: Plan, settings: AttackSettings, trust: Trust) -> dict[str, str]:
     """How it is measured, for who wants to repeat it."""
     imitated = [
-        f"{each.name} ({each.digest.partition(' ')[0][:12]}..., {each.precision})" for each in settings.imitators
+        f"{each.name} ({each.digest.partition(' ')[0][:12]}..., {each.precision} by {each.backend})"
+        for each in settings.imitators
     ]
     rows = {
         "K": ", ".join(map(str, plan.ks)),

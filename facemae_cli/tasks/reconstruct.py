@@ -25,6 +25,7 @@ from facemae_cli.inference.reconstruct import Reconstructor, release
 from facemae_cli.inference.released_writer import PredictedFaces, ReleasedFaces, ReleasedWriter
 from facemae_cli.masking import patches as masking
 from facemae_cli.masking.mask_color import MaskColor, least_hidden
+from facemae_cli.networks.backends import choose_backend, compile_autoencoder
 from facemae_cli.networks.card import Model
 from facemae_cli.networks.loading import load_mae
 from facemae_cli.networks.zoo import bundled, resolve
@@ -32,7 +33,7 @@ from facemae_cli.reports import pictures
 from facemae_cli.reports.publication.facts import Facts, ModelFacts, read_figures
 from facemae_cli.reports.publication.files import format_of, published_files
 from facemae_cli.runtime import shared_output
-from facemae_cli.runtime.device import choose_device, choose_precision, keep_freed_memory
+from facemae_cli.runtime.device import choose_device, keep_freed_memory
 from facemae_cli.runtime.paths import as_paths
 from facemae_cli.runtime.progress import SILENT, Progress
 from facemae_cli.runtime.threads import thread_count
@@ -56,6 +57,7 @@ class ReconstructResult:
     model_sha256: str
     device: str
     precision: str
+    backend: str
     batch_size: int
     halved: bool
     pasted: bool
@@ -71,6 +73,7 @@ class ReconstructResult:
             "model": {"name": self.model, "sha256": self.model_sha256, "license": self.license},
             "device": self.device,
             "precision": self.precision,
+            "backend": self.backend,
             "batch_size": self.batch_size,
             "batch_size_was_halved": self.halved,
             "visible_patches_pasted": self.pasted,
@@ -82,7 +85,7 @@ class ReconstructResult:
             ("reconstructed", f"{self.faces} of {self.faces_in} faces -> {self.out}"),
             ("hidden", f"{100 * (self.ratio or 0):.1f} % of each face, as measured"),
             ("model", f"{self.model} (sha256 {self.model_sha256[:12]}...)"),
-            ("computed", f"on {self.device} in {self.precision}, {self.batch_size} faces at a time"),
+            ("computed", f"on {self.device} in {self.precision} by {self.backend}, {self.batch_size} faces at a time"),
         ]
         if self.license:
             rows.append(("licence of the model", self.license))
@@ -98,6 +101,7 @@ def reconstruct(
     model: str = "facemae-v1",
     batch_size: str = "auto",
     precision: str = "auto",
+    backend: str = "auto",
     device: str = "auto",
     format: str = "jpg",
     quality: int = 95,
@@ -118,6 +122,7 @@ def reconstruct(
     model: a fitted autoencoder; every pixel is its prediction unless its card says `paste_visible`.
     batch_size: faces that the device computes at a time, or "auto".
     precision: what networks compute in: "fp32", "bf16" or "auto", bf16 if the hardware does.
+    backend: what computes on a CPU: "torch", "onnxruntime", "openvino", or "auto", the fastest that is installed.
     device: "cpu", "cuda", "cuda:N", or "auto": a GPU if there is one.
     format: "jpg" (4:4:4) or "png".
     quality: of a JPEG, 1 to 100.
@@ -148,13 +153,14 @@ def reconstruct(
     source = open_source(Path(input))
     chosen = choose_device(device)
     keep_freed_memory()
-    network = Reconstructor(load_mae(found, chosen))
+    by, computed = choose_backend(backend, precision, chosen, len(source), autoencoder=True)
+    network = Reconstructor(compile_autoencoder(load_mae(found, chosen), by, computed))
     reader = MaskedReader(network.patch, color, least)
     _refuse_raw(source, reader)
-    runner = Runner(network, chosen, choose_precision(precision, chosen), 1)
+    runner = Runner(network, chosen, computed, 1)
     with shared_output.process_group(chosen.type):
         runner.batch_size = shared_output.broadcast(choose_batch_size(batch_size, runner, network.example()))
-        plan = _plan(source, found, runner, writer, color) | {"min_hidden": least}
+        plan = _plan(source, found, runner, writer, color) | {"min_hidden": least, "backend": by}
         shown, paste = PREVIEWED if preview is not None else 0, found.card.paste_visible
         reader = replace(reader, kept=len(source) if paste else shown)
         writer = replace(writer, paste=paste, shown=shown)
@@ -252,6 +258,7 @@ class _Job:
             model_sha256=self.model.digest or "",
             device=str(self.runner.device),
             precision=self.runner.precision,
+            backend=str(self.plan["backend"]),
             batch_size=int(self.plan["batch_size"]),
             halved=output.tally.get("halvings", 0) > 0,
             pasted=self.model.card.paste_visible,
@@ -308,6 +315,7 @@ def _manifest(result: ReconstructResult, masked: Manifest | None) -> Manifest:
         names="copied",
         extra={
             "precision": result.precision,
+            "backend": result.backend,
             "visible_patches_pasted": result.pasted,
             "batch_size_was_halved": result.halved,
             **({"mixing": mixing} if mixing else {}),

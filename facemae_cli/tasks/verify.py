@@ -116,6 +116,7 @@ def verify(
     groups: str | Path | None = None,
     batch_size: str = "auto",
     precision: str = "auto",
+    backend: str = "auto",
     device: str = "auto",
     overwrite: bool = False,
     workers: int | None = None,
@@ -133,6 +134,7 @@ def verify(
     groups: a CSV file of people or photos and their groups (`data.attributes`), for the accuracy of each; None: none.
     batch_size: faces that the device computes at a time, or "auto".
     precision: what networks compute in: "fp32", "bf16" or "auto", bf16 if the hardware does.
+    backend: what computes on a CPU: "torch", "onnxruntime", "openvino", or "auto", the fastest that is installed.
     device: "cpu", "cuda", "cuda:N", or "auto": a GPU if there is one.
     overwrite: whether `report` and `write_pack` may replace a file; False: they are refused.
     workers: threads that read and write images; None: one a CPU core.
@@ -157,7 +159,7 @@ def verify(
     result = _noted(result, progress, lines)
     if model is not None:
         keep_freed_memory()
-        recognizer = Recognizer.load(model, device, precision)
+        recognizer = Recognizer.load(model, device, precision, backend, sum(map(len, packs.values())))
         result = _noted(replace(result, recognizer=recognizer), progress, recognizer.notices())
     how = {"batch_size": batch_size, "cache": cache, "workers": threads}
     with distributed.process_group(choose_device(device)):

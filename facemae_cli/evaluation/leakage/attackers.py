@@ -65,13 +65,16 @@ def _bundled() -> Iterator[Model]:
             continue
 
 
-def load_attackers(given: Sequence[str] | None, device: str, precision: str) -> dict[str, Recognizer]:
+def load_attackers(
+    given: Sequence[str] | None, device: str, precision: str, backend: str = "auto", faces: int = 0
+) -> dict[str, Recognizer]:
     """The bundled embedders and the `given` ones by their model's name, or name and digest where two have one name.
 
-    Raises UsageError where one is given twice, and InputError.
+    `backend` and `faces` as `Recognizer.load` takes them. Raises UsageError where one is given twice, and InputError.
     """
-    asked = [(f"--attacker {text}", Recognizer.load(text, device, precision)) for text in given or ()]
-    ours = [("", Recognizer.load(text, device, precision)) for text in ATTACKERS]
+    how = device, precision, backend, faces
+    asked = [(f"--attacker {text}", Recognizer.load(text, *how)) for text in given or ()]
+    ours = [("", Recognizer.load(text, *how)) for text in ATTACKERS]
     theirs = {each.digest for _, each in asked}
     loaded = [*((where, each) for where, each in ours if each.digest not in theirs), *asked]
     found: dict[str, Recognizer] = {}

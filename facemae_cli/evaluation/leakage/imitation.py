@@ -28,6 +28,7 @@ from facemae_cli.inference.reconstruct import Reconstructor, release
 from facemae_cli.inference.released_writer import ReleasedWriter
 from facemae_cli.masking.job import Masker
 from facemae_cli.masking.patches import DEFAULT_RATIO
+from facemae_cli.networks.backends import Backend, compile_autoencoder
 from facemae_cli.networks.card import InputSpec, Model
 from facemae_cli.networks.loading import load_mae
 from facemae_cli.runtime.device import Precision
@@ -90,6 +91,7 @@ class Imitator:
     device: torch.device
     precision: Precision
     batch_size: str = "auto"
+    backend: Backend = "torch"
 
     @property
     def name(self) -> str:
@@ -99,7 +101,8 @@ class Imitator:
     @property
     def digest(self) -> str:
         """What tells its faces from another's."""
-        return f"{self.model.digest if self.model else MASKED_ONLY} {self.recipe} {self.precision} {self.device.type}"
+        how = f"{self.precision} {self.device.type}" + ("" if self.backend == "torch" else f" by {self.backend}")
+        return f"{self.model.digest if self.model else MASKED_ONLY} {self.recipe} {how}"
 
     def place(self, cache: Path, faces: str, attacker: Recognizer | Thumbnails, times: int, seed: int) -> Path:
         """Where `cache` keeps what `attacker` sees of faces of this digest, made under `times` masks from `seed`.
@@ -124,7 +127,7 @@ class Imitation:
         self._maskers = [None if by.recipe is None else by.recipe.masker(seed, number) for number in range(times)]
         self.runner: Runner | None = None
         if by.model is not None:
-            network = Reconstructor(load_mae(by.model, by.device))
+            network = Reconstructor(compile_autoencoder(load_mae(by.model, by.device), by.backend, by.precision))
             self.runner = Runner(network, by.device, by.precision, 1)
             self.runner.batch_size = choose_batch_size(by.batch_size, self.runner, network.example())
             paste = by.model.card.paste_visible
