@@ -1,4 +1,4 @@
-"""What may be said of the machine: device, precision, backend and batch size, looked at before torch is imported for them."""
+"""What may be said of the machine: device, precision, backend, batch size; looked at before torch is imported."""
 
 from __future__ import annotations
 
