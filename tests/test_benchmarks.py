@@ -222,6 +222,22 @@ def test_given_models_stand_for_the_shipped_losses_alone(tmp_path: Path) -> None
     assert paper.mae(paper.private, 0, **paper.best).name.startswith("fit/private-")
 
 
+def test_another_recipe_or_teacher_is_another_fit(tmp_path: Path) -> None:
+    tables, steps = importlib.import_module("tables"), importlib.import_module("steps")
+    lab = steps.Lab(tmp_path)
+    paper = paper_of(tables.Scale("facemae-tiny", "probe", fit={"epochs": 1}), lab)
+    first = paper.mae(paper.public, 0, **paper.best)
+    longer = paper_of(tables.Scale("facemae-tiny", "probe", fit={"epochs": 2}), lab)
+    for other in (longer, dataclasses.replace(paper, phi=["other.onnx"])):
+        again = other.mae(paper.public, 0, **paper.best)
+        assert again.name == first.name
+        assert again.stamp != first.stamp
+        assert (
+            other.released(again, paper.masked(paper.private)).stamp
+            != paper.released(first, paper.masked(paper.private)).stamp
+        )
+
+
 def counted(hits: list[float]) -> Clusters:
     """One photo a person, found or not."""
     return Clusters.of(np.array(hits), np.arange(len(hits)))

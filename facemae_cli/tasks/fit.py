@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from facemae_cli.data.faces import FaceSource, Refusal, once
+from facemae_cli.data.faces import FaceSource, Refusal, left_out_rows, once
 from facemae_cli.data.open import open_source
 from facemae_cli.errors import UsageError
 from facemae_cli.networks.architectures.mae import MaskedAutoencoder
@@ -46,6 +46,8 @@ class FitResult:
     figures: dict[str, float]
     refused: Sequence[Refusal]
     samples: Path
+    ignored: int = 0
+    passed_over: Mapping[str, int] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -57,6 +59,8 @@ class FitResult:
             "held_out": self.held_out,
             "figures": self.figures,
             "samples": str(self.samples),
+            "ignored_files": self.ignored,
+            "passed_over": dict(self.passed_over),
         }
 
     def summary(self) -> list[tuple[str, str]]:
@@ -64,6 +68,7 @@ class FitResult:
             ("fitted on", f"{self.faces} faces, {self.epochs} epochs, {self.steps} steps"),
             ("held out", f"{self.held_out} faces of other people"),
         ]
+        rows += left_out_rows(self.ignored, self.passed_over)
         rows += [(name.removeprefix("val_"), f"{value:.4f}") for name, value in self.figures.items()]
         shown = f"{self.samples} shows faces of --data: beside the model, for its owner alone, not to be published"
         return [*rows, ("model", str(self.out)), ("samples", shown)]
@@ -172,7 +177,7 @@ class _Run:
             found = distributed.gather_objects([*source.refused, *loaders[0].refused, *loaders[1].refused])
             result = FitResult(
                 self.folder, self.recipe.epochs, trainer.step, len(train), len(held), _figures(history),
-                once(chain.from_iterable(found)), place.samples,
+                once(chain.from_iterable(found)), place.samples, source.ignored, source.passed_over,
             )  # fmt: skip
             if distributed.rank() == 0:
                 self._write(network, source, result, [*teachers.values(), parent], trainer.folder)

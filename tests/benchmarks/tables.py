@@ -179,7 +179,8 @@ class Paper(Setup):
         after: tuple[Step, ...] = ()
         base = self.scale.fit_mse if plain else self.scale.fit
         command = ["fit", "--data", str(faces.place), "--model", self.scale.mae, "--seed", str(seed)]
-        command += ["--recipe", self.recipe(name.replace("/", "-"), {**base, **fields})]
+        recipe = {**base, **fields}
+        command += ["--recipe", self.recipe(name.replace("/", "-"), recipe)]
         if not plain:
             command += [text for phi in self.phi for text in ("--embedder", phi)]
             if self.scale.init:
@@ -187,7 +188,9 @@ class Paper(Setup):
                 first = self.mae(faces, seed, **MSE, **shared)
                 command += ["--init", self.model(first)]
                 after = (first,) if isinstance(first, Step) else ()
-        return Step(name, tuple(command), after, faces.count * base.get("epochs", 1), f"{self.scale.mae} {plain}")
+        inputs = (yaml.safe_dump(recipe), *(() if plain else self.phi))
+        network, count = f"{self.scale.mae} {plain}", faces.count * base.get("epochs", 1)
+        return Step(name, tuple(command), after, count, network, inputs=inputs)
 
     def facemae(self, title: str, ratio: float = 0.75, fit_ratio: float | None = None, **fields: Any) -> Row:
         """A release by an autoencoder fitted on `public` with `fields` (those of FaceMAE where there are none)."""

@@ -73,7 +73,12 @@ def test_broken_images_are_refused(tmp_path):
     raw(tmp_path / "raw")
     (tmp_path / "raw" / "group" / "p00" / "9.png").write_bytes(face(1)[:-3])
     (tmp_path / "raw" / "group" / "p00" / "8.png").write_bytes(b"text")
+    (tmp_path / "raw" / "#recycle").mkdir()
+    (tmp_path / "raw" / "#recycle" / "7.png").write_bytes(face(1))
+    (tmp_path / "raw" / "notes.txt").write_text("not an image")
     result = convert(tmp_path / "raw", tmp_path / "out")
+    assert dict(result.summary())["passed over"].startswith("1 #recycle: ")
+    assert (result.as_json()["passed_over"], result.as_json()["ignored_files"]) == ({"#recycle": 1}, 1)
     assert [item.reason for item in result.refused] == ["not-an-image", "truncated"]
     assert (result.faces_in, result.faces) == (9, 7)
     manifest = json.loads((tmp_path / "out" / "facemae.json").read_text())

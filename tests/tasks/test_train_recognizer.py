@@ -59,8 +59,13 @@ def history(out: Path) -> list[dict[str, float]]:
 
 def test_the_result_is_a_model_folder_that_says_how_it_was_made(tmp_path: Path, data: Path, model: str) -> None:
     out = tmp_path / "out"
+    (data / "#recycle" / "gone").mkdir(parents=True)
+    (data / "#recycle" / "gone" / "1.png").write_bytes(b"deleted")
+    (data / "notes.txt").write_text("not an image")
     result = run(data, out, model)
     assert {path.name for path in out.iterdir()} == FILES
+    assert dict(result.summary())["passed over"].startswith("1 #recycle: ")
+    assert (result.as_json()["passed_over"], result.as_json()["ignored_files"]) == ({"#recycle": 1}, 1)
     assert (result.faces, result.classes, result.steps, result.refused) == (20, 5, 6, [])
     found = resolve(str(out), "embedder")
     card = found.card
