@@ -222,7 +222,7 @@ def _late_notices(
     yield from _unseen_lines(embedded.views, embedded.scans)
     yield from names.lines()
     yield from duplicates.lines()[:1] if duplicates.all_released else []
-    if not confirmed(findings):
+    if not (confirmed(findings) or duplicates.all_released or names.misnamed):
         yield UNCONFIRMED
 
 

@@ -59,9 +59,11 @@ class NameCheck:
 
 
 def check_names(original: Scan, released: Scan, matching: Matching, device: str = "cpu") -> NameCheck:
-    """By thumbnails, for originals whose person is in the release."""
+    """By thumbnails, for originals whose person is in the release, and where photos join, for those that are in it: of
+    another photo nothing has to be there."""
     faces = np.flatnonzero(released.valid)
-    rows = np.flatnonzero(original.valid & np.isin(matching.real, matching.shown))
+    there = (matching.own_faces >= 0).any(axis=1) | (not matching.names.photos_join)
+    rows = np.flatnonzero(original.valid & np.isin(matching.real, matching.shown) & there)
     if len(faces) < 2 or not len(rows):
         return NameCheck(len(rows), 0, 0)
     scores, nearest = top_k(

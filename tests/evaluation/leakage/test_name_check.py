@@ -63,3 +63,14 @@ def test_two_names_exchanged_among_many_are_said() -> None:
         "miss them"
     ]
     assert NameCheck(200, 190, 0).lines() == found.lines() == []
+
+
+def test_photos_that_are_not_in_the_release_are_not_looked_for() -> None:
+    """The first people's photo was not released, but another one of theirs, and somebody's picture is like it."""
+    original = MemorySource(
+        [(person, "1", encode_png(smooth_face(at))) for at, person in enumerate(PEOPLE)]
+        + [(PEOPLE[0], "2", encode_png(noisy(3, 5.0)))]
+    )
+    made = MemorySource([(person, "1", encode_png(noisy(at))) for at, person in enumerate(PEOPLE)])
+    found = check_names(*map(scan, (original, made)), join(original, made, None))
+    assert (found.photos, found.stand_out, found.another) == (COUNT, COUNT, 0)
