@@ -91,11 +91,13 @@ def _check_verify(options: Mapping[str, Any]) -> None:
 
 
 def _check_reconstruct(options: Mapping[str, Any]) -> None:
+    from facemae_cli.inference.released_writer import ReleasedWriter
     from facemae_cli.masking.mask_color import MaskColor, least_hidden
 
     color = options["mask_color"]
     MaskColor.parse(color or "000000", options["mask_tolerance"])
     least_hidden(options["min_hidden"], by_color=color is not None)
+    ReleasedWriter(options["format"], options["quality"])
 
 
 def _read_recipe(options: Mapping[str, Any]) -> None:

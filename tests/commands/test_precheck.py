@@ -44,6 +44,8 @@ REFUSED = [
     ("verify --pairs . --batch-size 0", "--batch-size '0' is neither"),
     ("reconstruct --in . --workers 0", "--workers 0 must be at least 1"),
     ("reconstruct --in . --min-hidden 0.1", "--min-hidden 0.1 must be from 0.2"),
+    ("reconstruct --in . --quality 0", "--quality 0 must be from 1 to 100"),
+    ("reconstruct --in . --format gif", "--format 'gif' is not known"),
     ("reconstruct --in . --mask-color red", "--mask-color 'red' is not a colour"),
     ("reconstruct --in . --out x", "--out x is inside the input ."),
     ("reconstruct --in . --precision fp8", "--precision 'fp8' is not known"),
