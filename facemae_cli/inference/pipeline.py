@@ -1,4 +1,4 @@
-"""The one inference pipeline: decode threads, the device, encode threads, all at work at once and in order.
+"""The one inference pipeline: decoders, the device, encoders, all at work at once and in order.
 
 Memory does not grow with the dataset: at most AHEAD units wait before the device and AHEAD behind it.
 """
@@ -6,7 +6,7 @@ Memory does not grow with the dataset: at most AHEAD units wait before the devic
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import closing
 from typing import TypeVar
 
@@ -37,13 +37,27 @@ def pipeline(
     *,
     threads: int,
 ) -> Generator[list[Stored], None, None]:
-    """For each unit of items, in order: every item loaded, the unit computed, every result stored.
-
-    `load` and `store` run in `threads` threads, `compute` in the caller's own; what any of them raises is raised
-    here at its unit's turn. Leaving the generator early drops what has not begun.
-    """
+    """As `pipeline_in` a pool of `threads` threads."""
     with (
         ThreadPoolExecutor(threads, thread_name_prefix="codec") as pool,
+        closing(pipeline_in(pool, units, load, compute, store)) as stored,
+    ):
+        yield from stored
+
+
+def pipeline_in(
+    pool: Executor,
+    units: Iterable[Sequence[Item]],
+    load: Callable[[Item], Loaded],
+    compute: Callable[[list[Loaded]], Sequence[Computed]],
+    store: Callable[[Computed], Stored],
+) -> Generator[list[Stored], None, None]:
+    """For each unit of items, in order: every item loaded, the unit computed, every result stored.
+
+    `load` and `store` run in `pool`, `compute` in the caller's thread; what any of them raises is raised here at its
+    unit's turn. Leaving the generator early drops what has not begun.
+    """
+    with (
         closing(ordered_units(pool, load, units, AHEAD)) as loaded,
         closing(ordered_units(pool, store, map(compute, loaded), AHEAD)) as stored,
     ):

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain, islice
 from typing import Any, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from facemae_cli import __version__
-from facemae_cli.data.faces import FaceSource, Name, Refusal, input_plan
+from facemae_cli.data.faces import CHUNK, FaceChunk, FaceSource, Name, Refusal, input_plan
 from facemae_cli.data.images.codec import decode, encode_png, probe, resize, unblended
-from facemae_cli.data.images.headers.header import MAX_PIXELS
+from facemae_cli.data.images.headers.header import MAX_PIXELS, limits_in_use, use_limits
 from facemae_cli.data.output.output import Made, Output, all_refused
 from facemae_cli.errors import FaceError, UsageError
 from facemae_cli.masking import patches as masking
@@ -21,9 +24,11 @@ from facemae_cli.masking.key import Key, seed_mask_key, seed_payload
 from facemae_cli.masking.pseudonyms import kept_order, keyed_order
 from facemae_cli.runtime import shared_output
 from facemae_cli.runtime.progress import Progress
-from facemae_cli.runtime.threads import ordered_map
+from facemae_cli.runtime.threads import ordered_map, ordered_units
+from facemae_cli.runtime.worker_pool import open_pool
 
 SIZE = "size "  # before the size of raw faces in the tally of how many there are of it
+AHEAD = 1  # units under way beyond the one that is written
 UNIT = 512  # faces made durable together; a killed run repeats at most so many
 
 
@@ -129,6 +134,57 @@ class Masker:
 NamedFace = tuple[Name, MaskedFace] | FaceError  # with its name in the output; or why it is not masked
 
 
+class _RawFaces(NamedTuple):
+    """Faces to be masked together, their names, and which of these another face has too."""
+
+    faces: FaceChunk
+    names: list[Name]
+    repeated: list[bool]
+
+
+class _MaskedFaces(NamedTuple):
+    """Masked faces without their images; face k's stands in `data`, uint8, from `ends[k - 1]` to `ends[k]`."""
+
+    faces: list[NamedFace]
+    data: NDArray[np.uint8]
+    ends: list[int]
+
+    @classmethod
+    def of(cls, faces: Sequence[NamedFace]) -> _MaskedFaces:
+        """The same faces, their images in one piece."""
+        images = [b"" if isinstance(face, FaceError) else face[1].image for face in faces]
+        bare = [face if isinstance(face, FaceError) else (face[0], face[1]._replace(image=b"")) for face in faces]
+        return cls(bare, np.frombuffer(b"".join(images), np.uint8), np.cumsum([*map(len, images)]).tolist())
+
+    def whole(self) -> Iterator[NamedFace]:
+        """Each with its image."""
+        view = self.data.data
+        for face, first, end in zip(self.faces, [0, *self.ends], self.ends, strict=False):
+            yield face if isinstance(face, FaceError) else (face[0], face[1]._replace(image=bytes(view[first:end])))
+
+
+@dataclass(frozen=True)
+class _ChunkMasker:
+    """Masks faces and gives them the names that `key` makes; None: their own. Runs in processes of its own too."""
+
+    masker: Masker
+    key: Key | None
+
+    def __call__(self, raw: _RawFaces) -> _MaskedFaces:
+        return _MaskedFaces.of([self.face(*each) for each in zip(raw.faces.images(), *raw[1:], strict=True)])
+
+    def face(self, data: bytes | FaceError, name: Name, repeated: bool) -> NamedFace:
+        """The face in `data`; `repeated` is refused."""
+        try:
+            if repeated:
+                raise FaceError("same-name", "another face of this person has this name; rename one of the two")
+            if isinstance(data, FaceError):
+                raise data
+            return self.key.name(name) if self.key else name, self.masker.face(data, name)
+        except FaceError as error:
+            return error
+
+
 @dataclass(frozen=True)
 class MaskJob:
     """What is done to each face, and in which order; safe to use from many threads.
@@ -184,13 +240,12 @@ class MaskJob:
 
     def face(self, index: int) -> NamedFace:
         """Face `index` masked, with its name in the output; or why it was not."""
-        try:
-            if index in self.repeated:
-                raise FaceError("same-name", "another face of this person has this name; rename one of the two")
-            name = self.names[index]
-            return self.key.name(name) if self.key else name, self.masker.face(self.source.read(index), name)
-        except FaceError as error:
-            return error
+        raw = self._raw([index])
+        return _ChunkMasker(self.masker, self.key).face(next(raw.faces.images()), raw.names[0], raw.repeated[0])
+
+    def _raw(self, indexes: Sequence[int]) -> _RawFaces:
+        names = [self.names[index] for index in indexes]
+        return _RawFaces(FaceChunk(self.source, indexes), names, [index in self.repeated for index in indexes])
 
     def where(self, index: int) -> str:
         """Where number `index` of `order` stands in the raw dataset."""
@@ -209,7 +264,17 @@ class MaskJob:
                 progress.advance(len(unit))
 
     def _masked(self, workers: int, units: Sequence[Sequence[int]]) -> Generator[list[NamedFace], None, None]:
-        """The faces of each unit: decoded, masked and encoded by threads."""
+        """The faces of each unit: decoded, masked and encoded by worker processes, or threads where they are few."""
+        parts = ([self._raw(unit[at : at + CHUNK]) for at in range(0, len(unit), CHUNK)] for unit in units)
+        with (
+            open_pool(workers, sum(map(len, units)), partial(use_limits, limits_in_use())) as pool,
+            closing(ordered_units(pool, _ChunkMasker(self.masker, self.key), parts, AHEAD)) as masked,
+        ):
+            for unit in masked:
+                yield [face for part in unit for face in part.whole()]
+
+    def _by_threads(self, workers: int, units: Sequence[Sequence[int]]) -> Generator[list[NamedFace], None, None]:
+        """The same by `face`, in threads of this process."""
         with closing(ordered_map(self.face, chain.from_iterable(units), workers)) as faces:
             for unit in units:
                 yield list(islice(faces, len(unit)))

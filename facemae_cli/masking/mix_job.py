@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -90,6 +90,9 @@ class MixJob(MaskJob):
     def plan(self) -> dict[str, Any]:
         """As of faces alone, and how they are mixed."""
         return super().plan() | {"mixing": self.mixing.as_json()}
+
+    def _masked(self, workers: int, units: Sequence[Sequence[int]]) -> Generator[list[NamedFace], None, None]:
+        return self._by_threads(workers, units)
 
     def face(self, index: int) -> NamedFace:
         """Mixture `index`, masked, with its name; or why it was not."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import closing
 from typing import TypeVar
 
 from facemae_cli.errors import UsageError
+from facemae_cli.runtime import launcher
 
 Item = TypeVar("Item")
 Made = TypeVar("Made")
@@ -23,14 +24,17 @@ def cores() -> int:
 
 
 def thread_count(asked: int | None) -> int:
-    """How many threads `--workers` asks for; None: one a core. Raises UsageError for less than one."""
+    """How many workers `--workers` asks for; None: one a core, of which the ranks of this machine each take a share.
+
+    Raises UsageError for less than one.
+    """
     if asked is not None and asked < 1:
         raise UsageError(f"--workers {asked} must be at least 1")
-    return asked or cores()
+    return asked or max(1, cores() // launcher.local_world_size())
 
 
 def ordered_units(
-    pool: ThreadPoolExecutor, work: Callable[[Item], Made], units: Iterable[Iterable[Item]], ahead: int
+    pool: Executor, work: Callable[[Item], Made], units: Iterable[Iterable[Item]], ahead: int
 ) -> Generator[list[Made], None, None]:
     """`work` of every item of each unit, unit by unit in order, while the next `ahead` units are under way in `pool`.
 

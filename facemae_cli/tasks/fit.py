@@ -20,7 +20,8 @@ from facemae_cli.networks.embedder import Ensemble
 from facemae_cli.networks.loading import build_mae, load_embedder, load_mae
 from facemae_cli.networks.zoo import resolve
 from facemae_cli.runtime import distributed
-from facemae_cli.runtime.device import Precision, choose_device, choose_precision, keep_freed_memory
+from facemae_cli.runtime.device import Precision, choose_device, choose_precision
+from facemae_cli.runtime.memory import keep_freed_memory
 from facemae_cli.runtime.paths import as_path
 from facemae_cli.runtime.progress import SILENT, Progress
 from facemae_cli.training.checkpoint import FILE as CHECKPOINT

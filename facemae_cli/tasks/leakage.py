@@ -27,7 +27,8 @@ from facemae_cli.networks import backends
 from facemae_cli.networks.card import Model
 from facemae_cli.networks.zoo import resolve
 from facemae_cli.runtime import distributed
-from facemae_cli.runtime.device import Precision, choose_device, keep_freed_memory
+from facemae_cli.runtime.device import Precision, choose_device
+from facemae_cli.runtime.memory import keep_freed_memory
 from facemae_cli.runtime.paths import as_path
 from facemae_cli.runtime.progress import SILENT, Progress
 from facemae_cli.runtime.threads import cores

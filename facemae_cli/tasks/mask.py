@@ -177,7 +177,7 @@ def mask(
     sources: the file, readable by its owner alone, that says of whom each mixed face was made.
     overwrite: whether an output that exists is replaced; False: it is refused.
     resume: whether to go on where a stopped run of the same arguments ended; False: start anew.
-    workers: threads that read and write images; None: one a CPU core.
+    workers: processes that read and write images, threads where these are few; None: one a CPU core.
     progress: what is told how far the work is; by default nobody.
 
     Raises UsageError, InputError and OutputError; a face that cannot be masked is refused and listed in the result.

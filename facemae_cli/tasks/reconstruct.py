@@ -14,13 +14,14 @@ import torch
 from facemae_cli import __version__
 from facemae_cli.data.faces import FaceChunk, FaceSource, Refusal, chunks, count_reasons, input_plan
 from facemae_cli.data.images.codec import encode_png
+from facemae_cli.data.images.headers.header import limits_in_use, use_limits
 from facemae_cli.data.manifest import Manifest, code_of, read_manifest
 from facemae_cli.data.open import open_source
 from facemae_cli.data.output.output import Made, Output, check_output, open_output
 from facemae_cli.data.side_files import SideFile
 from facemae_cli.errors import InputError, UsageError
 from facemae_cli.inference.masked_reader import MaskedReader, VisibleFaces
-from facemae_cli.inference.pipeline import Runner, choose_batch_size, pipeline
+from facemae_cli.inference.pipeline import Runner, choose_batch_size, pipeline_in
 from facemae_cli.inference.reconstruct import Reconstructor, release
 from facemae_cli.inference.released_writer import PredictedFaces, ReleasedFaces, ReleasedWriter
 from facemae_cli.masking import patches as masking
@@ -33,10 +34,12 @@ from facemae_cli.reports import pictures
 from facemae_cli.reports.publication.facts import Facts, ModelFacts, read_figures
 from facemae_cli.reports.publication.files import format_of, published_files
 from facemae_cli.runtime import shared_output
-from facemae_cli.runtime.device import choose_device, keep_freed_memory
+from facemae_cli.runtime.device import choose_device
+from facemae_cli.runtime.memory import keep_freed_memory
 from facemae_cli.runtime.paths import as_paths
 from facemae_cli.runtime.progress import SILENT, Progress
 from facemae_cli.runtime.threads import thread_count
+from facemae_cli.runtime.worker_pool import open_pool
 
 WINDOW = 4  # batches made durable together, and within which faces are sorted by their number of visible patches
 PROBED = 8  # faces looked at to tell a raw dataset from a masked one
@@ -133,7 +136,7 @@ def reconstruct(
     audit: files with the JSON of `leakage` and `verify`, whose figures the card beside the output repeats; None: none.
     overwrite: whether an output that exists is replaced; False: it is refused.
     resume: whether to go on where a stopped run of the same arguments ended; False: start anew.
-    workers: threads that read and write images; None: one a CPU core.
+    workers: processes that read and write images, threads where these are few; None: one a CPU core.
     progress: what is told how far the work is; by default nobody.
 
     Raises UsageError, InputError and OutputError; a face that is not masked, or cannot be read, is refused and listed.
@@ -207,7 +210,10 @@ class _Job:
     def _released(self, workers: int, units: Sequence[range]) -> Generator[tuple[list[ReleasedFaces], int], None, None]:
         """The faces of each unit, and how often the batch was halved for it."""
         parts = (chunks(self.source, unit) for unit in units)
-        with closing(pipeline(parts, self.reader, self._compute, self.writer, threads=workers)) as stages:
+        with (
+            open_pool(workers, sum(map(len, units)), partial(use_limits, limits_in_use())) as pool,
+            closing(pipeline_in(pool, parts, self.reader, self._compute, self.writer)) as stages,
+        ):
             for faces in stages:
                 halvings, self.runner.halvings = self.runner.halvings, 0
                 yield faces, halvings

@@ -25,7 +25,8 @@ from facemae_cli.networks.export import require_onnx, save_onnx, save_pth
 from facemae_cli.networks.onnx_session import load_for_inference
 from facemae_cli.networks.zoo import resolve
 from facemae_cli.runtime import distributed
-from facemae_cli.runtime.device import Precision, choose_device, choose_precision, keep_freed_memory
+from facemae_cli.runtime.device import Precision, choose_device, choose_precision
+from facemae_cli.runtime.memory import keep_freed_memory
 from facemae_cli.runtime.paths import as_path, as_paths
 from facemae_cli.runtime.progress import SILENT, Progress
 from facemae_cli.training.checkpoint import FILE as CHECKPOINT

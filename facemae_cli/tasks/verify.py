@@ -23,7 +23,8 @@ from facemae_cli.inference.recognizer import Recognizer
 from facemae_cli.networks.zoo import EMBEDDER
 from facemae_cli.reports.text import decimal
 from facemae_cli.runtime import distributed
-from facemae_cli.runtime.device import choose_device, keep_freed_memory
+from facemae_cli.runtime.device import choose_device
+from facemae_cli.runtime.memory import keep_freed_memory
 from facemae_cli.runtime.paths import as_path, as_paths
 from facemae_cli.runtime.progress import SILENT, Progress
 from facemae_cli.runtime.threads import thread_count

@@ -30,7 +30,8 @@ from facemae_cli.data.open import open_source
 from facemae_cli.inference.recognizer import Recognizer
 from facemae_cli.networks.card import Card
 from facemae_cli.networks.zoo import resolve
-from facemae_cli.runtime.device import choose_precision, keep_freed_memory
+from facemae_cli.runtime.device import choose_precision
+from facemae_cli.runtime.memory import keep_freed_memory
 
 BATCH = 32  # of the plain loops on a CPU; 256 on a GPU
 AGREEMENT = {"fp32": 1e-3, "tf32": 2e-2, "bf16": 0.2}  # of a feature's length, in a network that was not trained

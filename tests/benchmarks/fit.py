@@ -31,7 +31,8 @@ from facemae_cli.data.open import open_source
 from facemae_cli.networks.architectures.mae import MaskedAutoencoder
 from facemae_cli.networks.loading import build_mae, load_embedder
 from facemae_cli.networks.zoo import resolve
-from facemae_cli.runtime.device import Precision, choose_precision, keep_freed_memory
+from facemae_cli.runtime.device import Precision, choose_precision
+from facemae_cli.runtime.memory import keep_freed_memory
 from facemae_cli.training.loader import Batch, FaceLoader
 from facemae_cli.training.lr_schedule import LrSchedule
 from facemae_cli.training.mae_objective import MaeObjective, sample_masks

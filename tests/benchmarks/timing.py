@@ -170,7 +170,7 @@ def work_floor(work: Work, times: int, device: str, precision: str, what: str = 
 
 
 def as_the_system_does() -> None:
-    """Undoes `device.keep_freed_memory`, for the side that does not know of it: glibc's limits as it grows them."""
+    """Undoes `memory.keep_freed_memory`, for the side that does not know of it: glibc's limits as it grows them."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         for name, value in ((_MMAP_MAX, 65536), (_MMAP_THRESHOLD, 2**25), (_TRIM_THRESHOLD, 2**26)):

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import platform
-import subprocess
-import sys
-
 import pytest
 import torch
 
@@ -66,20 +62,3 @@ def test_autocast_computes_in_what_was_chosen() -> None:
         assert (a @ a).dtype == torch.bfloat16
     with autocast(CPU, "fp32"):
         assert (a @ a).dtype == torch.float32
-
-
-def test_freed_memory_is_kept_for_the_next_batch() -> None:
-    """Page faults of one large tensor made again and again: many before, next to none after."""
-    script = (
-        "import resource, torch\n"
-        "from facemae_cli.runtime.device import keep_freed_memory\n"
-        "def faults():\n"
-        "    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
-        "    for _ in range(20): torch.ones(2**22)\n"
-        "    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before\n"
-        "first = faults(); keep_freed_memory(); faults(); print(first, faults())\n"
-    )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    before, after = map(int, done.stdout.split())
-    if platform.libc_ver()[0] == "glibc":
-        assert after < before / 10

@@ -52,8 +52,13 @@ def limits_in_use() -> Limits:
 def allow_pixels(count: int) -> None:
     """From now on this process decodes images of up to `count` pixels, and reads 4 bytes for each of them, 64 MiB at
     least."""
+    use_limits(Limits(count, max(MAX_BYTES, 4 * count)))
+
+
+def use_limits(limits: Limits) -> None:
+    """From now on this process holds to `limits` wherever none are given."""
     global _in_use
-    _in_use = Limits(count, max(MAX_BYTES, 4 * count))
+    _in_use = limits
 
 
 @dataclass(frozen=True, slots=True)
