@@ -23,7 +23,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -34,6 +34,8 @@ from crash.cases import CASES, WARM, Case, prepare  # noqa: E402
 PARTS = (".facemae-part", ".part", ".lock")  # in the names of what an unfinished run leaves
 TOLD_EVERY = 10  # kills
 AT_ONCE = 3  # kills of one round at most
+OURS = "FACEMAE_CRASH_ROUND"  # in the environment of whatever a run starts
+PATIENCE = 20.0  # seconds in which a killed run's worker processes must be gone
 
 
 @dataclass
@@ -45,12 +47,14 @@ class Tally:
     rounds: int = 0
     seconds: float = 0.0
     stood: int = 0  # kills after which the output stood there, whole
+    workers: int = 0  # processes still seen right after a kill, at most
     wrong: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
         return (
             f"{self.case}: {self.kills} kills in {self.rounds} rounds, {self.stood} of them after the output was in"
-            f" place, {len(self.wrong)} differences, {self.seconds:.0f} s"
+            f" place, {len(self.wrong)} differences, at most {self.workers} workers seen after a kill and none in the"
+            f" end, {self.seconds:.0f} s"
         )
 
 
@@ -81,6 +85,7 @@ def start(words: list[str], folder: Path, answer: Path, first: Callable[[], obje
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
         os.chdir(folder)
+        os.environ[OURS] = str(folder)
         sys.stdout, sys.stderr = answer.open("w"), answer.with_suffix(".err").open("w")
         import torch
 
@@ -105,6 +110,16 @@ def killed(pid: int, after: float) -> bool:
     time.sleep(after)
     os.kill(pid, signal.SIGKILL)
     return finished(pid) == -signal.SIGKILL
+
+
+def workers(folder: Path) -> list[int]:
+    """The processes that runs in `folder` have started and that live, by their environment."""
+    mark, found = f"{OURS}={folder}\0".encode(), []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if mark in (process / "environ").read_bytes():
+                found.append(int(process.name))
+    return found
 
 
 class Rounds:
@@ -153,10 +168,17 @@ class Rounds:
 
     def _look(self, folder: Path) -> None:
         """What stands there right after a kill: the output is not there or whole, and no checkpoint is torn."""
+        self.tally.workers = max(self.tally.workers, len(workers(folder)))
         shown = {name: data for name, data in files(folder).items() if not any(part in name for part in PARTS)}
         if any(name == self.case.out or name.startswith(f"{self.case.out}/") for name in shown) and not self.case.grows:
             self.tally.stood += 1
             self._differ("stands there in part", shown, self.whole)
+        deadline = time.monotonic() + PATIENCE
+        while (left := workers(folder)) and time.monotonic() < deadline:
+            self.tally.workers = max(self.tally.workers, len(left))
+            time.sleep(0.01)
+        if left:
+            self.tally.wrong.append(f"{len(left)} worker processes outlive a kill")
         try:
             self.case.look(folder)
         except Exception as error:
