@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from facemae_cli.inference.masked_reader import VisibleFaces
@@ -15,8 +14,6 @@ from facemae_cli.inference.released_writer import PredictedFaces
 from facemae_cli.masking import patches as masking
 from facemae_cli.networks.architectures.mae import MaskedAutoencoder
 from facemae_cli.networks.backends import CompiledAutoencoder
-
-Pixels = NDArray[np.uint8]
 
 
 class Reconstructor(nn.Module):
@@ -46,19 +43,23 @@ def release(chunks: Sequence[VisibleFaces], runner: Runner) -> list[PredictedFac
     patches = np.concatenate([chunk.patches for chunk in chunks])
     tokens = np.concatenate([chunk.tokens for chunk in chunks]).astype(np.int64)
     starts = np.cumsum(counts) - counts
-    made: list[Pixels | None] = [None] * len(counts)
-    for count in np.unique(counts[counts > 0]).tolist():
+    there = np.flatnonzero(counts)
+    made = np.empty((0, 1, 1, 3), np.uint8)
+    for count in np.unique(counts[there]).tolist():
         rows = np.flatnonzero(counts == count)
         where = starts[rows, None] + np.arange(count)
         faces = runner(torch.from_numpy(patches[where]), torch.from_numpy(tokens[where])).numpy()
-        for row, face in zip(rows.tolist(), faces, strict=True):
-            made[row] = face
-    ends = np.cumsum([len(chunk.counts) for chunk in chunks]).tolist()
-    return [_predicted(chunk, made[end - len(chunk.counts) : end]) for chunk, end in zip(chunks, ends, strict=True)]
-
-
-def _predicted(chunk: VisibleFaces, made: Sequence[Pixels | None]) -> PredictedFaces:
-    images = [face for face in made if face is not None]
-    stack = np.stack(images) if images else np.empty((0, 1, 1, 3), np.uint8)
-    hidden = (masking.TOKENS - chunk.counts).tolist()
-    return PredictedFaces(chunk.indexes, chunk.errors, hidden, chunk.sizes, chunk.masked, stack)
+        if len(rows) == len(there):  # all of one ratio, as they mostly are
+            made = faces
+            break
+        made = np.empty((len(there), *faces.shape[1:]), np.uint8) if not len(made) else made
+        made[np.searchsorted(there, rows)] = faces
+    predicted, first = [], 0
+    for chunk in chunks:
+        end = first + int(np.count_nonzero(chunk.counts))
+        hidden = (masking.TOKENS - chunk.counts).tolist()
+        predicted.append(
+            PredictedFaces(chunk.indexes, chunk.errors, hidden, chunk.sizes, chunk.masked, made[first:end])
+        )
+        first = end
+    return predicted

@@ -32,7 +32,8 @@ from facemae_cli.runtime.memory import keep_freed_memory
 Item = TypeVar("Item")
 Made = TypeVar("Made")
 
-ITEMS_A_WORKER = 512  # faces whose work takes about as long as a worker takes to start: 0.3 s of CPU
+ITEMS_A_WORKER: float = 512  # faces whose work takes about as long as a worker takes to start: 0.3 s of CPU
+SWITCH = 5e-4  # seconds after which a thread that looks after a worker may interrupt the one that computes
 PATIENCE = 5.0  # seconds that a worker may take to end what it does
 _ROOT = str(Path(__file__).parents[2])
 _START = "import sys; sys.path.insert(0, sys.argv[1]); from facemae_cli.runtime.worker_pool import serve; serve()"
@@ -40,13 +41,13 @@ _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM
 
 
 @contextmanager
-def open_pool(workers: int, items: int, prepare: Callable[[], object]) -> Iterator[Executor]:
+def open_pool(workers: int, items: float, prepare: Callable[[], object]) -> Iterator[Executor]:
     """`workers` processes for so many items, each of which first calls `prepare`; threads of this process where a
     process would not pay, as for a single worker or few items. What is submitted to processes must be picklable.
 
     Raises OutputError where a process cannot be started, and in place of a result when one is lost.
     """
-    count = min(workers, items // ITEMS_A_WORKER)
+    count = min(workers, int(items / ITEMS_A_WORKER))
     if count < 2:
         with ThreadPoolExecutor(workers, thread_name_prefix="codec") as threads:
             yield threads
@@ -69,6 +70,9 @@ class WorkerPool(Executor):
             self._close()
             raise OutputError(f"a worker process cannot be started: {error}; lower --workers") from error
         self._threads = ThreadPoolExecutor(count, thread_name_prefix="worker")
+        # By default a thread waits 5 ms for a busy one: half the time in which a worker does a chunk.
+        self._before = sys.getswitchinterval()
+        sys.setswitchinterval(min(self._before, SWITCH))
 
     def submit(self, work: Callable[..., Made], /, *args: Any, **named: Any) -> Future[Made]:
         return self._threads.submit(self._call, work, args, named)
@@ -83,6 +87,7 @@ class WorkerPool(Executor):
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Ends the processes, once what they are at is done."""
+        sys.setswitchinterval(self._before)
         self._threads.shutdown(wait, cancel_futures=cancel_futures)
         self._close()
 

@@ -163,9 +163,9 @@ class _Run:
         parent = ancestor(init, "mae", self.progress)
         source = open_source(data)
         train, held = hold_out(source, self.recipe.validation, self.recipe.seed)
-        size = self.model.card.input.side
+        size, gpu = self.model.card.input.side, self.device.type == "cuda"
         loaders = [
-            FaceLoader(source, members, size=size, batch_size=batch, seed=self.recipe.seed)
+            FaceLoader(source, members, size=size, batch_size=batch, seed=self.recipe.seed, feeds_gpu=gpu)
             for members, batch in ((train, self.recipe.batch_size), (held, distributed.world()))
         ]
         loaded = [load_embedder(teacher, self.device) for teacher in teachers.values()]

@@ -42,6 +42,7 @@ from facemae_cli.runtime.threads import thread_count
 from facemae_cli.runtime.worker_pool import open_pool
 
 WINDOW = 4  # batches made durable together, and within which faces are sorted by their number of visible patches
+CPU_SHARE = 16  # times as long as reading a face takes the network on a CPU, so that processes pay that much later
 PROBED = 8  # faces looked at to tell a raw dataset from a masked one
 SHOWN = 12  # faces on a preview
 PREVIEWED = 16 * SHOWN  # the first faces, whose pictures are kept until enough of them were released
@@ -210,13 +211,14 @@ class _Job:
     def _released(self, workers: int, units: Sequence[range]) -> Generator[tuple[list[ReleasedFaces], int], None, None]:
         """The faces of each unit, and how often the batch was halved for it."""
         parts = (chunks(self.source, unit) for unit in units)
+        faces = sum(map(len, units)) / (CPU_SHARE if self.runner.device.type == "cpu" else 1)
         with (
-            open_pool(workers, sum(map(len, units)), partial(use_limits, limits_in_use())) as pool,
+            open_pool(workers, faces, partial(use_limits, limits_in_use())) as pool,
             closing(pipeline_in(pool, parts, self.reader, self._compute, self.writer)) as stages,
         ):
-            for faces in stages:
+            for released in stages:
                 halvings, self.runner.halvings = self.runner.halvings, 0
-                yield faces, halvings
+                yield released, halvings
 
     def _compute(self, faces: list[VisibleFaces]) -> list[PredictedFaces]:
         return release(faces, self.runner)

@@ -199,8 +199,9 @@ class _Run:
         if faces.held:
             packs[HELD_OUT] = Pack.held_out(source, faces.held, self.recipe.seed)
         size, seed = self.model.card.input.side, self.recipe.seed
+        gpu = {"feeds_gpu": self.device.type == "cuda"}
         loader = FaceLoader(
-            source, faces.members, size=size, batch_size=self.recipe.batch_size, seed=seed, decode=decode_visible
+            source, faces.members, size=size, batch_size=self.recipe.batch_size, seed=seed, decode=decode_visible, **gpu
         )
         taught = self._teacher(teacher, source, cache) if teacher else None
         objective = self._objective(taught, parent, faces, loader, packs)

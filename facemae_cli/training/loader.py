@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from facemae_cli.data.faces import FaceSource, Refusal
+from facemae_cli.data.decoding import DecodedFaces, FaceDecoder
+from facemae_cli.data.faces import FaceChunk, FaceSource, Refusal, chunks
 from facemae_cli.data.images.codec import decode, resize
+from facemae_cli.data.images.headers.header import limits_in_use, use_limits
 from facemae_cli.errors import FaceError, InputError, UsageError
 from facemae_cli.runtime import distributed
-from facemae_cli.runtime.threads import cores, ordered_units
+from facemae_cli.runtime.threads import ordered_units, thread_count
+from facemae_cli.runtime.worker_pool import open_pool
 
 AHEAD = 4  # batches decoded before they are asked for
 
@@ -35,7 +38,8 @@ class Batch:
 class FaceLoader:
     """Shuffled epochs over `members` of a source, as square faces of `size` pixels.
 
-    `decode` turns an image's bytes into (H, W, 3) uint8 RGB. Nothing is remembered between batches: what a step sees
+    `decode` turns an image's bytes into (H, W, 3) uint8 RGB; where a batch `feeds_gpu`, in processes of its own (a CPU is
+    busy with the training itself). Nothing is remembered between batches: what a step sees
     follows from (seed, epoch, step) alone, so a run can begin anywhere. A face that cannot be read is replaced by the
     next one that can, and listed in `refused`.
     """
@@ -50,6 +54,7 @@ class FaceLoader:
         seed: int,
         threads: int | None = None,
         decode: Callable[[bytes], NDArray[np.uint8]] = decode,
+        feeds_gpu: bool = False,
     ) -> None:
         if batch_size > len(members):
             raise UsageError(
@@ -59,8 +64,8 @@ class FaceLoader:
         if batch_size % distributed.world():
             raise UsageError(f"--batch-size {batch_size} cannot be shared by {distributed.world()} ranks equally")
         self.source, self.members = source, np.asarray(members, dtype=np.int64)
-        self.size, self.batch_size, self.seed, self.threads = size, batch_size, seed, threads or cores()
-        self._decode = decode
+        self.size, self.batch_size, self.seed, self.threads = size, batch_size, seed, thread_count(threads)
+        self._decode, self.feeds_gpu = decode, feeds_gpu
         self._refused: dict[str, Refusal] = {}
 
     @property
@@ -79,31 +84,52 @@ class FaceLoader:
         share = self.batch_size // distributed.world()
         offset = distributed.rank() * share
         starts = range(first_step * self.batch_size + offset, self.steps * self.batch_size, self.batch_size)
-        shares = (order[start : start + share].tolist() for start in starts)
+
+        def shares_of() -> Iterator[list[int]]:
+            return (order[start : start + share].tolist() for start in starts)
+
+        decoder = FaceDecoder(self.size, self._decode)
+        faces = self.steps * share if self.feeds_gpu else 0
         with (
-            ThreadPoolExecutor(self.threads, thread_name_prefix="decode") as pool,
-            closing(ordered_units(pool, self._face, shares, AHEAD)) as batches,
+            open_pool(self.threads, faces, partial(use_limits, limits_in_use())) as pool,
+            closing(ordered_units(pool, decoder, map(self._chunks, shares_of()), AHEAD)) as decoded,
         ):
-            yield from map(_batch, batches)
+            for positions, parts in zip(shares_of(), decoded, strict=False):
+                yield self._batch(positions, parts)
 
     def load(self, positions: Sequence[int]) -> Batch:
         """The faces at `positions` of `members`, in that order."""
-        return _batch([self._face(int(position)) for position in positions])
+        decoder = FaceDecoder(self.size, self._decode)
+        return self._batch(positions, [decoder(chunk) for chunk in self._chunks(positions)])
 
-    def _face(self, position: int) -> _Face:
+    def _chunks(self, positions: Sequence[int]) -> list[FaceChunk]:
+        return chunks(self.source, self.members[np.asarray(positions, np.int64)].tolist())
+
+    def _batch(self, positions: Sequence[int], parts: Sequence[DecodedFaces]) -> Batch:
+        """What was decoded, as one batch; a face that could not be is replaced."""
+        images = parts[0].images if len(parts) == 1 else np.concatenate([part.images for part in parts])
+        samples = self.members[np.asarray(positions, np.int64)].copy()
+        errors = [error for part in parts for error in part.errors]
+        for row, error in enumerate(errors):
+            if error is not None:
+                self._refuse(int(samples[row]), error)
+                samples[row], images[row] = self._next_face(int(positions[row]) + 1)
+        tensor = torch.from_numpy(images).permute(0, 3, 1, 2)  # channels last: no copy
+        return Batch(tensor, torch.from_numpy(samples))
+
+    def _refuse(self, index: int, error: FaceError) -> None:
+        where = self.source.where(index)
+        self._refused[where] = Refusal(where, error.reason, error.detail)
+
+    def _next_face(self, position: int) -> _Face:
+        """The first face from `position` on that can be read."""
         for step in range(len(self.members)):
             index = int(self.members[(position + step) % len(self.members)])
             try:
                 return index, resize(self._decode(self.source.read(index)), self.size, self.size)
             except FaceError as error:
-                where = self.source.where(index)
-                self._refused[where] = Refusal(where, error.reason, error.detail)
+                self._refuse(index, error)
         raise InputError(f"{self.source.path}: none of its {len(self.members)} faces can be read")
-
-
-def _batch(faces: Sequence[_Face]) -> Batch:
-    stacked = torch.from_numpy(np.stack([image for _, image in faces])).permute(0, 3, 1, 2)  # channels last: no copy
-    return Batch(stacked, torch.tensor([index for index, _ in faces], dtype=torch.int64))
 
 
 def hold_out(source: FaceSource, about: int, seed: int) -> tuple[list[int], list[int]]:

@@ -31,6 +31,8 @@ sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2])]
 
 from crash.cases import CASES, WARM, Case, prepare  # noqa: E402
 
+from facemae_cli.runtime import worker_pool  # noqa: E402
+
 PARTS = (".facemae-part", ".part", ".lock")  # in the names of what an unfinished run leaves
 TOLD_EVERY = 10  # kills
 AT_ONCE = 3  # kills of one round at most
@@ -206,14 +208,17 @@ def prepared(root: Path) -> Iterator[Path]:
         importlib.import_module(f"facemae_cli.{name}") for name in ("masking.job", "tasks.mask", "tasks.convert")
     ]
     before = [(module, module.UNIT) for module in modules if hasattr(module, "UNIT")]
+    items = worker_pool.ITEMS_A_WORKER
     for name in ("torch._dynamo", "facemae_cli.tasks.fit", "facemae_cli.tasks.reconstruct"):
         importlib.import_module(name)  # once, not in each process that is forked
     try:
         for module, _ in before:
             module.UNIT = 4
         prepare(root)
+        worker_pool.ITEMS_A_WORKER = 0.01  # so that a small run has worker processes too
         yield root
     finally:
+        worker_pool.ITEMS_A_WORKER = items
         for module, unit in before:
             module.UNIT = unit
 

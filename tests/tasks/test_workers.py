@@ -20,7 +20,7 @@ def test_processes_give_the_bytes_of_one_thread(tmp_path: Path, monkeypatch: pyt
     made, used = [], []
     opened = worker_pool.WorkerPool
     monkeypatch.setattr(worker_pool, "WorkerPool", lambda *asked: used.append(1) or opened(*asked))
-    monkeypatch.setattr(worker_pool, "ITEMS_A_WORKER", 1)
+    monkeypatch.setattr(worker_pool, "ITEMS_A_WORKER", 0.01)
     for workers in (1, 2):
         place = tmp_path / str(workers)
         masked = facemae_cli.mask(tmp_path / "raw", place / "masked", key=tmp_path / "key", workers=workers)

@@ -56,6 +56,8 @@ class Lst:
             kept = [i for i in range(len(self._starts)) if _has_number(self._fields(i))]
             self._starts = self._starts[kept]
             self._keys = np.arange(1, len(kept) + 1, dtype=np.int64)
+        self._first = int(self._keys[0]) if len(self._keys) else 0
+        self._dense = len(self._keys) > 0 and int(self._keys[-1]) - self._first == len(self._keys) - 1
         self._root = self._common_root()
 
     def __len__(self) -> int:
@@ -71,8 +73,8 @@ class Lst:
         Back-slashes separate folders as slashes do. Where all paths are absolute, or begin with `..`, what they have in
         common is left out. What leads elsewhere after that names nobody, since it comes from a file nobody vouches for.
         """
-        at = int(np.searchsorted(self._keys, key))
-        if at >= len(self._keys) or self._keys[at] != key:
+        at = self._row(key)
+        if at is None:
             return None
         fields = self._fields(at)
         if len(fields) < 3:
@@ -82,6 +84,13 @@ class Lst:
             if not _is_number(stated) or np.float32(float(stated)) != np.float32(label):
                 return None
         return _split(_with_slashes(self._path(fields)).removeprefix(self._root))
+
+    def _row(self, key: int) -> int | None:
+        """Where `key` stands; keys without a gap, as they mostly are, need no search."""
+        if not len(self._keys):
+            return None
+        at = key - self._first if self._dense else int(np.searchsorted(self._keys, key))
+        return at if 0 <= at < len(self._keys) and self._keys[at] == key else None
 
     def _fields(self, row: int) -> list[str]:
         start = int(self._starts[row])

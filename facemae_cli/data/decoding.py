@@ -1,0 +1,49 @@
+"""Whole faces decoded at one size, a chunk at a time, in this process or in another one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facemae_cli.data.faces import FaceChunk
+from facemae_cli.data.images.codec import decode_visible, resize
+from facemae_cli.errors import FaceError
+
+Pixels = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class DecodedFaces:
+    """(n, S, S, 3) uint8 RGB `images`, black where there is an error; `errors`: of each face why it is not there, or
+    None; `resized`: whether it was stored at another size."""
+
+    images: Pixels
+    errors: list[FaceError | None]
+    resized: list[bool]
+
+
+@dataclass(frozen=True)
+class FaceDecoder:
+    """Decodes chunks of faces at `size` x `size` pixels; `decode` makes (H, W, 3) uint8 RGB of an encoded image."""
+
+    size: int
+    decode: Callable[[bytes], Pixels] = decode_visible
+
+    def __call__(self, chunk: FaceChunk) -> DecodedFaces:
+        images = np.zeros((len(chunk.indexes), self.size, self.size, 3), np.uint8)
+        errors: list[FaceError | None] = [None] * len(images)
+        resized = [False] * len(images)
+        for at, data in enumerate(chunk.images()):
+            try:
+                if isinstance(data, FaceError):
+                    raise data
+                image = self.decode(data)
+            except FaceError as error:
+                errors[at] = error
+                continue
+            images[at] = resize(image, self.size, self.size)
+            resized[at] = image.shape[:2] != (self.size, self.size)
+        return DecodedFaces(images, errors, resized)
