@@ -5,6 +5,7 @@ Memory does not grow with the dataset: at most AHEAD units wait before the devic
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import closing
@@ -23,6 +24,7 @@ Loaded = TypeVar("Loaded")
 Computed = TypeVar("Computed")
 Stored = TypeVar("Stored")
 
+IN_FLIGHT = 2  # batches that a GPU has at a time
 AHEAD = 2  # units that wait before and behind the device
 CPU_BATCH = 32
 CUDA_BATCHES = (64, 128, 256, 512, 1024, 2048)
@@ -64,6 +66,53 @@ def pipeline_in(
         yield from stored
 
 
+class _Lane:
+    """The way of one batch to the device and back; pinned, its host memory is used again, and copies do not wait."""
+
+    def __init__(self, device: torch.device, pinned: bool) -> None:
+        self._device, self._pinned = device, pinned
+        self._given: dict[int, Tensor] = {}
+        self._result = torch.empty(0)
+        self._kept = torch.empty(0)
+        self._done: torch.cuda.Event | None = None
+
+    def given(self, at: int, rows: Tensor, padded: int) -> Tensor:
+        """Input number `at` on the device: (n, ...) `rows`, and copies of the first up to `padded` of them."""
+        if not self._pinned:
+            more = padded - len(rows)
+            return torch.cat([rows, rows[:1].expand(more, *rows.shape[1:])]) if more else rows
+        held = self._given.get(at)
+        if held is None or held.shape[1:] != rows.shape[1:] or held.dtype != rows.dtype or len(held) < padded:
+            held = self._given[at] = torch.empty((padded, *rows.shape[1:]), dtype=rows.dtype, pin_memory=_can_pin())
+        held[: len(rows)] = rows
+        held[len(rows) : padded] = rows[:1]
+        return held[:padded].to(self._device, non_blocking=True)
+
+    def keep(self, result: Tensor) -> None:
+        """Begins to copy the network's result to the host."""
+        if not self._pinned:
+            self._result = result.cpu()
+            return
+        kept = self._kept
+        if kept.shape[1:] != result.shape[1:] or kept.dtype != result.dtype or len(kept) < len(result):
+            kept = self._kept = torch.empty(result.shape, dtype=result.dtype, pin_memory=_can_pin())
+        self._result = kept[: len(result)]
+        self._result.copy_(result, non_blocking=True)
+        if result.is_cuda:
+            self._done = torch.cuda.Event()
+            self._done.record()
+
+    def fetch(self) -> Tensor:
+        """The result, once it is there; afterwards the lane is free for another batch."""
+        if self._done is not None:
+            self._done.synchronize()
+        return self._result.clone() if self._pinned else self._result
+
+
+def _can_pin() -> bool:
+    return torch.cuda.is_available()
+
+
 class Runner:
     """A network on a device, fed in batches of one size, halved when memory runs out.
 
@@ -78,34 +127,39 @@ class Runner:
             raise UsageError(f"--batch-size {batch_size} must be at least 1, or auto")
         self.network, self.device, self.precision = network, device, precision
         self.batch_size, self.halvings = batch_size, 0
+        pinned = device.type == "cuda"
+        self._lanes = [_Lane(device, pinned) for _ in range(IN_FLIGHT if pinned else 1)]
 
     def __call__(self, *inputs: Tensor) -> Tensor:
-        """inputs: tensors of N rows on the host; returns the network's N rows on the host."""
+        """inputs: tensors of N rows on the host; returns the network's N rows on the host.
+
+        A GPU has the next batch before the last one's results are fetched.
+        """
         made: list[Tensor] = []
+        waiting: deque[_Lane] = deque()
         first = 0
         while first < len(inputs[0]):
             rows = [tensor[first : first + self.batch_size] for tensor in inputs]
+            if len(waiting) == len(self._lanes):
+                made.append(waiting.popleft().fetch())
+            lane = next(lane for lane in self._lanes if lane not in waiting)
             try:
-                made.append(self._batch(rows))
+                self._start(lane, rows)
             except torch.OutOfMemoryError:
+                made += [each.fetch() for each in waiting]
+                waiting.clear()
                 self._halve()
                 continue
+            waiting.append(lane)
             first += len(rows[0])
-        return torch.cat(made)
+        return torch.cat([*made, *(each.fetch() for each in waiting)])
 
     @torch.inference_mode()
-    def _batch(self, rows: list[Tensor]) -> Tensor:
+    def _start(self, lane: _Lane, rows: list[Tensor]) -> None:
         count = len(rows[0])
         padded = min(self.batch_size, 1 << (count - 1).bit_length())
-        if padded > count:
-            rows = [torch.cat([row, row[:1].expand(padded - count, *row.shape[1:])]) for row in rows]
         with autocast(self.device, self.precision):
-            return self.network(*(self._to_device(row) for row in rows))[:count].cpu()
-
-    def _to_device(self, row: Tensor) -> Tensor:
-        if self.device.type == "cuda":
-            return row.pin_memory().to(self.device, non_blocking=True)
-        return row
+            lane.keep(self.network(*(lane.given(at, row, padded) for at, row in enumerate(rows)))[:count])
 
     def _halve(self) -> None:
         if self.batch_size == 1:

@@ -38,8 +38,8 @@ class Batch:
 class FaceLoader:
     """Shuffled epochs over `members` of a source, as square faces of `size` pixels.
 
-    `decode` turns an image's bytes into (H, W, 3) uint8 RGB; where a batch `feeds_gpu`, in processes of its own (a CPU is
-    busy with the training itself). Nothing is remembered between batches: what a step sees
+    `decode` turns an image's bytes into (H, W, 3) uint8 RGB; where it `feeds_gpu`, in processes (a CPU is busy with the
+    training itself). Nothing is remembered between batches: what a step sees
     follows from (seed, epoch, step) alone, so a run can begin anywhere. A face that cannot be read is replaced by the
     next one that can, and listed in `refused`.
     """

@@ -40,8 +40,8 @@ def random_faces(faces: int, dim: int, seed: int) -> np.ndarray:
 
 
 def plain_search(queries: np.ndarray, gallery: np.ndarray, k: int, device: str) -> tuple[str, np.ndarray]:
-    """What one would call, and its (n, k) rows: FAISS on the CPU; where that is missing, torch block by block."""
-    if find_spec("faiss"):
+    """What one would call, and its (n, k) rows: on a CPU FAISS; without it, and on a GPU, torch block by block."""
+    if device == "cpu" and find_spec("faiss"):
         import faiss
 
         index = faiss.IndexFlatIP(gallery.shape[1])

@@ -38,10 +38,15 @@ RUNS = (
     Run("mask", "--faces 1000", "--faces 96 --rounds 2"),
     Run("host", "--faces 4096", "--faces 512 --rounds 1"),
     Run("reconstruct", "--model facemae-base --faces 48", "--faces 8", "--model facemae-base --faces 4096"),
-    Run("reconstruct", "--model facemae-tiny --faces 256", "--model facemae-tiny --faces 32"),
+    Run(
+        "reconstruct",
+        "--model facemae-tiny --faces 256",
+        "--model facemae-tiny --faces 32",
+        "--model facemae-v1 --faces 16384",
+    ),
     Run("embed", "--models mbf probe --faces 192", "--models probe --faces 64 --rounds 2"),
     Run("embed", "--models r18 --faces 48", "--models mbf --faces 32 --rounds 2", "--models r50 --faces 8192"),
-    Run("retrieval", "--faces 20000", "--faces 4000", "--faces 100000"),
+    Run("retrieval", "--faces 20000", "--faces 4000", "--faces 500000 --k 2"),
     Run(
         "fit",
         "--phi mbf --onnx --batch 32 --steps 4 --rounds 2",

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from facemae_cli.errors import FaceError, UsageError
-from facemae_cli.inference.pipeline import AHEAD, CPU_BATCH, Runner, choose_batch_size, pipeline
+from facemae_cli.inference.pipeline import AHEAD, CPU_BATCH, IN_FLIGHT, Runner, _Lane, choose_batch_size, pipeline
 
 CPU = torch.device("cpu")
 
@@ -116,3 +116,32 @@ def test_batch_sizes_as_asked_and_as_found() -> None:
 def test_a_batch_of_nothing_is_refused() -> None:
     with pytest.raises(UsageError, match="--batch-size 0 must be at least 1"):
         Runner(lambda rows: rows, CPU, "fp32", 0)
+
+
+def test_batches_in_flight_use_the_same_memory_and_lose_nothing() -> None:
+    """As on a GPU, whose lanes are pinned; here they are plain memory, and the copies do not overlap."""
+    seen: list[int] = []
+
+    def network(rows: torch.Tensor, more: torch.Tensor) -> torch.Tensor:
+        if len(rows) > 4:
+            raise torch.OutOfMemoryError("no room")
+        seen.append(rows.data_ptr())
+        return rows * 2 + more[:, :1]
+
+    runner = Runner(network, CPU, "fp32", 8)
+    runner._lanes = [_Lane(CPU, pinned=True) for _ in range(IN_FLIGHT)]
+    for count in (23, 3, 40):
+        rows, more = torch.arange(3 * count).reshape(count, 3), torch.arange(2 * count).reshape(count, 2)
+        assert torch.equal(runner(rows, more), rows * 2 + more[:, :1])
+    assert runner.batch_size == 4
+    assert len(set(seen)) == IN_FLIGHT
+
+
+def test_the_next_batch_starts_before_the_last_one_is_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
+    steps: list[str] = []
+    fetch = _Lane.fetch
+    monkeypatch.setattr(_Lane, "fetch", lambda lane: steps.append("fetch") or fetch(lane))
+    runner = Runner(lambda rows: steps.append("start") or rows, CPU, "fp32", 4)
+    runner._lanes = [_Lane(CPU, pinned=True) for _ in range(IN_FLIGHT)]
+    assert runner(torch.arange(12)).tolist() == list(range(12))
+    assert steps == ["start", "start", "fetch", "start", "fetch", "fetch"]
