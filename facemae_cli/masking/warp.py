@@ -11,10 +11,10 @@ from facemae_cli.masking.patches import GRID, Pixels
 from facemae_cli.masking.smooth_noise import CELLS, smooth_fields, uniform
 
 # Standard deviations; numbers are uniform, and so reach the square root of 3 as far.
-STRETCH = 0.19  # of a patch, smoothly from place to place
-SHIFT = 0.125  # of a patch
-TURN = 0.03  # radians
-ZOOM = 0.02  # of its size
+STRETCH = 0.25  # of a patch, smoothly from place to place
+SHIFT = 0.17  # of a patch
+TURN = 0.04  # radians
+ZOOM = 0.03  # of its size
 
 
 def warp(image: Pixels, secret: bytes) -> Pixels:

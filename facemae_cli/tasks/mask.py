@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from facemae_cli.masking import patches as masking
 from facemae_cli.masking.job import SIZE, Masker, MaskJob
 from facemae_cli.masking.key import DEFAULT_KEY_FILE, Key
 from facemae_cli.masking.key_file import check_makeable
-from facemae_cli.masking.levels import level
+from facemae_cli.masking.levels import Level, level_called
 from facemae_cli.masking.mix_job import MixJob
 from facemae_cli.masking.mixing import Mixing
 from facemae_cli.masking.people_list import without_people
@@ -44,9 +44,9 @@ class MaskResult:
     patches hidden, as measured (None without faces). `key_id` is None where neither names nor masks needed the key;
     `seed` is None where masks came from the key. `names` is "keyed" or "kept". `resized` faces went through `size`.
     `subsampled` faces come from JPEGs whose pixels share samples of colour. `sizes`: raw faces by WxH pixels.
-    `mixing` says how faces were mixed, and `sources` where it is written of whom; `faces` are then mixtures.
-    `ignored` files of the input do not claim to be images; `passed_over` counts what is the
-    system's or hidden.
+    `mixing` says how faces were mixed, at which `level`, and `sources` where it is written of whom; `faces` are then
+    mixtures. `ignored` files of the input do not claim to be images; `passed_over` counts what is the system's or
+    hidden.
     """
 
     out: Path
@@ -67,6 +67,7 @@ class MaskResult:
     subsampled: int
     sizes: Mapping[str, int]
     mixing: Mixing | None = None
+    level: str | None = None
     sources: Path | None = None
 
     def as_json(self) -> dict[str, Any]:
@@ -90,6 +91,7 @@ class MaskResult:
             "subsampled": self.subsampled,
             "sizes": dict(self.sizes),
             "mixing": self.mixing.as_json() if self.mixing else None,
+            "level": self.level,
             "sources": str(self.sources) if self.sources else None,
             "notes": self.notes(),
         }
@@ -106,7 +108,8 @@ class MaskResult:
             ("names", "pseudonyms, in a keyed order" if self.names == "keyed" else "kept, in their order"),
         ]
         if self.mixing:
-            rows.append(("mixed", f"{self.mixing}; of whom: {self.sources}, which only you may read"))
+            level = f"level {self.level}: " if self.level else ""
+            rows.append(("mixed", f"{level}{self.mixing}; of whom: {self.sources}, which only you may read"))
         rows += [("key_id", self.key_id)] if self.key_id else []
         rows += [("excluded", f"{self.excluded} faces, as asked")] if self.excluded else []
         rows += left_out_rows(self.ignored, self.passed_over)
@@ -150,7 +153,7 @@ def mask(
     size: int | None = None,
     exclude: str | Path | None = None,
     allow_unaligned: bool = False,
-    protect: str | Mixing | None = None,
+    protect: str | Level | None = None,
     sources: str | Path = DEFAULT_SOURCES,
     overwrite: bool = False,
     resume: bool = False,
@@ -184,7 +187,8 @@ def mask(
     """
     threads = thread_count(workers)
     Masker(strategy, ratio, None, seed or 0, size)  # so that a wrong option makes no key
-    mixing = _mixing(protect, ratio, strategy, keep_names)
+    level = _level(protect, ratio, strategy, keep_names)
+    mixing, ratio = level if level else (None, ratio)
     source, excluded = open_source(Path(input)), 0
     _refuse_masked(source, progress)
     if exclude is not None:
@@ -217,8 +221,10 @@ def mask(
         _warn(job, Path(out), progress)
         with shared_output.rank_zero_context(lambda: open_output(Path(out), plan=job.plan(), **placed)) as output:
             job.run(output, threads, progress)
-            result = shared_output.broadcast(_result(job, output, Path(out), excluded, table) if output else None)
+            result = shared_output.broadcast(_result(job, output, Path(out), excluded) if output else None)
             assert result is not None
+            if table:
+                result = replace(result, level=protect if isinstance(protect, str) else None, sources=table.path)
             # The dataset is whole before any rank says so.
             shared_output.rank_zero_first(lambda: _finish(job, output, result, table, overwrite))
     return result
@@ -231,17 +237,15 @@ def _finish(job: MaskJob, output: Output | None, result: MaskResult, table: Side
     output.finish(_manifest(result), refused=result.refused)
 
 
-def _mixing(protect: str | Mixing | None, ratio: float | None, strategy: str, keep_names: bool) -> Mixing | None:
-    """How faces are mixed. Raises UsageError for what does not go with a level."""
+def _level(protect: str | Level | None, ratio: float | None, strategy: str, keep_names: bool) -> Level | None:
+    """How faces are mixed, where they are. Raises UsageError for what does not go with a level."""
     if protect is None:
         return None
     if keep_names:
         raise UsageError("--protect gives mixtures names of their own: leave --keep-names out")
-    if isinstance(protect, Mixing):
-        return protect
     if ratio is not None or strategy != "random":
         raise UsageError("--protect decides what is hidden, as it was measured: leave --ratio and --strategy out")
-    return level(protect)
+    return level_called(protect) if isinstance(protect, str) else protect
 
 
 def _key(path: Path, outside: Sequence[Path], new_key: Callable[[], Key], progress: Progress) -> Key:
@@ -301,7 +305,7 @@ def _warn(job: MaskJob, out: Path, progress: Progress) -> None:
         )
 
 
-def _result(job: MaskJob, output: Output, out: Path, excluded: int, table: SideFile | None) -> MaskResult:
+def _result(job: MaskJob, output: Output, out: Path, excluded: int) -> MaskResult:
     refused = [*job.source.refused, *output.refused]
     places = {item.where for item in output.refused}
     masked = (name for index, name in enumerate(job.names) if not places or job.source.where(index) not in places)
@@ -325,7 +329,6 @@ def _result(job: MaskJob, output: Output, out: Path, excluded: int, table: SideF
         subsampled=output.tally.get("subsampled", 0),
         sizes={key.removeprefix(SIZE): count for key, count in sorted(output.tally.items()) if key.startswith(SIZE)},
         mixing=job.mixing if isinstance(job, MixJob) else None,
-        sources=table.path if table else None,
     )
 
 
@@ -343,6 +346,7 @@ def _manifest(result: MaskResult) -> Manifest:
         extra={
             **({"size": result.size, "resized": result.resized} if result.size else {}),
             **({"mixing": result.mixing.as_json()} if result.mixing else {}),
+            **({"level": result.level} if result.level else {}),
             **({"excluded": result.excluded} if result.excluded else {}),
         },
     )

@@ -309,7 +309,7 @@ def _plan(
 
 def _manifest(result: ReconstructResult, masked: Manifest | None) -> Manifest:
     """The release's manifest; key id and strategy are those of the masked dataset, where it says."""
-    mixing = masked.extra.get("mixing") if masked else None
+    mixed = {key: masked.extra[key] for key in ("mixing", "level") if masked and key in masked.extra}
     licence = {"license": code_of(result.license)} if result.license and code_of(result.license) else {}
     return Manifest(
         command="reconstruct",
@@ -326,6 +326,6 @@ def _manifest(result: ReconstructResult, masked: Manifest | None) -> Manifest:
             "backend": result.backend,
             "visible_patches_pasted": result.pasted,
             "batch_size_was_halved": result.halved,
-            **({"mixing": mixing} if mixing else {}),
+            **mixed,
         },
     )

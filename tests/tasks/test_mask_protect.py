@@ -16,6 +16,7 @@ from facemae_cli.data.manifest import read_manifest
 from facemae_cli.data.open import open_source
 from facemae_cli.errors import UsageError
 from facemae_cli.masking import patches
+from facemae_cli.masking.levels import Level
 from facemae_cli.masking.mixing import Mixing
 from facemae_cli.tasks.leakage import leakage
 from facemae_cli.tasks.mask import mask
@@ -23,7 +24,7 @@ from facemae_cli.tasks.reconstruct import reconstruct
 from facemae_cli.tasks.withdraw import withdraw
 
 PEOPLE = {"anna": 2, "bert": 3, "cleo": 1, "dora": 2, "eve": 2}
-MIXING = Mixing(people=2, copies=2)
+MIXING = Level(Mixing(people=2, copies=2), ratio=0.75)
 
 
 @pytest.fixture
@@ -133,7 +134,7 @@ def test_whoever_withdraws_goes_with_every_face_that_shows_something_of_them(raw
         ({"protect": "light", "ratio": 0.8}, "leave --ratio and --strategy out"),
         ({"protect": "light", "strategy": "eyes"}, "leave --ratio and --strategy out"),
         ({"protect": "light", "keep_names": True}, "leave --keep-names out"),
-        ({"protect": Mixing(5, 1)}, "5 people are too few to mix 5 of them"),
+        ({"protect": Level(Mixing(5, 1), 0.75)}, "5 people are too few to mix 5 of them"),
     ],
 )
 def test_what_does_not_go_together_makes_nothing(raw, tmp_path, options, said):
@@ -165,5 +166,7 @@ def test_the_command_says_what_was_mixed(raw, key, tmp_path, capsys, monkeypatch
     assert main(["mask", "-i", "raw", "-o", "masked", "-k", "the.key", "--protect", "light", "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
     assert said["sources"] == "facemae.sources.csv"
+    assert (said["level"], said["mixing"]) == ("light", {"people": 2, "copies": 3})
+    assert read_manifest(tmp_path / "masked").extra["level"] == "light"
     assert said["faces"]["out"] == 10 * said["mixing"]["copies"]
     assert (tmp_path / "facemae.sources.csv").is_file()
