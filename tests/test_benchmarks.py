@@ -313,6 +313,10 @@ def test_any_release_is_put_on_the_plane_beside_the_line_of_a_plain_mae(
     asked = [f"raw={raw}", "--original", str(raw), "--pairs", "even.bin", "--seeds", "2", "--ratios", "75,90"]
     asked += ["--attacker", str(write_embedder(tmp_path / "phi.onnx")), "--line", str(write_mae(tmp_path / "mae"))]
     asked += ["--scale", str(BENCHMARKS / "scales" / "cpu.yaml"), "--work", str(tmp_path / "work")]
+    photos = sorted(path.relative_to(raw) for path in raw.rglob("*.*"))
+    made_of = [f"{photo},{photo.parent},{photo.name}\n" for photo in photos]
+    (tmp_path / "whom.csv").write_text("released,person,photo\n" + "".join(made_of))
+    asked += ["--sources", f"raw={tmp_path / 'whom.csv'}"]
     frontier.main(asked)
     told = capsys.readouterr().out
     assert "\n| MAE, 75 % | 80.05 +- 0.07 | " in told
@@ -341,6 +345,7 @@ def test_what_cannot_be_put_on_the_plane_is_said_before_anything_runs(
         (["masked"], "TITLE=DATASET"),
         ([f"a={raw}", f"a={masked}"], "two releases have one title"),
         ([f"a={raw}", "--seeds", "0"], "--seeds 0: give 1 or more"),
+        ([f"a={raw}", "--sources", "b=whom.csv"], "--sources b: no release has that title"),
     ):
         with pytest.raises(SystemExit):
             frontier.main([*releases, *rest])

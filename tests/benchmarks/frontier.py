@@ -11,8 +11,8 @@ each release less MAE at each ratio, paired over seeds and people; and each besi
 first pack, where it gives away less only by twice the standard error. Everything resumes; a release that changed is
 measured anew.
 
-An attacker finds the person a face is named after. Where a face is made of two people's, give the release a second time
-under the other's names.
+Of a release whose faces are made of several people (`mask --protect`), `--sources TITLE=FILE` says of whom, and names
+are its own; who leads to any of them is found.
 """
 
 from __future__ import annotations
@@ -53,12 +53,15 @@ class Frontier:
     model: str
     ratios: Sequence[float]
     adapt: Path | None
+    sources: Mapping[str, Path]
 
     def row(self, title: str, data: Step | Faces) -> Row:
         """A release's fits, and its audit."""
         how = ("--imitations", "0")
         if self.adapt is not None:
             how = ("--adapt", str(self.adapt), "--imitation-model", self.model)
+        if title in self.sources:
+            how += ("--sources", str(self.sources[title]))
         setup = self.setup
         return Row(
             title, tuple(setup.taught(data, seed) for seed in setup.seeds), setup.audited(setup.private, data, *how)
@@ -77,7 +80,7 @@ class Frontier:
         """What was measured of a row. Raises SystemExit where the audit and the pairing do not find the same."""
         assert row.leakage is not None
         lab, audit = self.setup.lab, self.setup.lab.run(row.leakage)
-        found = self._found(row.leakage, Path(audit["released"]))
+        found = self._found(row.leakage, Path(audit["released"]), self.sources.get(row.title))
         for result in audit["results"]:
             label = called(result["attack"], result["attacker"], result["model"]), result["photo"]
             wanted = result["k"] == K and result["attack"] != "real_to_real"
@@ -86,7 +89,7 @@ class Frontier:
         packs = [pack.stem for pack in self.setup.packs]
         return Point(row.title, {pack: accuracies(lab, row, pack) for pack in packs}, found)
 
-    def _found(self, step: Step, released: Path) -> dict[tuple[str, str], Clusters]:
+    def _found(self, step: Step, released: Path, sources: Path | None) -> dict[tuple[str, str], Clusters]:
         """Who is found, kept in the work folder."""
         setup = self.setup
         path = setup.lab.work / "found" / f"{Path(step.name).name}.json"
@@ -97,7 +100,7 @@ class Frontier:
         models = () if self.adapt is None else (self.model,)
         attackers = Attackers(setup.attackers, K, setup.lab.work / "cache", self.adapt, models)
         print(f"who is found in {released}", flush=True)
-        found = attackers.find(setup.private.place, released)
+        found = attackers.find(setup.private.place, released, sources)
         path.parent.mkdir(exist_ok=True)
         lists = [(label, {key: value.tolist() for key, value in asdict(each).items()}) for label, each in found.items()]
         path.write_text(json.dumps({"stamp": step.stamp, "found": lists}))
@@ -196,6 +199,9 @@ def parsed(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--adapt", type=Path, help="the attackers' own faces, on which they learn to see through releases"
     )
+    parser.add_argument(
+        "--sources", action="append", default=[], metavar="TITLE=FILE", help="of whom each face of a release was made"
+    )
     parser.add_argument("--scale", type=Path, required=True)
     parser.add_argument("--line", default="mae-v1", metavar="MODEL", help="the plain MAE")
     parser.add_argument("--ratios", default=RATIOS, help=f"percent that it hides, default: {RATIOS}")
@@ -211,14 +217,17 @@ def parsed(arguments: Sequence[str]) -> argparse.Namespace:
             parser.error(f"{text}: a release is given as TITLE=DATASET")
     if len(set(titles)) < len(titles):
         parser.error(f"two releases have one title: {', '.join(titles)}")
+    found.sources = {title: Path(file) for title, _, file in (text.partition("=") for text in found.sources)}
+    if unknown := set(found.sources) - set(titles):
+        parser.error(f"--sources {sorted(unknown)[0]}: no release has that title")
     if found.seeds < 1:
         parser.error(f"--seeds {found.seeds}: give 1 or more")
     return found
 
 
-def check_names(original: Path, released: Path) -> None:
+def check_names(original: Path, released: Path, sources: Path | None) -> None:
     """Raises SystemExit for a release whose photos do not join the originals: other photos could not be told."""
-    matching, _ = match_people(open_datasets(original, released, None, None), None)
+    matching, _ = match_people(open_datasets(original, released, None, None), None, sources)
     if not matching.names.photos_join:
         raise SystemExit(
             f"{released}: {matching.names.joined} of {matching.names.joinable} photos have the originals' names: "
@@ -230,13 +239,15 @@ def main(arguments: Sequence[str]) -> None:
     """Measures, or forecasts."""
     asked = parsed(arguments)
     releases = {title: Path(place) for title, _, place in (text.partition("=") for text in asked.releases)}
-    for place in releases.values():
-        check_names(asked.original, place)
+    for title, place in releases.items():
+        check_names(asked.original, place, asked.sources.get(title))
     asked.work.mkdir(parents=True, exist_ok=True)
     lab, scale = Lab(asked.work, asked.rates), Scale.load(asked.scale)
     original = given(asked.original, asked.original.stem)
     setup = Setup(lab, scale, original, asked.pairs, asked.attacker, range(asked.seeds))
-    frontier = Frontier(setup, asked.line, [float(text) / 100 for text in asked.ratios.split(",")], asked.adapt)
+    frontier = Frontier(
+        setup, asked.line, [float(text) / 100 for text in asked.ratios.split(",")], asked.adapt, asked.sources
+    )
     line = frontier.line()
     rows = [frontier.row(title, given(place, title)) for title, place in releases.items()]
     steps = [step for row in (*line, *rows) for step in (*row.utility, row.leakage) if step is not None]

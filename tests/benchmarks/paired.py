@@ -44,10 +44,11 @@ class Attackers:
     adapt: Path | None = None
     imitation_models: Sequence[str] = ()
 
-    def find(self, original: Path, released: Path) -> dict[tuple[str, str], Clusters]:
-        """Who is found in a release, by attacker and photo, as `facemae leakage` finds them."""
+    def find(self, original: Path, released: Path, sources: Path | None = None) -> dict[tuple[str, str], Clusters]:
+        """Who is found in a release, by attacker and photo, as `facemae leakage` finds them; in a mixed one, as
+        `sources` says."""
         data = open_datasets(original, released, None, self.adapt)
-        matching, _ = match_people(data, None)
+        matching, _ = match_people(data, None, sources)
         views = embed_all(data, matching, self._settings(data), SILENT).views
         return {
             (called(attack.kind, view.sets.attacker, attack.model), attack.photo): clusters(
