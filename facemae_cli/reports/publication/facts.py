@@ -92,6 +92,13 @@ class Facts:
         """Whether parts of the images are hidden."""
         return self.manifest.mask_ratio is not None and not self.reconstructed
 
+    @property
+    def mixed_people(self) -> int:
+        """Of how many people each face was mixed; 0 where it is of one."""
+        mixing = self.manifest.extra.get("mixing")
+        people = mixing.get("people") if isinstance(mixing, Mapping) else 0
+        return people if isinstance(people, int) else 0
+
 
 def read_figures(paths: Iterable[Path], manifest: Manifest) -> Figures:
     """The figures of the JSON that `leakage --json` and `verify --json` printed into the files `paths`.

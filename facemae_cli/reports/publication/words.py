@@ -34,7 +34,11 @@ def summary(facts: Facts) -> str:
         if facts.masked
         else "They are photos of real people."
     )
-    return f"{facts.faces} images of faces, one folder or label a person, for training face recognisers. {made}"
+    if facts.mixed_people:
+        whose = f"a mixture of {facts.mixed_people} people: every face shows patches of photos of all of them"
+    else:
+        whose = "a person"
+    return f"{facts.faces} images of faces, one folder or label {whose}, for training face recognisers. {made}"
 
 
 def processing(facts: Facts) -> list[str]:
@@ -44,6 +48,11 @@ def processing(facts: Facts) -> list[str]:
         how = f", strategy {manifest.strategy}" if manifest.strategy else ""
         steps.append(
             f"{100 * manifest.mask_ratio:.1f} % of each face ({manifest.grid}x{manifest.grid} patches) is removed{how}."
+        )
+    if facts.mixed_people:
+        steps.append(
+            f"Before, faces of {facts.mixed_people} people each were mixed, every photo with several others; of whom "
+            "each is made only the publisher knows."
         )
     if facts.reconstructed and facts.model is not None:
         called = f"the model {facts.model.name}" if facts.model.name else "a model"
@@ -90,7 +99,9 @@ def limits(facts: Facts) -> list[str]:
         "Groups by age, skin, glasses and the like are as frequent as in the source, and may be reconstructed less "
         "well where the model saw few of them.",
     ]
-    if facts.reconstructed:
+    if facts.mixed_people:
+        said.append("Faces are patchworks of several people, so they are no likeness of anybody and have seams.")
+    elif facts.reconstructed:
         said.append("Hair, clothes, colours and background follow the photo; fine detail is the model's guess.")
     if not facts.figures.risks:
         said.append("It has not been audited: no figure here says how many of its people can be found.")
