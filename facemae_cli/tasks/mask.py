@@ -187,8 +187,7 @@ def mask(
     """
     threads = thread_count(workers)
     Masker(strategy, ratio, None, seed or 0, size)  # so that a wrong option makes no key
-    level = _level(protect, ratio, strategy, keep_names)
-    mixing, ratio = level if level else (None, ratio)
+    mixing, ratio = _level(protect, ratio, strategy, keep_names) or (None, ratio)
     source, excluded = open_source(Path(input)), 0
     _refuse_masked(source, progress)
     if exclude is not None:
@@ -196,10 +195,9 @@ def mask(
         source, excluded = without_people(source, Path(exclude), "--exclude")
     with shared_output.process_group("cpu"):
         placed: dict[str, Any] = {"overwrite": overwrite, "resume": resume, "inputs": (Path(input),)}
-
-        table = SideFile(Path(sources), "--sources", "sources") if mixing else None
-        if table:
-            table.check(overwrite=overwrite, resume=resume, places=(Path(input), Path(out), Path(key)))
+        whom = SideFile(Path(sources), "--sources", "sources")
+        if mixing:
+            whom.check(overwrite=overwrite, resume=resume, places=(Path(input), Path(out), Path(key)))
 
         def job_with(secret: Key | None) -> MaskJob:
             masker = Masker(strategy, ratio, secret, seed, size, allow_unaligned)
@@ -223,17 +221,22 @@ def mask(
             job.run(output, threads, progress)
             result = shared_output.broadcast(_result(job, output, Path(out), excluded) if output else None)
             assert result is not None
-            if table:
-                result = replace(result, level=protect if isinstance(protect, str) else None, sources=table.path)
+            result = _with_level(result, protect, whom)
             # The dataset is whole before any rank says so.
-            shared_output.rank_zero_first(lambda: _finish(job, output, result, table, overwrite))
+            shared_output.rank_zero_first(lambda: _finish(job, output, result, whom, overwrite))
     return result
 
 
-def _finish(job: MaskJob, output: Output | None, result: MaskResult, table: SideFile | None, overwrite: bool) -> None:
+def _with_level(result: MaskResult, protect: str | Level | None, whom: SideFile) -> MaskResult:
+    if result.mixing is None:
+        return result
+    return replace(result, level=protect if isinstance(protect, str) else None, sources=whom.path)
+
+
+def _finish(job: MaskJob, output: Output | None, result: MaskResult, whom: SideFile, overwrite: bool) -> None:
     assert output is not None
-    if table and isinstance(job, MixJob):
-        table.write(job.sources(), overwrite=overwrite)
+    if isinstance(job, MixJob):
+        whom.write(job.sources(), overwrite=overwrite)
     output.finish(_manifest(result), refused=result.refused)
 
 
