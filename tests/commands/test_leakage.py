@@ -43,7 +43,8 @@ def test_a_table_and_a_verdict_that_is_refused_without_a_gate(capsys: pytest.Cap
     cases = [line.split()[:2] for line in more[:place] if not line.startswith("because")]
     assert cases == [["other", "photos"], ["the", "very"], []]
     rows = [" ".join(line.split()) for line in rest]
-    assert f"people {PEOPLE} on both sides by the key; 24 of {PEOPLE * PHOTOS} photos join" in rows
+    known = f"the released faces of 24 of {PEOPLE * PHOTOS} photos are known"
+    assert f"people {PEOPLE} in both datasets by the key; {known}" in rows
     assert "1/2 embed released" in err
 
 

@@ -65,7 +65,8 @@ class Names:
     def lines(self) -> list[str]:
         """The counts for a person."""
         how = {"names": " by their names", "key": " by the key", "sources": " by --sources", None: ""}[self.by]
-        lines = [f"{self.people} on both sides{how}; {self.joined} of {self.joinable} photos join"]
+        known = f"the released faces of {self.joined} of {self.joinable} photos are known"
+        lines = [f"{self.people} in both datasets{how}; {known}"]
         aside = {
             "only among the originals": self.only_original,
             "only in the release": self.only_released,

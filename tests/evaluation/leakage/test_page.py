@@ -47,7 +47,7 @@ def test_the_verdict_and_the_figures_come_first_in_words(html: str) -> None:
         "by imitating the release other photos, with facemae-v1: 14.4 % of photos",
         "1500 people in it, 1500 not, by mobilefacenet the very photo: AUC",
         "released faces that are real: 1 byte for byte, 1 nearly",
-        "3059 on both sides by the key; 15290 of 15295 photos join",
+        "3059 in both datasets by the key; the released faces of 15290 of 15295 photos are known",
         "Not measured: imitated_to_released, other photos, r18, 100 people: there are 0 photos to ask with.",
         "Note: whether mobilefacenet is independent of the release cannot be told: it has no facemae.json.",
         "Note: 1 face was refused and left out: 1 truncated.",
