@@ -57,6 +57,13 @@ class Manifest:
             if not test(value):
                 raise ValueError(f"{name} is {str(value)[:80]!r}, which is not {wanted}")
 
+    @property
+    def mixed_people(self) -> int:
+        """Of how many people each face shows patches (`mask --protect`); 0 where it is of one."""
+        mixing = self.extra.get("mixing")
+        people = mixing.get("people") if isinstance(mixing, Mapping) else 0
+        return people if type(people) is int else 0
+
     def as_json(self) -> str:
         """The text of `facemae.json`: sorted keys, indented by 1, a newline at the end, ASCII."""
         return json.dumps(asdict(self), sort_keys=True, indent=1, allow_nan=False) + "\n"

@@ -110,6 +110,8 @@ class InspectResult:
         rows.append(("images", f"{_counts(self.formats)}; {_counts(self.sizes)}; {self.image_bytes} bytes in all"))
         rows.append(("masked", self._masked()))
         if self.manifest is not None:
+            if people := self.manifest.mixed_people:
+                rows.append(("mixed", f"{people} people in each face; what counts as people above are mixtures"))
             rows.append(("made by", f"facemae {self.manifest.version} {self.manifest.command}"))
         rows += left_out_rows(self.ignored, self.passed_over)
         return rows + [("note", note) for note in self.notes]

@@ -118,7 +118,7 @@ def _planned(places: Sequence[Path], listed: PeopleList, key: Path, sources: Sou
                 f"{path} was masked with another key (key_id {manifest.key_id}, {key} has {secret.key_id}): give that "
                 "one by --key"
             )
-        mixed = bool(manifest.extra.get("mixing"))
+        mixed = manifest.mixed_people > 0
         faces = _mixed_faces(path, source, listed, sources) if mixed else listed.find(_names(source), secret)
         found |= {line for line, numbers in faces.items() if numbers}
         left_out = set[int]().union(*faces.values())

@@ -162,3 +162,12 @@ def test_a_rec_in_a_folder_is_found_by_either_path_and_either_sidecar(tmp_path: 
     write_manifest(tmp_path / "facemae.json", FULL)
     assert read_manifest(tmp_path) == read_manifest(tmp_path / "train.rec") == FULL
     assert read_manifest(tmp_path / "other.rec") is None
+
+
+@pytest.mark.parametrize(
+    ("mixing", "people"),
+    [({"people": 3, "copies": 2}, 3), (None, 0), ("three", 0), ({"copies": 2}, 0), ({"people": "x"}, 0)],
+)
+def test_of_how_many_people_faces_are_whatever_the_file_says(mixing, people):
+    assert Manifest("mask", extra={"mixing": mixing}).mixed_people == people
+    assert Manifest("mask").mixed_people == 0

@@ -18,6 +18,7 @@ from facemae_cli.errors import UsageError
 from facemae_cli.masking import patches
 from facemae_cli.masking.levels import Level
 from facemae_cli.masking.mixing import Mixing
+from facemae_cli.tasks.inspect import inspect
 from facemae_cli.tasks.leakage import leakage
 from facemae_cli.tasks.mask import mask
 from facemae_cli.tasks.reconstruct import reconstruct
@@ -69,6 +70,9 @@ def test_mixed_faces_stand_under_names_of_their_own_and_the_steward_is_told_of_w
     manifest = read_manifest(tmp_path / out)
     assert manifest.extra == {"mixing": {"people": 2, "copies": 2}}
     assert manifest.counts == {"in": 10, "out": 20, "refused": {}}
+    assert ("mixed", "2 people in each face; what counts as people above are mixtures") in (
+        inspect(tmp_path / out).summary()
+    )
     assert ("mixed", f"2 people in a face, each photo first in 2; of whom: {table}, which only you may read") in (
         result.summary()
     )

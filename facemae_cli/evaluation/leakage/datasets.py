@@ -92,7 +92,7 @@ def match_people(data: Datasets, key: Path | None, sources: Path | None = None) 
     if sources is not None:
         told = read_sources(sources).match(data.original, data.released)
         return told, unmeasured(told.names, None)
-    if data.manifest is not None and data.manifest.extra.get("mixing"):
+    if data.manifest is not None and data.manifest.mixed_people:
         raise UsageError(
             f"each face of {data.released.path} is made of several people: say of whom by --sources, the file that "
             "`mask --protect` wrote (facemae.sources.csv)"

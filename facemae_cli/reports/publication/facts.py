@@ -95,9 +95,7 @@ class Facts:
     @property
     def mixed_people(self) -> int:
         """Of how many people each face was mixed; 0 where it is of one."""
-        mixing = self.manifest.extra.get("mixing")
-        people = mixing.get("people") if isinstance(mixing, Mapping) else 0
-        return people if isinstance(people, int) else 0
+        return self.manifest.mixed_people
 
 
 def read_figures(paths: Iterable[Path], manifest: Manifest) -> Figures:
