@@ -36,6 +36,8 @@ RUNS = {
     "fit": "--phi probe --batch 2 --steps 1",
     "train": "--models probe --batch 2 --steps 1 --classes 20",
     "embed": "--models probe --faces 2",
+    "backends": "--models probe-v1 --faces 2",
+    "audit": "--faces 4",
     "retrieval": "--faces 100 --dim 16",
 }
 
@@ -75,7 +77,7 @@ def test_the_one_command_knows_every_script_and_its_options(
 ) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     run = importlib.import_module("run")
-    assert {each.script for each in run.RUNS} == RUNS.keys() | {"help"}
+    assert {each.script for each in run.RUNS} == RUNS.keys() | {"help", "host"}
     for each in run.RUNS:
         for words in filter(None, (each.full, each.quick, each.cuda)):
             importlib.import_module(each.script).main([*words.split(), "--device", "cuda"])

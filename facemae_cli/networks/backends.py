@@ -7,6 +7,8 @@ Milliseconds a face on one core (AMD EPYC with AVX512-BF16; 32 faces at a time, 
     embedder-v1         9.08        4.47              8.72           6.71           3.46
     probe-v1            4.64        2.56              4.43           3.30           1.74
 
+Held to AVX2, facemae-v1 in fp32: torch 12.40, onnxruntime 8.54, OpenVINO 8.30; embedder-v1: 9.20, 8.64, 7.09.
+
 So `auto` is OpenVINO where that is installed, and else, of an autoencoder in fp32, onnxruntime. To make and compile a
 graph takes 0.3 to 0.8 s of CPU, so for few faces it is torch. An `.onnx` file is not computed here but by
 `onnx_session`: onnxruntime has it 1.1 times as fast as OpenVINO.

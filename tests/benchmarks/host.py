@@ -63,9 +63,8 @@ def write_masked(path: Path, faces: int) -> None:
 
 def host_alone(masked: Path, out: Path, workers: int) -> None:
     """The task, with a network that takes no time."""
-    task.reconstruct(
-        masked, out, batch_size=str(BATCH), precision="fp32", device="cpu", workers=workers, overwrite=True
-    )
+    how = {"precision": "fp32", "backend": "torch", "device": "cpu"}
+    task.reconstruct(masked, out, batch_size=str(BATCH), workers=workers, overwrite=True, **how)  # type: ignore[arg-type]
 
 
 class Visible(Dataset[tuple[np.ndarray, np.ndarray]]):

@@ -46,6 +46,8 @@ RUNS = (
     ),
     Run("embed", "--models mbf probe --faces 192", "--models probe --faces 64 --rounds 2"),
     Run("embed", "--models r18 --faces 48", "--models mbf --faces 32 --rounds 2", "--models r50 --faces 8192"),
+    Run("backends", "--faces 64", "--models facemae-v1 --faces 32 --rounds 2"),
+    Run("audit", "--faces 512", "--faces 64 --rounds 2"),
     Run("retrieval", "--faces 20000", "--faces 4000", "--faces 500000 --k 2"),
     Run(
         "fit",

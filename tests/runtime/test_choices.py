@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from facemae_cli.errors import UsageError
-from facemae_cli.runtime.choices import check_batch_size, check_device, check_precision
+from facemae_cli.runtime.choices import check_backend, check_batch_size, check_device, check_precision
 
 
 @pytest.mark.parametrize("name", ["auto", "cpu", "cuda", "cuda:0", "cuda:12", "mps"])
@@ -23,6 +23,7 @@ def test_devices(name: str) -> None:
         (check_device, "auto:1", "--device 'auto:1'"),
         (check_device, "", "--device ''"),
         (check_precision, "fp8", "--precision 'fp8' is not known"),
+        (check_backend, "tvm", "--backend 'tvm' is not known; say auto, torch, onnxruntime or openvino"),
         (check_batch_size, "0", "--batch-size '0' is neither auto nor a number from 1"),
         (check_batch_size, "-1", "--batch-size '-1'"),
         (check_batch_size, "many", "--batch-size 'many'"),
