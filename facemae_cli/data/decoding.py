@@ -17,7 +17,7 @@ Pixels = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class DecodedFaces:
-    """(n, S, S, 3) uint8 RGB `images`, black where there is an error; `errors`: of each face why it is not there, or
+    """(n, H, W, 3) uint8 RGB `images`, black where there is an error; `errors`: of each face why it is not there, or
     None; `resized`: whether it was stored at another size."""
 
     images: Pixels
@@ -27,13 +27,13 @@ class DecodedFaces:
 
 @dataclass(frozen=True)
 class FaceDecoder:
-    """Decodes chunks of faces at `size` x `size` pixels; `decode` makes (H, W, 3) uint8 RGB of an encoded image."""
+    """Decodes chunks of faces at `sides`, height and width; `decode` makes (h, w, 3) uint8 RGB of an encoded image."""
 
-    size: int
+    sides: tuple[int, int]
     decode: Callable[[bytes], Pixels] = decode_visible
 
     def __call__(self, chunk: FaceChunk) -> DecodedFaces:
-        images = np.zeros((len(chunk.indexes), self.size, self.size, 3), np.uint8)
+        images = np.zeros((len(chunk.indexes), *self.sides, 3), np.uint8)
         errors: list[FaceError | None] = [None] * len(images)
         resized = [False] * len(images)
         for at, data in enumerate(chunk.images()):
@@ -44,6 +44,6 @@ class FaceDecoder:
             except FaceError as error:
                 errors[at] = error
                 continue
-            images[at] = resize(image, self.size, self.size)
-            resized[at] = image.shape[:2] != (self.size, self.size)
+            images[at] = resize(image, *self.sides)
+            resized[at] = image.shape[:2] != self.sides
         return DecodedFaces(images, errors, resized)

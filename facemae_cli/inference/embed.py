@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,16 +17,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from facemae_cli.data.faces import FaceSource, Refusal
-from facemae_cli.data.images.codec import decode_visible, in_shape, resize
+from facemae_cli.data.decoding import DecodedFaces, FaceDecoder
+from facemae_cli.data.faces import FaceSource, Refusal, chunks
+from facemae_cli.data.images.codec import decode_visible, in_shape
+from facemae_cli.data.images.headers.header import limits_in_use, use_limits
 from facemae_cli.errors import FaceError
 from facemae_cli.inference import feature_cache
-from facemae_cli.inference.pipeline import Runner, choose_batch_size, pipeline
+from facemae_cli.inference.pipeline import AHEAD, CPU_SHARE, Runner, choose_batch_size
 from facemae_cli.networks.embedder import Embedder
 from facemae_cli.runtime import distributed
 from facemae_cli.runtime.device import Precision
 from facemae_cli.runtime.progress import SILENT, Progress
-from facemae_cli.runtime.threads import cores
+from facemae_cli.runtime.threads import cores, ordered_units
+from facemae_cli.runtime.worker_pool import open_pool
 
 GATHERED = 4096  # features that ranks hand each other at a time
 NO_EMBEDDING = "no-embedding"
@@ -34,7 +38,6 @@ Made = TypeVar("Made")
 
 Features = NDArray[np.float32]
 _Features = tuple[Features, NDArray[np.bool_]]
-_Batch = tuple[Features, NDArray[np.bool_], list[bool]]
 
 
 @dataclass(frozen=True)
@@ -201,14 +204,6 @@ def refusals(source: FaceSource, lost: Iterable[int]) -> list[Refusal]:
 
 
 @dataclass(frozen=True)
-class _Face:
-    """(H, W, 3) uint8 `image`, None where there is none."""
-
-    image: NDArray[np.uint8] | None = None
-    resized: bool = False
-
-
-@dataclass(frozen=True)
 class _Job:
     """What is embedded, by what, on what."""
 
@@ -226,32 +221,36 @@ class _Job:
         valid, resized = np.zeros(count, np.bool_), np.zeros(count, np.bool_)
         runner = runner_of(self.embedder, self.device, self.precision, batch_size, self.mirrored)
         units = units_of(count, runner.batch_size)
-
-        def compute(faces: list[_Face]) -> list[_Batch]:
-            made = features_of([face.image for face in faces], runner, self.embedder.dim)
-            return [(*made, [face.resized for face in faces])]
-
+        parts = (chunks(self.source, [self.wanted[at] for at in unit]) for unit in units)
+        decoder = FaceDecoder(self.embedder.spec.sides, partial(_shown, self.embedder.spec.sides))
+        faces = sum(map(len, units)) / (CPU_SHARE if self.device.type == "cpu" else 1)
         progress.start(label, count)
-        with evaluating(self.embedder), closing(pipeline(units, self._read, compute, _same, threads=threads)) as made:
-            for unit, [batch] in with_units(made, units, count, progress):
+        with (
+            evaluating(self.embedder),
+            open_pool(threads, faces, partial(use_limits, limits_in_use())) as pool,
+            closing(ordered_units(pool, decoder, parts, AHEAD)) as made,
+        ):
+            for unit, decoded in with_units(made, units, count, progress):
                 rows = slice(unit.start, unit.stop)
-                features[rows], valid[rows], resized[rows] = batch
+                features[rows], valid[rows] = features_of(_images(decoded), runner, self.embedder.dim)
+                resized[rows] = [each for part in decoded for each in part.resized]
         join_ranks([features, valid, resized], units)
         return Embeddings(features, valid, self.refusals(np.flatnonzero(~valid)), int(resized.sum()))
-
-    def _read(self, at: int) -> _Face:
-        """Face number `at` of those asked for, at the embedder's size."""
-        try:
-            image = decode_visible(self.source.read(self.wanted[at]))
-        except FaceError:
-            return _Face()
-        image, sides = in_shape(image, self.embedder.spec.sides), self.embedder.spec.sides
-        return _Face(resize(image, *sides), resized=image.shape[:2] != sides)
 
     def refusals(self, lost: NDArray[np.int64]) -> list[Refusal]:
         """Why the faces that are numbers `lost` of those asked for have no feature."""
         return refusals(self.source, (self.wanted[at] for at in lost.tolist()))
 
 
-def _same(batch: _Batch) -> _Batch:
-    return batch
+def _shown(sides: tuple[int, int], data: bytes) -> NDArray[np.uint8]:
+    """What a face shows, in the shape of `sides`."""
+    return in_shape(decode_visible(data), sides)
+
+
+def _images(parts: Sequence[DecodedFaces]) -> list[NDArray[np.uint8] | None]:
+    """Each face, None where there is none."""
+    return [
+        image if error is None else None
+        for part in parts
+        for image, error in zip(part.images, part.errors, strict=True)
+    ]

@@ -26,6 +26,7 @@ Stored = TypeVar("Stored")
 
 IN_FLIGHT = 2  # batches that a GPU has at a time
 AHEAD = 2  # units that wait before and behind the device
+CPU_SHARE = 16  # times as long as reading a face takes the network on a CPU, so that processes pay that much later
 CPU_BATCH = 32
 CUDA_BATCHES = (64, 128, 256, 512, 1024, 2048)
 MEMORY_SHARE = 0.6  # of a GPU that a batch may take

@@ -21,7 +21,7 @@ from facemae_cli.data.output.output import Made, Output, check_output, open_outp
 from facemae_cli.data.side_files import SideFile
 from facemae_cli.errors import InputError, UsageError
 from facemae_cli.inference.masked_reader import MaskedReader, VisibleFaces
-from facemae_cli.inference.pipeline import Runner, choose_batch_size, pipeline_in
+from facemae_cli.inference.pipeline import CPU_SHARE, Runner, choose_batch_size, pipeline_in
 from facemae_cli.inference.reconstruct import Reconstructor, release
 from facemae_cli.inference.released_writer import PredictedFaces, ReleasedFaces, ReleasedWriter
 from facemae_cli.masking import patches as masking
@@ -42,7 +42,6 @@ from facemae_cli.runtime.threads import thread_count
 from facemae_cli.runtime.worker_pool import open_pool
 
 WINDOW = 4  # batches made durable together, and within which faces are sorted by their number of visible patches
-CPU_SHARE = 16  # times as long as reading a face takes the network on a CPU, so that processes pay that much later
 PROBED = 8  # faces looked at to tell a raw dataset from a masked one
 SHOWN = 12  # faces on a preview
 PREVIEWED = 16 * SHOWN  # the first faces, whose pictures are kept until enough of them were released

@@ -88,7 +88,7 @@ class FaceLoader:
         def shares_of() -> Iterator[list[int]]:
             return (order[start : start + share].tolist() for start in starts)
 
-        decoder = FaceDecoder(self.size, self._decode)
+        decoder = FaceDecoder((self.size, self.size), self._decode)
         faces = self.steps * share if self.feeds_gpu else 0
         with (
             open_pool(self.threads, faces, partial(use_limits, limits_in_use())) as pool,
@@ -99,7 +99,7 @@ class FaceLoader:
 
     def load(self, positions: Sequence[int]) -> Batch:
         """The faces at `positions` of `members`, in that order."""
-        decoder = FaceDecoder(self.size, self._decode)
+        decoder = FaceDecoder((self.size, self.size), self._decode)
         return self._batch(positions, [decoder(chunk) for chunk in self._chunks(positions)])
 
     def _chunks(self, positions: Sequence[int]) -> list[FaceChunk]:

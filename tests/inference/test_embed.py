@@ -16,7 +16,7 @@ from facemae_cli.data.images.codec import encode_png
 from facemae_cli.errors import UsageError
 from facemae_cli.inference.embed import MirrorSum, evaluating, normalised
 from facemae_cli.networks.embedder import Embedder
-from facemae_cli.runtime import distributed
+from facemae_cli.runtime import distributed, worker_pool
 
 
 def plain(embedder: Embedder, numbers: list[int], mirrored: bool = True) -> np.ndarray:
@@ -50,6 +50,16 @@ def test_only_the_faces_asked_for_in_the_order_asked() -> None:
     made = run(memory_source(3, 3, 16), embedder, indexes=[7, 0, 7])
     np.testing.assert_allclose(made.features, plain(embedder, [201, 0, 201]), atol=1e-6)
     assert len(run(memory_source(1, 1, 16), embedder, indexes=[]).features) == 0
+
+
+def test_worker_processes_read_the_same_faces(monkeypatch: pytest.MonkeyPatch) -> None:
+    source, embedder = memory_source(3, 3, 16), small()
+    source.faces[4] = ("p1", "1.png", b"no image")
+    alone = run(source, embedder)
+    monkeypatch.setattr(worker_pool, "ITEMS_A_WORKER", 0.01)
+    made = run(source, embedder, workers=2)
+    assert np.array_equal(made.features, alone.features)
+    assert made.refused == alone.refused
 
 
 def test_faces_of_another_size_are_resized_and_counted() -> None:
