@@ -88,7 +88,7 @@ def test_a_release_that_no_model_drew_shares_nothing_and_one_without_manifest_is
 def test_weak_attackers_and_assumed_cards_carry_no_verdict(tmp_path: Path, phi: Recognizer) -> None:
     masked = Origin.of(Manifest(command="mask"), [])
     assert barred(phi, masked, 0.6) == ""
-    assert "is weak: real -> real is 59.0 %, under --min-attacker 60.0 %" in barred(phi, masked, 0.59)
+    assert "is weak: real -> real is 59.0 %, under --min-attacker 60 %" in barred(phi, masked, 0.59)
     assert "could not be measured" in barred(phi, masked, None)
     trust = Trust(masked, 0.0, False)
     assert describe("phi", phi, 0.9, trust, unseen=0.01).barred == ()
