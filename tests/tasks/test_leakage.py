@@ -114,7 +114,8 @@ def test_the_json_has_its_form(folder: Path) -> None:
     assert value["digests"].keys() == {"original", "released", "model of the release"}
     heads, *rows = result.measured()
     shown = {row[0].partition(", K = ")[0] for row in rows if not row[0].startswith("  ")}
-    assert shown == {*names, "chance", "photos that asked"}
+    top = dict(value["headline"])["attacker"]
+    assert shown == {*names, "chance", "photos that asked", f"{top} at"}  # the last: below it, its other sizes
     assert all(len(row) == len(heads) for row in rows)
     assert dict(result.summary())["verdict"] == "undecided"
 
