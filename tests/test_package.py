@@ -76,7 +76,7 @@ def test_the_metadata_says_who_it_is(wheel: zipfile.ZipFile) -> None:
     said = Parser().parsestr(wheel.read(f"{DIST_INFO}/METADATA").decode())
     assert (said["Name"], said["Version"], said["License-Expression"]) == ("facemae", __version__, "Apache-2.0")
     assert said["Requires-Python"] == ">=3.11"
-    assert {"gpu", "parquet", "test"} == set(said.get_all("Provides-Extra", []))
+    assert {"gpu", "openvino", "parquet", "test"} == set(said.get_all("Provides-Extra", []))
     assert f"{DIST_INFO}/licenses/LICENSE" in wheel.namelist()
     assert "facemae = facemae_cli.app:main" in wheel.read(f"{DIST_INFO}/entry_points.txt").decode()
 

@@ -58,7 +58,7 @@ def mask(
         Level | None,
         privacy(
             "--protect",
-            metavar="LEVEL",
+            metavar="light|strong",
             help="Mix faces of several people, light or strong: protects more, even against the very photo.",
         ),
     ] = None,

@@ -84,7 +84,9 @@ Backend = Annotated[
 ]
 Workers = Annotated[
     int | None,
-    machine("--workers", metavar="N", help="Processes or threads that read and write images.", show_default="one a CPU core"),
+    machine(
+        "--workers", metavar="N", help="Processes or threads that read and write images.", show_default="one a CPU core"
+    ),
 ]
 # Of all that decode images, and of no task in particular: it holds for the process.
 MaxPixels = Annotated[

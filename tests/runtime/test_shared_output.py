@@ -12,6 +12,7 @@ import pytest
 from helpers.models import write_mae
 from helpers.ranks import run_ranks
 
+from facemae_cli.data.faces import Name
 from facemae_cli.data.synthetic import write_dataset
 from facemae_cli.errors import FaceError, UsageError
 from facemae_cli.masking import job as masker
@@ -112,15 +113,16 @@ def test_what_one_rank_began_two_go_on_with(raw: Path, tmp_path: Path, monkeypat
     monkeypatch.setattr(masker, "UNIT", 2)
     options: dict[str, Any] = {"key": tmp_path / "facemae.key"}
     mask(raw, tmp_path / "whole", **options)
-    face = masker.MaskJob.face
+    face, masked = masker.Masker.face, []
 
-    def stop(job: masker.MaskJob, index: int) -> Any:
-        if index == 6:
+    def stop(self: masker.Masker, data: bytes, name: Name) -> Any:
+        masked.append(name)
+        if len(masked) > 6:
             raise KeyboardInterrupt
-        return face(job, index)
+        return face(self, data, name)
 
     with monkeypatch.context() as patch:
-        patch.setattr(masker.MaskJob, "face", stop)
+        patch.setattr(masker.Masker, "face", stop)
         with pytest.raises(KeyboardInterrupt):
             mask(raw, tmp_path / "part", **options)
     on_ranks(2, tmp_path, monkeypatch, lambda: mask(raw, tmp_path / "part", resume=True, **options).faces)

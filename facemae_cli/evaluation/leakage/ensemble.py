@@ -84,7 +84,7 @@ def _asking(queries: Sequence[Embeddings], spreads: Sequence[_Spread], weights: 
     parts = []
     for each, spread, weight in zip(queries, spreads, weights, strict=True):
         deviation = spread.deviations(each.features)
-        known = deviation > TIE  # who sees all faces alike tells nothing
+        known = each.valid & (deviation > TIE)  # who sees no face, or all alike, tells nothing
         parts.append(each.features * (weight * known / np.where(known, deviation, 1.0))[:, None])
     rest = np.zeros((len(queries[0].valid), 1))  # what the gallery's faces are lifted by tells nothing
     features, valid = normalised(np.concatenate([*parts, rest], axis=1).astype(np.float32))

@@ -22,7 +22,6 @@ from facemae_cli.evaluation.retrieval import (
     columns,
     top_k,
 )
-from facemae_cli.runtime import distributed
 from facemae_cli.runtime.progress import SILENT, Progress
 
 TIE = 1e-6
@@ -113,6 +112,8 @@ def rank_over_ranks(
     progress: Progress = SILENT,
 ) -> Ranks:
     """As `rank_queries`, each of several processes asking with its share of the queries; all get all."""
+    from facemae_cli.runtime import distributed  # it brings torch
+
     part = slice(*distributed.share(len(queries)))
     ranks = rank_queries(
         queries[part],
@@ -137,6 +138,8 @@ def nearest_over_ranks(
     progress: Progress = SILENT,
 ) -> tuple[Scores, Rows]:
     """As `retrieval.top_k`, each of several processes asking with its share of the queries; all get all."""
+    from facemae_cli.runtime import distributed  # it brings torch
+
     part = slice(*distributed.share(len(queries)))
     left_out = None if exclude is None else exclude[part]
     found = top_k(queries[part], gallery, k, exclude=left_out, device=device, progress=progress)

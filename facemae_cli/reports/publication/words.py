@@ -100,7 +100,7 @@ def limits(facts: Facts) -> list[str]:
         "well where the model saw few of them.",
     ]
     if facts.mixed_people:
-        said.append("Faces are patchworks of several people, so they are no likeness of anybody and have seams.")
+        said.append("Faces are patchworks of several people: they have seams, and show nobody as they are.")
     elif facts.reconstructed:
         said.append("Hair, clothes, colours and background follow the photo; fine detail is the model's guess.")
     if not facts.figures.risks:

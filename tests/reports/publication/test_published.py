@@ -199,6 +199,6 @@ def test_a_mixed_release_says_that_nobody_is_in_a_face_whole() -> None:
     extra = {"mixing": {"people": 3, "copies": 3}}
     manifest = Manifest("reconstruct", {"kind": "mae", "sha256": SHA}, 14, 0.8, extra=extra)
     text = dataset_card(Facts(manifest, "folder", ".jpg", model=ModelFacts(None, SHA)))
-    for said in ("one folder or label a mixture of 3 people", "faces of 3 people each were mixed", "have seams"):
+    for said in ("one folder or label a mixture of 3 people", "faces of 3 people each were mixed", "they have seams"):
         assert said in text
     assert "Hair, clothes" not in text
