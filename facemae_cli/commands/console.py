@@ -6,7 +6,6 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
-from itertools import takewhile
 from json import dumps
 from pathlib import Path
 from threading import RLock
@@ -153,8 +152,8 @@ def _for_a_person(result: Result) -> str:
     """The verdict, what was measured, and the rest of the summary."""
     measured: Sequence[Sequence[str]] = getattr(result, "measured", list)()
     rows = result.summary()
-    verdict = list(takewhile(lambda row: row[0] in FIRST, rows))
-    rest = rows[len(verdict) :]
+    verdict = [row for row in rows if row[0] in FIRST]
+    rest = [row for row in rows if row[0] not in FIRST]
     width = columns() if is_terminal(sys.stdout) else None
     parts = [_in_color(verdict, width), tables(measured, width) if measured else "", table(rest, width) if rest else ""]
     return "\n\n".join(filter(None, parts))

@@ -44,6 +44,8 @@ def tables(rows: Sequence[Sequence[str]], width: int | None = None) -> str:
             parts.append([])
         parts[-1].append(column)
     split = ([[row[0], *(row[column] for column in part)] for row in cells] for part in parts)
+    if len(parts) == 1:
+        return table(cells)
     return "\n\n".join(table([row for row in rows if set(row[1:]) != {NONE}]) for rows in split)
 
 
