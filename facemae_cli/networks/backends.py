@@ -9,9 +9,10 @@ Milliseconds a face on one core (AMD EPYC with AVX512-BF16; 32 faces at a time, 
 
 Held to AVX2, facemae-v1 in fp32: torch 12.40, onnxruntime 8.54, OpenVINO 8.30; embedder-v1: 9.20, 8.64, 7.09.
 
-So `auto` is OpenVINO where that is installed, and else, of an autoencoder in fp32, onnxruntime. To make and compile a
-graph takes 0.3 to 0.8 s of CPU, so for few faces it is torch. An `.onnx` file is not computed here but by
-`onnx_session`: onnxruntime has it 1.1 times as fast as OpenVINO.
+`auto` is onnxruntime for an autoencoder in fp32, else torch. OpenVINO, the fastest, is taken by name alone: a process
+that had compiled several networks with it crashed when it started another program. To make and compile a graph takes
+0.3 to 0.8 s of CPU, so for few faces it is torch. An `.onnx` file is not computed here but by `onnx_session`:
+onnxruntime has it 1.1 times as fast as OpenVINO.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from facemae_cli.networks.embedder import Embedder
 from facemae_cli.networks.export import onnx_graph
 from facemae_cli.networks.weights import first_line
 from facemae_cli.runtime.choices import check_backend
-from facemae_cli.runtime.device import Precision, choose_precision, has_fast_bf16
+from facemae_cli.runtime.device import Precision, choose_precision
 
 Backend = Literal["torch", "onnxruntime", "openvino"]
 Run = Callable[[list[Any]], Any]
@@ -64,8 +65,6 @@ def choose_backend(
 def _fastest(precision: Precision, device: torch.device, faces: int, autoencoder: bool) -> Backend:
     if device.type != "cpu" or faces < FEW:
         return "torch"
-    if is_installed("openvino") and (precision == "fp32" or has_fast_bf16(device)):
-        return "openvino"
     return "onnxruntime" if autoencoder and precision == "fp32" and is_installed("onnxruntime") else "torch"
 
 
