@@ -131,6 +131,11 @@ class Masker:
         return masking.photo_digest(self.key.mask_key if self.key else b"", size, image.tobytes())
 
 
+def same_name() -> FaceError:
+    """Why a face is refused whose name an earlier one has."""
+    return FaceError("same-name", "another face of this person has this name; rename one of the two")
+
+
 NamedFace = tuple[Name, MaskedFace] | FaceError  # with its name in the output; or why it is not masked
 
 
@@ -177,7 +182,7 @@ class _ChunkMasker:
         """The face in `data`; `repeated` is refused."""
         try:
             if repeated:
-                raise FaceError("same-name", "another face of this person has this name; rename one of the two")
+                raise same_name()
             if isinstance(data, FaceError):
                 raise data
             return self.key.name(name) if self.key else name, self.masker.face(data, name)

@@ -25,7 +25,7 @@ from facemae_cli.data.side_files import SOURCES
 from facemae_cli.data.subset import Subset
 from facemae_cli.errors import FaceError, UsageError
 from facemae_cli.masking import patches as masking
-from facemae_cli.masking.job import MaskedFace, Masker, MaskJob, NamedFace, SeenFace
+from facemae_cli.masking.job import MaskedFace, Masker, MaskJob, NamedFace, SeenFace, same_name
 from facemae_cli.masking.key import Key
 from facemae_cli.masking.mixing import Mixing, Mixture, plan_mixtures
 from facemae_cli.masking.regions import owners
@@ -155,7 +155,7 @@ def _surveyed(job: MaskJob, workers: int, progress: Progress) -> tuple[list[Surv
     def look(index: int) -> Survey | FaceError:
         try:
             if index in job.repeated:
-                raise FaceError("same-name", "another face of this person has this name; rename one of the two")
+                raise same_name()
             return Survey.of(job.masker.visible(job.source.read(index), job.names[index]))
         except FaceError as error:
             return error

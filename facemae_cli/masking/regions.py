@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facemae_cli.masking.patches import GRID, TOKENS
-from facemae_cli.masking.smooth_noise import smooth_fields, uniform
+from facemae_cli.masking.smooth_noise import VALUES, smooth_fields, uniform
 
 # Eyes, nose and mouth in the ArcFace template, with a patch around them: shared out apart from the rest.
 _CENTRE = np.zeros((GRID, GRID), np.bool_)
@@ -22,7 +22,7 @@ def owners(label: bytes, people: int) -> NDArray[np.intp]:
 
     The centre of the face, and all around it, are each shared out in equal parts (but for a patch).
     """
-    fields = smooth_fields(uniform(label, 38 * people).reshape(people, 38), GRID, GRID).reshape(people, TOKENS)
+    fields = smooth_fields(uniform(label, VALUES * people), GRID, GRID).reshape(people, TOKENS)
     owner = np.full(TOKENS, people - 1)
     for place in (CENTRE, ~CENTRE):
         free = place.copy()

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from facemae_cli.masking.patches import GRID, Pixels
-from facemae_cli.masking.smooth_noise import CELLS, smooth_fields, uniform
+from facemae_cli.masking.smooth_noise import VALUES, smooth_fields, uniform
 
 # Standard deviations; numbers are uniform, and so reach the square root of 3 as far.
 STRETCH = 0.25  # of a patch, smoothly from place to place
@@ -20,7 +20,7 @@ ZOOM = 0.03  # of its size
 def warp(image: Pixels, secret: bytes) -> Pixels:
     """(H, W, 3) uint8 to the same, by the 32 bytes `secret`: equal ones give equal pictures."""
     height, width = image.shape[:2]
-    values = uniform(hashlib.sha256(b"warp" + secret).digest(), 4 + 2 * (2 + (CELLS + 2) ** 2))
+    values = uniform(hashlib.sha256(b"warp" + secret).digest(), 4 + 2 * VALUES)
     right, down, turn, zoom = (2 * values[:4] - 1) * np.sqrt(3)
     fields = (2 * smooth_fields(values[4:], height, width) - 1) * np.sqrt(3)
     y, x = np.mgrid[:height, :width] - np.array([(height - 1) / 2, (width - 1) / 2])[:, None, None]
