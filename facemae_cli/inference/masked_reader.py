@@ -7,7 +7,7 @@ anything still there, could not come out again.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +18,7 @@ from facemae_cli.data.images.codec import decode, decode_luma, decode_masked, re
 from facemae_cli.errors import FaceError
 from facemae_cli.masking import patches as masking
 from facemae_cli.masking.mask_color import MaskColor
+from facemae_cli.masking.warp import digest
 
 Pixels = NDArray[np.uint8]
 
@@ -38,7 +39,8 @@ class VisibleFaces:
 
     `errors`: of each face why it cannot be used, or None; `counts`: (n,) its visible patches, 0 where there is an
     error. Patches and tokens stand together, face by face: `patches` is (T, p * p * 3) uint8, `tokens` (T,) uint8.
-    `sizes`: of each face height and width as stored. `masked`: of each face its RGBA, empty where nobody wants them.
+    `sizes`: of each face height and width as stored. `masked`: of each face its RGBA, and `digests`: 32 bytes of what
+    is visible of it (b"" where there is an error); empty where nobody wants them.
     """
 
     indexes: Sequence[int]
@@ -48,6 +50,7 @@ class VisibleFaces:
     tokens: NDArray[np.uint8]
     sizes: list[tuple[int, int]]
     masked: list[Pixels | None]
+    digests: list[bytes] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -55,13 +58,14 @@ class MaskedReader:
     """Reads chunks of masked faces for a model whose patches are `patch` pixels wide.
 
     `color`: what hides patches, where alpha does not; `least`: the share of patches that must be hidden; `kept`: the
-    pixels of chunks that begin below this number are kept.
+    pixels of chunks that begin below this number are kept; `digests`: those of faces are wanted.
     """
 
     patch: int
     color: MaskColor | None = None
     least: float = masking.MIN_HIDDEN_FRACTION
     kept: int = 0
+    digests: bool = False
 
     def __call__(self, chunk: FaceChunk) -> VisibleFaces:
         """The visible patches of a chunk; a face that is not masked as it should be carries its error."""
@@ -87,6 +91,7 @@ class MaskedReader:
             np.concatenate([none[:, 0], *(face.tokens for face in good if face)]),
             [face.size if face else (0, 0) for face in good],
             [face.masked if face else None for face in good] if indexes[0] < self.kept else [],
+            [digest(face.patches, face.tokens) if face else b"" for face in good] if self.digests else [],
         )
 
     def _decoded(self, data: bytes | FaceError) -> Pixels | FaceError:

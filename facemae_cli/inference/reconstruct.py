@@ -59,7 +59,9 @@ def release(chunks: Sequence[VisibleFaces], runner: Runner) -> list[PredictedFac
         end = first + int(np.count_nonzero(chunk.counts))
         hidden = (masking.TOKENS - chunk.counts).tolist()
         predicted.append(
-            PredictedFaces(chunk.indexes, chunk.errors, hidden, chunk.sizes, chunk.masked, made[first:end])
+            PredictedFaces(
+                chunk.indexes, chunk.errors, hidden, chunk.sizes, chunk.masked, made[first:end], chunk.digests
+            )
         )
         first = end
     return predicted

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from facemae_cli.data.images.codec import encode_jpeg, encode_png, resize
 from facemae_cli.errors import FaceError, UsageError
+from facemae_cli.masking.warp import warp
 
 Pixels = NDArray[np.uint8]
 
@@ -20,7 +21,7 @@ class PredictedFaces:
 
     `errors`: of each face why it is not there, or None; `hidden`: how many of its patches were; `sizes`: height and
     width as stored; `masked`: its (H, W, 4) uint8 RGBA, or empty. `images`: (m, S, S, 3) uint8 RGB of those without an
-    error, in order.
+    error, in order. `digests`: 32 bytes of what is visible of each face, where faces are warped.
     """
 
     indexes: Sequence[int]
@@ -29,6 +30,7 @@ class PredictedFaces:
     sizes: list[tuple[int, int]]
     masked: list[Pixels | None]
     images: Pixels
+    digests: list[bytes] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -56,13 +58,15 @@ class ReleasedFaces:
 class ReleasedWriter:
     """Encodes chunks of faces as `jpg` of a quality or as `png`, each at its own size.
 
-    `paste` puts visible patches over the predictions; `shown`: chunks that begin below this number keep their pixels.
+    `paste` puts visible patches over the predictions; `warped` warps faces by their digests, last of all; `shown`:
+    chunks that begin below this number keep their pixels.
     Raises UsageError.
     """
 
     format: str
     quality: int
     paste: bool = False
+    warped: bool = False
     shown: int = 0
 
     def __post_init__(self) -> None:
@@ -81,7 +85,15 @@ class ReleasedWriter:
         return ReleasedFaces(faces.indexes, faces.errors, faces.hidden, data, ends, shown)
 
     def finished(self, faces: PredictedFaces) -> list[Pixels | None]:
-        """Each face at its own size, (H, W, 3) uint8, its visible patches pasted where they are to be."""
+        """Each face at its own size, (H, W, 3) uint8, pasted and warped where it is to be."""
+        images = self._pasted(faces)
+        if not self.warped:
+            return images
+        return [
+            None if image is None else warp(image, digest) for image, digest in zip(images, faces.digests, strict=True)
+        ]
+
+    def _pasted(self, faces: PredictedFaces) -> list[Pixels | None]:
         made = iter(faces.images)
         images = [
             None if error else resize(next(made), *size) for error, size in zip(faces.errors, faces.sizes, strict=True)

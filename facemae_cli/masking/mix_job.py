@@ -1,8 +1,8 @@
 """Raw faces into masked PNGs that show patches of several people each, as `masking.mixing` plans them.
 
-Each photo is warped a little first, always alike, and only patches are used that `mask` leaves visible: so all mixtures
-together show no more of it than one masked face would. Colours of all parts move to their middle, so that no edge
-betrays what is whose.
+Of each photo only patches are used that `mask` leaves visible: so all mixtures together show no more of it than one
+masked face would. Colours of all parts move to their middle, so that no edge betrays what is whose. Once a mixture is
+reconstructed, it is warped a little (`masking.warp`).
 """
 
 from __future__ import annotations
@@ -29,7 +29,6 @@ from facemae_cli.masking.job import MaskedFace, Masker, MaskJob, NamedFace, Seen
 from facemae_cli.masking.key import Key
 from facemae_cli.masking.mixing import Mixing, Mixture, plan_mixtures
 from facemae_cli.masking.regions import owners
-from facemae_cli.masking.warp import warp
 from facemae_cli.runtime.progress import Progress
 from facemae_cli.runtime.threads import ordered_map
 
@@ -140,7 +139,6 @@ class MixJob(MaskJob):
 
     def _seen(self, index: int, mirrored: bool) -> SeenFace:
         face = self.masker.visible(self.source.read(index), self.names[index])
-        face = face._replace(image=warp(face.image, face.digest))
         if not mirrored:
             return face
         turned = face.mask.reshape(masking.GRID, masking.GRID)[:, ::-1].reshape(masking.TOKENS)

@@ -1,4 +1,4 @@
-"""Smooth random pictures from a secret: what regions of mixed faces, and warps of photos, are made of."""
+"""Smooth random pictures from a secret: what regions of mixed faces, and warps of faces, are made of."""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""A photo a little turned, moved and stretched, by the key: what finds it by its layout then finds it less well."""
+"""A released mixture a little turned, moved and stretched: what finds its people by their layout finds them less well.
+
+The whole face is warped once it is reconstructed, each by itself, so that a recogniser learns as from any augmented
+photo. What warps it is a digest of the masked face's visible patches: who has the release alone cannot know it.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +15,15 @@ from facemae_cli.masking.patches import GRID, Pixels
 from facemae_cli.masking.smooth_noise import VALUES, smooth_fields, uniform
 
 # Standard deviations; numbers are uniform, and so reach the square root of 3 as far.
-STRETCH = 0.25  # of a patch, smoothly from place to place
-SHIFT = 0.17  # of a patch
-TURN = 0.04  # radians
-ZOOM = 0.03  # of its size
+STRETCH = 0.19  # of a patch, smoothly from place to place
+SHIFT = 0.125  # of a patch
+TURN = 0.03  # radians
+ZOOM = 0.02  # of its size
+
+
+def digest(patches: Pixels, tokens: Pixels) -> bytes:
+    """32 bytes of (V, p * p * 3) uint8 visible patches and where they stand, (V,) uint8."""
+    return hashlib.sha256(b"visible" + bytes([len(tokens)]) + tokens.tobytes() + patches.tobytes()).digest()
 
 
 def warp(image: Pixels, secret: bytes) -> Pixels:

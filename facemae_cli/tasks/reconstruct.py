@@ -118,7 +118,7 @@ def reconstruct(
     workers: int | None = None,
     progress: Progress = SILENT,
 ) -> ReconstructResult:
-    """Reconstructs every masked face of `input` into `out`. Names are copied.
+    """Reconstructs every masked face of `input` into `out`. Names are copied; mixtures (`mask --protect`) are warped.
 
     input: the masked faces, a folder or a `.rec`.
     out: the released faces, a folder or a `.rec`.
@@ -160,14 +160,16 @@ def reconstruct(
     network = Reconstructor(compile_autoencoder(load_mae(found, chosen), by, computed))
     reader = MaskedReader(network.patch, color, least)
     _refuse_raw(source, reader)
+    masked = read_manifest(source.path)
+    warped = masked is not None and masked.mixed_people > 0
     runner = Runner(network, chosen, computed, 1)
     with shared_output.process_group(chosen.type):
         runner.batch_size = shared_output.broadcast(choose_batch_size(batch_size, runner, network.example()))
-        plan = _plan(source, found, runner, writer, color) | {"min_hidden": least, "backend": by}
+        plan = _plan(source, found, runner, writer, color) | {"min_hidden": least, "backend": by, "warped": warped}
         shown, paste = PREVIEWED if preview is not None else 0, found.card.paste_visible
-        reader = replace(reader, kept=len(source) if paste else shown)
-        writer = replace(writer, paste=paste, shown=shown)
-        job = _Job(source, found, reader, runner, writer, plan, audits, shown)
+        reader = replace(reader, kept=len(source) if paste else shown, digests=warped)
+        writer = replace(writer, paste=paste, warped=warped, shown=shown)
+        job = _Job(source, masked, found, reader, runner, writer, plan, audits, shown)
         with shared_output.rank_zero_context(lambda: open_output(Path(out), plan=job.plan, **placed)) as output:
             job.run(output, threads, progress)
             result = shared_output.broadcast(job.result(output, Path(out)) if output else None)
@@ -179,9 +181,12 @@ def reconstruct(
 
 @dataclass
 class _Job:
-    """One run: what reads, computes and writes; and what the preview shows, of the first `previewed` faces."""
+    """One run: what reads, computes and writes; and what the preview shows, of the first `previewed` faces.
+
+    `masked`: what the masked dataset says of itself."""
 
     source: FaceSource
+    masked: Manifest | None
     model: Model
     reader: MaskedReader
     runner: Runner
@@ -237,7 +242,7 @@ class _Job:
         if sheet is not None and self.shown:
             picture = encode_png(pictures.contact_sheet(self.shown, ["masked", "released"]))
             sheet.write(picture, overwrite=overwrite)
-        manifest = _manifest(result, read_manifest(self.source.path))
+        manifest = _manifest(result, self.masked)
         output.finish(manifest, refused=result.refused, beside=self._published(manifest, result.out))
 
     def _published(self, manifest: Manifest, out: Path) -> dict[str, str]:

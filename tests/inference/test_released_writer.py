@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from helpers.maskedfaces import random_mask
@@ -11,6 +13,7 @@ from facemae_cli.data.images.codec import decode, encode_jpeg
 from facemae_cli.errors import FaceError, UsageError
 from facemae_cli.inference.released_writer import PredictedFaces, ReleasedWriter
 from facemae_cli.masking import patches
+from facemae_cli.masking.warp import warp
 
 ERROR = FaceError("no-mask", "x")
 
@@ -60,3 +63,14 @@ def test_the_first_faces_are_kept_for_a_preview() -> None:
 def test_writer_refuses_what_it_cannot_write(format: str, quality: int) -> None:
     with pytest.raises(UsageError):
         ReleasedWriter(format, quality)
+
+
+def test_warped_faces_are_pasted_first_and_warped_each_by_its_own_digest() -> None:
+    faces = replace(predicted(1, 2, masked=True), digests=[b"", b"a" * 32, b"b" * 32])
+    _, *plain = ReleasedWriter("png", 95, paste=True).finished(faces)
+    none, *warped = ReleasedWriter("png", 95, paste=True, warped=True).finished(faces)
+    assert none is None
+    for image, before, secret in zip(warped, plain, faces.digests[1:], strict=True):
+        assert before is not None
+        assert np.array_equal(image, warp(before, secret))
+        assert not np.array_equal(image, before)

@@ -14,7 +14,6 @@ from facemae_cli.masking.key import Key
 from facemae_cli.masking.mix_job import MixJob
 from facemae_cli.masking.mixing import Mixing
 from facemae_cli.masking.regions import owners
-from facemae_cli.masking.warp import warp
 from facemae_cli.runtime.progress import SILENT
 
 KEY = Key(bytes(range(32)))
@@ -41,7 +40,7 @@ def shown(job: MixJob, number: int) -> tuple[np.ndarray, np.ndarray]:
     """A photo as it is mixed, and the patches that may be seen of it, found the slow way."""
     image = decode(job.source.read(number))
     digest = patches.photo_digest(KEY.mask_key, image.shape[:2], image.tobytes())
-    return warp(image, digest).astype(float), ~patches.hidden("random", patches.order_of(digest))
+    return image.astype(float), ~patches.hidden("random", patches.order_of(digest))
 
 
 def test_each_patch_is_its_owners_in_the_middle_of_all_colours(job):

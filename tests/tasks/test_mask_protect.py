@@ -7,23 +7,35 @@ import json
 import stat
 from collections import Counter
 
+import numpy as np
 import pytest
+import torch
 from helpers.maskcases import Listener, key_file, make_folder, put, rgba, tree
 from helpers.models import write_mae
 
 from facemae_cli.app import main
+from facemae_cli.data.faces import FaceChunk
+from facemae_cli.data.images.codec import decode
 from facemae_cli.data.manifest import read_manifest
 from facemae_cli.data.open import open_source
 from facemae_cli.errors import UsageError
+from facemae_cli.inference.masked_reader import MaskedReader
+from facemae_cli.inference.pipeline import Runner
+from facemae_cli.inference.reconstruct import Reconstructor, release
+from facemae_cli.inference.released_writer import ReleasedWriter
 from facemae_cli.masking import patches
 from facemae_cli.masking.levels import Level
 from facemae_cli.masking.mixing import Mixing
+from facemae_cli.masking.warp import warp
+from facemae_cli.networks.loading import load_mae
+from facemae_cli.networks.zoo import resolve
 from facemae_cli.tasks.inspect import inspect
 from facemae_cli.tasks.leakage import leakage
 from facemae_cli.tasks.mask import mask
 from facemae_cli.tasks.reconstruct import reconstruct
 from facemae_cli.tasks.withdraw import withdraw
 
+CPU = torch.device("cpu")
 PEOPLE = {"anna": 2, "bert": 3, "cleo": 1, "dora": 2, "eve": 2}
 MIXING = Level(Mixing(people=2, copies=2), ratio=0.75)
 
@@ -108,8 +120,26 @@ def test_a_release_carries_on_that_it_is_mixed_and_leakage_asks_of_whom(raw, key
     write_mae(tmp_path / "model")
     reconstruct(tmp_path / "masked", tmp_path / "released", model=str(tmp_path / "model"))
     assert read_manifest(tmp_path / "released").extra["mixing"] == {"people": 2, "copies": 2}
+    assert "moved and stretched a little" in (tmp_path / "released" / "README.md").read_text(encoding="utf-8")
     with pytest.raises(UsageError, match=r"each face of .*released is made of several people: .* by --sources"):
         leakage(raw, tmp_path / "released", key=key, imitations=0)
+
+
+def test_mixtures_are_warped_as_they_are_released_and_faces_of_one_person_are_not(raw, key, tmp_path):
+    mask(raw, tmp_path / "mixed.rec", key=key, protect=MIXING, sources=tmp_path / "whom.csv")
+    mask(raw, tmp_path / "plain.rec", key=key)
+    write_mae(tmp_path / "model")
+    network = load_mae(resolve(str(tmp_path / "model"), "mae"), torch.device("cpu")).eval()
+    reader = MaskedReader(network.patch, digests=True)
+    for name in ("mixed", "plain"):
+        made = tmp_path / f"{name}-released.rec"
+        reconstruct(tmp_path / f"{name}.rec", made, model=str(tmp_path / "model"), format="png", precision="fp32")
+        masked, released = open_source(tmp_path / f"{name}.rec"), open_source(made)
+        seen = reader(FaceChunk(masked, range(3)))
+        faces = [*ReleasedWriter("png", 95).finished(*release([seen], Runner(Reconstructor(network), CPU, "fp32", 32)))]
+        for number in range(3):
+            expected = warp(faces[number], seen.digests[number]) if name == "mixed" else faces[number]
+            assert np.abs(decode(released.read(number)).astype(int) - expected).max() <= 1
 
 
 def test_whoever_withdraws_goes_with_every_face_that_shows_something_of_them(raw, key, tmp_path):

@@ -57,6 +57,8 @@ def processing(facts: Facts) -> list[str]:
     if facts.reconstructed and facts.model is not None:
         called = f"the model {facts.model.name}" if facts.model.name else "a model"
         steps.append(f"All faces were reconstructed by {called} (sha256 {facts.model.sha256}).")
+        if facts.mixed_people:
+            steps.append("Each was then turned, moved and stretched a little, by itself.")
         steps.append(f"Licence of the model: {facts.model.license or 'not stated in its card'}.")
         if facts.model.data:
             steps.append(f"What the model learnt from: {facts.model.data}.")
