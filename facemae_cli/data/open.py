@@ -55,8 +55,10 @@ def require_exists(path: Path) -> None:
         raise InputError(f"{one_line(str(path))} does not exist: give a folder of images or a .rec file")
 
 
-def open_source(path: Path) -> FaceSource:
+def open_source(path: Path, *, whole: bool = False) -> FaceSource:
     """The faces at `path`, a folder of images or a `.rec`, opened for reading.
+
+    `whole`: every byte of a `.rec` is looked at, so that all that is in it is found, whatever its `.idx` says.
 
     Raises InputError where nothing is there or it cannot be read, UsageError for a verification pack.
     """
@@ -71,7 +73,7 @@ def open_source(path: Path) -> FaceSource:
     if kind == "rec":
         from facemae_cli.data.recordio.source import RecSource
 
-        return RecSource(path)
+        return RecSource(path, whole=whole)
     if kind == "parquet":
         from facemae_cli.data.parquet.source import ParquetSource
 

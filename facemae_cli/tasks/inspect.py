@@ -145,7 +145,7 @@ def inspect(path: str | Path, *, workers: int | None = None, progress: Progress 
     """
     threads = thread_count(workers)
     path = Path(path)
-    source = open_pack(path) if path.exists() and kind_of(path) == "pack" else open_source(path)
+    source = open_pack(path) if path.exists() and kind_of(path) == "pack" else open_source(path, whole=True)
     result = InspectResult(path, source.kind, ignored=source.ignored, refused=list(source.refused))
     result.passed_over = source.passed_over
     progress.start("inspect", len(source))

@@ -148,7 +148,7 @@ def _names(source: FaceSource) -> list[Name]:
 def _open(path: Path) -> tuple[FaceSource, Manifest]:
     if os.path.exists(path) and kind_of(path) == "pack":
         raise UsageError(f"{path} is a verification pack: make it anew by `facemae convert` from what is left")
-    source = open_source(path)
+    source = open_source(path, whole=True)
     manifest = read_manifest(path)
     if manifest is None:
         raise UsageError(f"{path} carries no facemae.json, so it was not made by facemae, and is left alone")

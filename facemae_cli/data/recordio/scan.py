@@ -69,6 +69,15 @@ class _Parts:
     broken: dict[int, Problem]  # rows whose own length is wrong
 
 
+def open_regular(path: Path) -> int:
+    """A descriptor of a file, opened for reading. Raises OSError; InputError where it is something else."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return descriptor
+    os.close(descriptor)
+    raise InputError(f"{one_line(str(path))} is a folder, a pipe or a device: give a .rec file")
+
+
 @contextmanager
 def mapped(path: Path) -> Iterator[tuple[Words, int]]:
     """A file as little-endian words (a last incomplete word left out) and its size in bytes.
@@ -76,11 +85,8 @@ def mapped(path: Path) -> Iterator[tuple[Words, int]]:
     Raises InputError where the file is missing or cannot be read.
     """
     try:
-        with open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as file:
-            state = os.fstat(file.fileno())
-            if not stat.S_ISREG(state.st_mode):
-                raise InputError(f"{one_line(str(path))} is a folder, a pipe or a device: give a .rec file")
-            size = state.st_size
+        with open(open_regular(path), "rb") as file:
+            size = os.fstat(file.fileno()).st_size
             view = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if size else b""
     except OSError as error:
         raise unreadable(path, error, "give a .rec file") from error

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import struct
-import weakref
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +17,13 @@ from facemae_cli.data.images.headers.header import Limits, limits_in_use
 from facemae_cli.data.names import one_line
 from facemae_cli.data.reading import unreadable
 from facemae_cli.data.recordio import sidecars
+from facemae_cli.data.recordio.indexed import RANGE_SPAN, Places, places_of
 from facemae_cli.data.recordio.keys import assign_keys
 from facemae_cli.data.recordio.lst import Lst
+from facemae_cli.data.recordio.reader import RecFile, RecordReader
 from facemae_cli.data.recordio.records import HEADER_BYTES, read_payload, unpack_header
 from facemae_cli.data.recordio.scan import ScanResult, Words, mapped, scan_words
-from facemae_cli.errors import FaceError, InputError, OutputError
+from facemae_cli.errors import InputError
 
 _EXACT = 2**24  # whole numbers above are rounded in float32
 _LARGEST_KEY = 2**53
@@ -55,9 +56,11 @@ class _Table:
 class RecSource(FaceSource):
     """The faces of `X.rec` or `DIR/train.rec`, in the order of their keys.
 
-    The whole file is scanned on opening, so that what is damaged is known: `refused` tells it by byte offset.
-    Header and identity-range records are not faces. Identity: from the `.lst` where it names the key, else the
-    label's digits, None where the label is negative or no number. Photo: from the `.lst`, else the key's digits.
+    With a sound `.idx` opening looks at a few records alone (`indexed`), and at each other one when it is used: what is
+    damaged is refused then, by `read`. Without one, or where `whole` asks for it, every byte is looked at on opening,
+    so that what is damaged is known, and `refused` tells it by byte offset. Header and identity-range records are not
+    faces. Identity: from the `.lst` where it names the key, else the label's digits, None where the label is negative
+    or no number. Photo: from the `.lst`, else the key's digits.
     `layout` is "insightface" (a header record under key 0) or "im2rec". Bodies are read by `os.pread`, which shares
     no file position, releases the GIL and turns a failing disk into an error where a memory map would end the process.
     """
@@ -66,40 +69,29 @@ class RecSource(FaceSource):
     refused: list[Refusal]
     ignored = 0
 
-    def __init__(self, path: Path, limits: Limits | None = None) -> None:
+    def __init__(self, path: Path, limits: Limits | None = None, *, whole: bool = False) -> None:
         """Raises InputError where the file is missing, cannot be read, or holds no record."""
         self.path = Path(path)
         self.limits = limits or limits_in_use()
         self.rec = sidecars.rec_file(self.path)
         self._shown = one_line(str(self.rec))
-        with mapped(self.rec) as (words, size):
-            scanned = scan_words(words, size)
-            if not len(scanned.offsets):
-                raise InputError(
-                    f"{self._shown} is not a RecordIO file: no whole record in its {size} bytes{told(self.rec)}; "
-                    "give a .rec as InsightFace, im2rec or facemae writes it"
-                )
-            self._file = _File(self.rec)
-            table, misshapen = _read_headers(words, scanned, self._file.descriptor)
-            if not len(table):
-                self._refuse_sagemaker(scanned)
-        damaged = [*scanned.problems, *misshapen]
-        keys, complaints = self._assign_keys(table, {problem[0] for problem in damaged}, size)
-        self.refused = [Refusal(f"{self._shown} at byte {at}", *rest) for at, *rest in damaged] + complaints
-        faces = self._choose_faces(table, keys)
-        self._records = _Records(self._file, self._shown, self.limits, table.take(faces), keys[faces])
+        self._file = RecFile(self.rec)
+        text = sidecars.read_sidecar(self.rec, "idx")
+        index = None if text is None else sidecars.parse_index(text)
+        places = None if whole or index is None else self._places(index)
+        self._records = self._scanned(index) if places is None else self._indexed(places)
         lst = sidecars.sidecar(self.rec, "lst")
         self._names = Lst(lst) if lst.is_file() else None
 
     def __len__(self) -> int:
-        return len(self._records.table)
+        return len(self._records)
 
     def key(self, index: int) -> int:
         """The RecordIO key of face `index`."""
         return int(self._records.keys[index])
 
     def name(self, index: int) -> Name:
-        label, key = float(self._records.table.label[index]), int(self._records.keys[index])
+        label, key = self._records.label_of(index), int(self._records.keys[index])
         identity = _identity(label)
         named = self._names.name(key, label) if self._names is not None else None
         if named is None:
@@ -108,7 +100,7 @@ class RecSource(FaceSource):
 
     def is_named(self, index: int) -> bool:
         """Whether the `.lst` names face `index`, rather than its label and key."""
-        label, key = float(self._records.table.label[index]), int(self._records.keys[index])
+        label, key = self._records.label_of(index), int(self._records.keys[index])
         return self._names is not None and self._names.name(key, label) is not None
 
     def where(self, index: int) -> str:
@@ -117,7 +109,7 @@ class RecSource(FaceSource):
     def read(self, index: int) -> bytes:
         """The image bytes of face `index`.
 
-        Raises FaceError: `empty`, `too-large`, `truncated-record`; OutputError where the disk fails.
+        Raises FaceError as `RecordReader.read` says; OutputError where the disk fails.
         """
         return self._records.read(index)
 
@@ -132,9 +124,45 @@ class RecSource(FaceSource):
                 ".rec as InsightFace, im2rec or facemae writes it"
             )
 
-    def _assign_keys(self, table: _Table, damaged: set[int], size: int) -> tuple[NDArray[np.int64], list[Refusal]]:
-        text = sidecars.read_sidecar(self.rec, "idx")
-        index = None if text is None else sidecars.parse_index(text)
+    def _places(self, index: sidecars.Index) -> Places | None:
+        try:
+            return places_of(index, self._file.descriptor, os.fstat(self._file.descriptor).st_size)
+        except OSError as error:
+            raise unreadable(self.rec, error, "give a .rec file") from error
+
+    def _indexed(self, places: Places) -> RecordReader:
+        """The faces a sound index leads to; sets `layout` and `refused`."""
+        self.refused = []
+        self.layout = "im2rec" if places.header is None else "insightface"
+        faces = np.ones(len(places.keys), bool)
+        if places.header is not None:
+            faces = (places.span != RANGE_SPAN) | (places.keys < _first_range(places.header.label))
+            faces[0] = False
+        return RecordReader.by_index(self._file, self._shown, self.limits, places, faces)
+
+    def _scanned(self, index: sidecars.Index | None) -> RecordReader:
+        """The faces of a file of which every byte is looked at; sets `layout` and `refused`."""
+        with mapped(self.rec) as (words, size):
+            scanned = scan_words(words, size)
+            if not len(scanned.offsets):
+                raise InputError(
+                    f"{self._shown} is not a RecordIO file: no whole record in its {size} bytes{told(self.rec)}; "
+                    "give a .rec as InsightFace, im2rec or facemae writes it"
+                )
+            table, misshapen = _read_headers(words, scanned, self._file.descriptor)
+            if not len(table):
+                self._refuse_sagemaker(scanned)
+        damaged = [*scanned.problems, *misshapen]
+        keys, complaints = self._assign_keys(table, index, {problem[0] for problem in damaged}, size)
+        self.refused = [Refusal(f"{self._shown} at byte {at}", *rest) for at, *rest in damaged] + complaints
+        faces = self._choose_faces(table, keys)
+        found = table.take(faces)
+        columns = found.offset, np.zeros_like(found.offset), found.length, found.parts, found.body, found.label
+        return RecordReader(self._file, self._shown, self.limits, keys[faces], *columns)
+
+    def _assign_keys(
+        self, table: _Table, index: sidecars.Index | None, damaged: set[int], size: int
+    ) -> tuple[NDArray[np.int64], list[Refusal]]:
         where = one_line(str(sidecars.sidecar(self.rec, "idx")))
         refused = [
             Refusal(f"{where} at byte {at}", "bad-index", f"a line that is not a key and an offset: {line!r}")
@@ -149,9 +177,7 @@ class RecSource(FaceSource):
         header = np.flatnonzero(bare & (keys == 0))
         self.layout = "insightface" if len(header) else "im2rec"
         if len(header):
-            end = float(table.label[header[0]])
-            end -= 0 if end < _EXACT else float(np.spacing(np.float32(end)))
-            other = bare & ((keys == 0) | (keys >= end))
+            other = bare & ((keys == 0) | (keys >= _first_range(float(table.label[header[0]]))))
         else:
             # The header may be missing from a damaged file: ranges are known by [first, last) before their own key.
             last_image = keys[~table.empty].max(initial=-1)
@@ -159,63 +185,6 @@ class RecSource(FaceSource):
             other = bare & is_range & (keys > last_image)
         rows = np.flatnonzero(~other)
         return rows[np.argsort(keys[rows], kind="stable")]
-
-
-@dataclass(frozen=True)
-class _Records:
-    """Records of an open file that hold faces, a row each."""
-
-    file: _File
-    shown: str
-    limits: Limits
-    table: _Table
-    keys: NDArray[np.int64]
-
-    def take(self, rows: NDArray[np.int64]) -> _Records:
-        """Those at `rows` alone, as quick to copy as they are few."""
-        return replace(self, table=self.table.take(rows), keys=self.keys[rows])
-
-    def where(self, row: int) -> str:
-        """Where a record stands, for a message."""
-        return f"{self.shown} key {self.keys[row]} at byte {self.table.offset[row]}"
-
-    def read(self, row: int) -> bytes:
-        """The image in a record; raises as `RecSource.read`."""
-        table = self.table
-        length, body = int(table.length[row]), int(table.body[row])
-        if length == body:
-            raise FaceError("empty", "the record holds no image")
-        if length - body > self.limits.max_bytes:
-            raise FaceError("too-large", f"{length - body} bytes, over the limit of {self.limits.max_bytes}")
-        try:
-            if table.parts[row] == 1:
-                data = os.pread(self.file.descriptor, length - body, int(table.offset[row]) + 8 + body)
-            else:
-                data = self.file.payload(table, row)[body:]
-        except OSError as error:
-            raise OutputError(f"{self.where(row)}: {error.strerror or error}") from error
-        if len(data) != length - body:
-            raise FaceError("truncated-record", "the file was cut while it was being read")
-        return data
-
-
-class _File:
-    """An open file descriptor, closed with its owner and opened anew where a copy is unpickled."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        try:
-            self.descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError as error:
-            raise unreadable(path, error, "give a .rec file") from error
-        weakref.finalize(self, os.close, self.descriptor)
-
-    def __reduce__(self) -> tuple[type[_File], tuple[Path]]:
-        return _File, (self.path,)
-
-    def payload(self, table: _Table, row: int) -> bytes:
-        where = int(table.offset[row]), int(table.length[row]), int(table.parts[row])
-        return read_payload(self.descriptor, *where)
 
 
 def _read_headers(words: Words, scanned: ScanResult, descriptor: int) -> tuple[_Table, list[tuple[int, str, str]]]:
@@ -265,6 +234,11 @@ def _read_split(table: _Table, row: int, descriptor: int) -> None:
         labels = unpack_header(payload)[0].label
         first, second, *_ = (labels, 0.0, 0.0) if isinstance(labels, float) else (*labels, 0.0, 0.0)
         table.label[row], table.label2[row] = first, second
+
+
+def _first_range(end: float) -> float:
+    """From which key on records without an image are not faces: the header's N + 1, which float32 may have rounded."""
+    return end if end < _EXACT else end - float(np.spacing(np.float32(end)))
 
 
 def _identity(label: float) -> str | None:

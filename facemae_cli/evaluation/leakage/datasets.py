@@ -76,7 +76,7 @@ def open_datasets(original: Path, released: Path, non_members: Path | None, adap
 
 
 def _opened(path: Path) -> FaceSource:
-    source = open_source(path)
+    source = open_source(path, whole=True)  # who has the file has what an index leaves out
     if not len(source) and not source.refused:
         raise InputError(f"{path} holds no faces: give a folder of images or a .rec")
     return source
