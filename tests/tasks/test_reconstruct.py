@@ -54,8 +54,15 @@ def files(folder: Path) -> dict[str, bytes]:
 
 def test_every_masked_face_becomes_a_released_one_under_its_name(tmp_path: Path, masked: Path, model: str) -> None:
     out = tmp_path / "released"
+    (masked / "#recycle").mkdir()
+    (masked / "notes.txt").write_text("not a face")
     result = release(masked, out, model)
     assert (result.faces, result.faces_in, result.refused) == (10, 10, [])
+    assert (result.as_json()["passed_over"], result.as_json()["ignored_files"]) == ({"#recycle": 1}, 1)
+    assert (
+        "passed over",
+        "1 #recycle: what is deleted, hidden or the system's is not part of a dataset",
+    ) in result.summary()
     assert result.ratio == 0.75
     before, after = open_source(masked), open_source(out)
     names = [[(name.identity, name.photo.split(".")[0]) for name in map(s.name, range(10))] for s in (before, after)]
