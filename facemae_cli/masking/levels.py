@@ -16,8 +16,8 @@ class Level(NamedTuple):
 
 
 LEVELS = {
-    "light": Level(Mixing(people=2, copies=3), ratio=0.75),
-    "strong": Level(Mixing(people=3, copies=3), ratio=0.8),
+    "light": Level(Mixing(people=2, copies=3), ratio=0.7),
+    "strong": Level(Mixing(people=3, copies=2), ratio=0.8),
 }
 
 
