@@ -28,11 +28,13 @@ from facemae_cli.training.checkpoint import FILE as CHECKPOINT
 from facemae_cli.training.loader import FaceLoader, hold_out
 from facemae_cli.training.lr_schedule import LrSchedule
 from facemae_cli.training.mae_objective import MaeObjective
+from facemae_cli.training.optimizers import fit_optimizer
 from facemae_cli.training.recipes import FitRecipe, read_recipe
 from facemae_cli.training.run_folder import RunFolder, ancestor, child_card, same_to_resume, write_model
-from facemae_cli.training.trainer import HISTORY, Trainer, parameter_groups
+from facemae_cli.training.trainer import HISTORY, STABLE, Trainer
+from facemae_cli.training.weight_average import WeightAverage
 
-_OWN_FILES = (CARD_NAME, WEIGHTS_NAME, CHECKPOINT, HISTORY, "samples.png", "curves.png")
+_OWN_FILES = (CARD_NAME, WEIGHTS_NAME, CHECKPOINT, STABLE, HISTORY, "samples.png", "curves.png")
 
 
 @dataclass(frozen=True)
@@ -126,7 +128,7 @@ def fit(
     seed: where all random choices come from. None: as in the card.
     precision: what networks compute in: "fp32", "bf16" or "auto", bf16 if the hardware does.
     device: "cpu", "cuda", "cuda:N", or "auto": a GPU if there is one.
-    resume: whether to go on from the checkpoint in `out`; False: start anew.
+    resume: whether to go on from the checkpoint in `out`, by `schedule: wsd` with more epochs too; False: start anew.
     overwrite: whether a folder at `out` is replaced, once all is done; False: it is refused.
     progress: what is told how far the work is; by default nobody.
 
@@ -171,7 +173,7 @@ class _Run:
         loaded = [load_embedder(teacher, self.device) for teacher in teachers.values()]
         phi = Ensemble(loaded) if len(loaded) > 1 else next(iter(loaded), None)
         network = self._network(parent)
-        said = self.recipe.as_dict(), self.model.card, source, self.precision
+        said = self.recipe.fixed(), self.model.card, source, self.precision
         trainer = self._trainer(network, phi, loaders, same_to_resume(*said, {**teachers, "init": parent}))
         with place.claim() as trainer.folder:
             history = trainer.run(place.resume)
@@ -181,7 +183,8 @@ class _Run:
                 once(chain.from_iterable(found)), place.samples, source.ignored, source.passed_over,
             )  # fmt: skip
             if distributed.rank() == 0:
-                self._write(network, source, result, [*teachers.values(), parent], trainer.folder)
+                with trainer.averaged():
+                    self._write(network, source, result, [*teachers.values(), parent], trainer.folder)
         return result
 
     def _teachers(self, embedders: Sequence[str]) -> dict[str, Model]:
@@ -207,20 +210,21 @@ class _Run:
     ) -> Trainer:
         recipe = self.recipe
         rate = recipe.lr * recipe.batch_size / 256
-        optimizer = torch.optim.AdamW(
-            parameter_groups(network, recipe.weight_decay), lr=rate, betas=(recipe.beta1, recipe.beta2), fused=True
-        )
         return Trainer(
             objective=MaeObjective(network, phi, recipe, loaders[1], self.device, self.precision),
             loader=loaders[0],
-            schedule=LrSchedule(recipe.epochs, loaders[0].steps, rate, recipe.warmup, recipe.clip),
-            optimizer=optimizer,
+            schedule=LrSchedule(
+                recipe.epochs, loaders[0].steps, rate, recipe.warmup, recipe.clip,
+                shape=recipe.schedule, cooldown_epochs=recipe.cooldown,
+            ),
+            optimizer=fit_optimizer(network, network.hidden_matrices(), recipe),
             folder=self.folder,
             device=self.device,
             settings=settings,
             progress=self.progress,
             label="fitting",
-        )
+            average=WeightAverage(network, recipe.ema) if recipe.ema else None,
+        )  # fmt: skip
 
     def _write(
         self,

@@ -28,44 +28,52 @@ _DAMAGE = (KeyError, ValueError, TypeError, IndexError, AttributeError, RuntimeE
 @dataclass(frozen=True)
 class Checkpoint:
     """`settings`: what must be equal for a run to go on; `state`: JSON-able counters and history; `learnt`: what is
-    trained beside the network."""
+    trained beside the network; `average`: of its weights, where one is kept."""
 
     settings: dict[str, Any]
     state: dict[str, Any]
     learnt: dict[str, Tensor] = field(default_factory=dict)
+    average: dict[str, Tensor] = field(default_factory=dict)
 
-    def save(self, folder: Path, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-        """Write the checkpoint whole or not at all. Raises OutputError."""
+    def save(self, folder: Path, network: nn.Module, optimizer: torch.optim.Optimizer, file: str = FILE) -> None:
+        """Write the checkpoint whole or not at all, as `file` in the folder. Raises OutputError."""
         tensors = {f"network.{name}": value for name, value in network.state_dict().items()}
         tensors |= {f"objective.{name}": value for name, value in self.learnt.items()}
+        tensors |= {f"average.{name}": value for name, value in self.average.items()}
         for number, moments in _moments(optimizer).items():
             tensors |= {f"optimizer.{number}.{name}": value for name, value in moments.items()}
         metadata = {"settings": json.dumps(self.settings, sort_keys=True), "state": json.dumps(self.state)}
-        temporary = folder / (FILE + ".part")
+        temporary = folder / (file + ".part")
         try:
             save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, temporary, metadata)
-            with open(temporary, "rb+") as file:
-                os.fsync(file.fileno())
-            temporary.replace(folder / FILE)
+            with open(temporary, "rb+") as written:
+                os.fsync(written.fileno())
+            temporary.replace(folder / file)
         except (OSError, SafetensorError) as error:
-            raise OutputError(f"{folder / FILE}: {error}; the last one stands: free space, then --resume") from None
+            raise OutputError(f"{folder / file}: {error}; the last one stands: free space, then --resume") from None
 
     @classmethod
     def load(
-        cls, folder: Path, settings: dict[str, Any], network: nn.Module, optimizer: torch.optim.Optimizer
+        cls,
+        folder: Path,
+        settings: dict[str, Any],
+        network: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        file: str = FILE,
     ) -> Checkpoint:
-        """Put a run's state back into `network` and `optimizer`; nothing on the disk changes, so that every rank may.
+        """Put a run's state, from `file` in its folder, back into `network` and `optimizer`; nothing on the disk
+        changes, so that every rank may.
 
         Raises UsageError where there is none or where it was made with other settings (naming the first that
         differs), InputError where it is damaged.
         """
-        path = folder / FILE
+        path = folder / file
         if not path.is_file():
-            raise UsageError(f"{folder} holds no {FILE}, so there is nothing to resume; run without --resume")
+            raise UsageError(f"{folder} holds no {file}, so there is nothing to resume; run without --resume")
         try:
-            with safe_open(path, framework="pt") as file:
-                metadata = file.metadata() or {}
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            with safe_open(path, framework="pt") as opened:
+                metadata = opened.metadata() or {}
+                tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
             found, state = json.loads(metadata["settings"]), json.loads(metadata["state"])
             if not isinstance(found, dict) or not isinstance(state, dict) or not _are_lines(state.get("history", [])):
                 raise ValueError("its settings, counters or history are of another form")
@@ -81,7 +89,7 @@ class Checkpoint:
             _put_moments(optimizer, tensors)
         except _DAMAGE as error:
             raise InputError(f"{path}: not of this network ({shown(error)}); start again with --overwrite") from None
-        return cls(found, state, _part(tensors, "objective."))
+        return cls(found, state, _part(tensors, "objective."), _part(tensors, "average."))
 
 
 def _are_lines(history: Any) -> bool:
@@ -121,14 +129,24 @@ def _put_moments(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -
         for moment, value in moments.items():
             if value.shape != (torch.Size() if moment == "step" else parameters[number].shape):
                 raise ValueError(f"moments of another shape than parameter {number}")
-    if len({frozenset(moments) for moments in state.values()}) > 1:
-        raise ValueError("moments of some parameters are missing")
+    _require_moments(optimizer, state)
     for number, moments in state.items():
         like = parameters[number]
         for moment, value in moments.items():
             if value.dim():  # fused optimizers walk moments and weights in memory side by side
                 moments[moment] = torch.empty_like(like, dtype=value.dtype).copy_(value)
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+
+
+def _require_moments(optimizer: torch.optim.Optimizer, state: dict[int, dict[str, Tensor]]) -> None:
+    """Raises ValueError unless all parameters have moments, those of a group the same ones, or none has any."""
+    first = 0
+    for group in optimizer.param_groups:
+        count = len(group["params"])
+        names = {frozenset(state.get(number, ())) for number in range(first, first + count)}
+        if len(names) > 1 or (state and frozenset() in names):
+            raise ValueError("moments of some parameters are missing")
+        first += count
 
 
 def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -109,14 +109,24 @@ class FitRecipe(Recipe):
     """Half of the faces mirrored."""
     epochs: Count = 200
     warmup: Weight = 40.0
-    """Epochs of linear warm-up, before a cosine to zero."""
+    """Epochs of linear warm-up."""
+    schedule: Literal["cosine", "wsd"] = "cosine"
+    """After warm-up: a `cosine` to zero; `wsd` stays level and falls in the last `cooldown` epochs alone, so that a
+    run can be made longer (`--resume` with more epochs) as if it had been meant to be."""
+    cooldown: Weight = 0.0
+    """Epochs at the end in which the rate of `wsd` falls to zero."""
     batch_size: Count = 256
     """Faces a step, over all ranks."""
     lr: Positive = 1.5e-4
     """Base learning rate for 256 faces a step; what is used is lr * batch_size / 256."""
+    optimizer: Literal["adamw", "muon"] = "adamw"
+    """`muon` steps the matrices of the transformer by Muon, all else by AdamW, both at the same rate."""
     weight_decay: Weight = 0.05
     beta1: Momentum = 0.9
+    """Of AdamW, as beta2."""
     beta2: Momentum = 0.95
+    ema: Momentum = 0.0
+    """Share of the moving average of the weights that each step keeps; the average is measured and saved. 0: none."""
     clip: Positive = 1.0
     """Largest norm of the gradient."""
     seed: int = 0
@@ -131,7 +141,22 @@ class FitRecipe(Recipe):
             raise UsageError("recipe: instance_weight and beta are both 0, so phi teaches nothing; say loss: mse")
         if self.privacy_margin is not None and self.loss == "mse":
             raise UsageError("recipe: privacy_margin is judged by phi, which loss: mse does not use")
+        self._check_schedule()
         count_to_hide(self.strategy, self.ratio)
+
+    def _check_schedule(self) -> None:
+        if self.schedule != "wsd" and self.cooldown:
+            raise UsageError(f"recipe cooldown: {self.cooldown} is of schedule: wsd; say that, or cooldown: 0")
+        if self.schedule == "wsd" and self.warmup + self.cooldown > self.epochs:
+            raise UsageError(
+                f"recipe: warmup {self.warmup} and cooldown {self.cooldown} are more than the {self.epochs} epochs; "
+                "shorten them, or say more epochs"
+            )
+
+    def fixed(self) -> dict[str, Any]:
+        """All fields that a run keeps to its end; `wsd` lets its length be changed."""
+        free = {"epochs", "cooldown"} if self.schedule == "wsd" else set()
+        return {name: value for name, value in self.as_dict().items() if name not in free}
 
     @property
     def uses_phi(self) -> bool:

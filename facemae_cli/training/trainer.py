@@ -9,8 +9,8 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -28,7 +28,9 @@ from facemae_cli.training.checkpoint import Checkpoint, shown
 from facemae_cli.training.loader import Batch, FaceLoader
 from facemae_cli.training.lr_schedule import LrSchedule
 from facemae_cli.training.step_trace import StepTrace
+from facemae_cli.training.weight_average import WeightAverage
 
+STABLE = "stable.safetensors"  # the checkpoint before the rate of `wsd` falls, from where a longer run goes on
 HISTORY = "history.jsonl"
 CHECK_EVERY = 8  # steps between two looks at the loss; looking makes a GPU wait
 CHECKPOINT_SECONDS = 120.0
@@ -68,19 +70,12 @@ class Objective(ABC):
         return
 
 
-def parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Weights that decay, and those that do not: biases, norms and tokens, all of one dimension in effect."""
-    decayed: list[nn.Parameter] = []
-    kept: list[nn.Parameter] = []
-    for parameter in network.parameters():
-        if parameter.requires_grad:
-            (kept if max(parameter.shape, default=1) == parameter.numel() else decayed).append(parameter)
-    return [{"params": decayed, "weight_decay": weight_decay}, {"params": kept, "weight_decay": 0.0}]
-
-
 @dataclass
 class Trainer:
-    """One training run in one folder. `run()` starts it, or goes on from the folder's checkpoint."""
+    """One training run in one folder. `run()` starts it, or goes on from the folder's checkpoint.
+
+    Where there is an `average`, it is what is measured and pictured, and what `averaged()` shows of the network.
+    """
 
     objective: Objective
     loader: FaceLoader
@@ -91,6 +86,7 @@ class Trainer:
     settings: dict[str, Any]
     progress: Progress = SILENT
     label: str = "training"
+    average: WeightAverage | None = None
     checkpoint_seconds: float = CHECKPOINT_SECONDS
     step: int = 0
     history: list[dict[str, Any]] = field(default_factory=list)
@@ -138,7 +134,8 @@ class Trainer:
                 self._count(pending)
                 pending = []
             stop = self._agree(stopping())
-            if not last and (stop or self._agree(time.monotonic() - saved > self.checkpoint_seconds)):
+            due = stop or self._level_ends()
+            if not last and (due or self._agree(time.monotonic() - saved > self.checkpoint_seconds)):
                 self._count(pending)
                 self.save()
                 saved, pending = time.monotonic(), []
@@ -157,6 +154,8 @@ class Trainer:
         self.optimizer.step()
         self.objective.stepped(rate)
         self.step += 1
+        if self.average is not None:
+            self.average.update(self.step)
         return {name: value.detach() for name, value in terms.items()}
 
     def _count(self, pending: list[dict[str, Tensor]]) -> None:
@@ -191,7 +190,8 @@ class Trainer:
         self.objective.network.eval()
         if distributed.rank() == 0:
             self.progress.advance(0, f"{self._epoch_words()}, validating")
-        line |= {f"val_{name}": value for name, value in self.objective.validate().items()}
+        with self.averaged():
+            line |= {f"val_{name}": value for name, value in self.objective.validate().items()}
         self.history.append(line)
         self._sums, self._counted = {}, 0
         self.save()
@@ -201,8 +201,17 @@ class Trainer:
     def _picture(self) -> None:
         if distributed.rank() == 0:
             self.objective.network.eval()
-            self.objective.picture(self.folder, self.history, self.trace.points)
+            with self.averaged():
+                self.objective.picture(self.folder, self.history, self.trace.points)
         self._pictured = time.monotonic()
+
+    def averaged(self) -> AbstractContextManager[None]:
+        """The network has its averaged weights while the context lasts, where they are averaged."""
+        return nullcontext() if self.average is None else self.average.in_place()
+
+    def _level_ends(self) -> bool:
+        """Whether the rate begins to fall at the next step, after having been level."""
+        return self.step == self.schedule.level_steps < self.schedule.steps
 
     def save(self) -> None:
         """Write checkpoint and history; on a kill at any moment the older pair or the newer one is there."""
@@ -210,8 +219,11 @@ class Trainer:
         if distributed.rank():
             return
         state = {"step": self.step, "sums": self._sums, "counted": self._counted, "history": self.history}
-        state["trace"] = self.trace.state()
-        Checkpoint(self.settings, state, learnt).save(self.folder, self.objective.network, self.optimizer)
+        state |= {"trace": self.trace.state(), "schedule": asdict(self.schedule)}
+        average = {} if self.average is None else self.average.state()
+        checkpoint = Checkpoint(self.settings, state, learnt, average)
+        for file in (STABLE, CHECKPOINT) if self._level_ends() else (CHECKPOINT,):
+            checkpoint.save(self.folder, self.objective.network, self.optimizer, file)
         self._write_history()
 
     def _write_history(self) -> None:
@@ -223,14 +235,31 @@ class Trainer:
         if not (self.folder / CHECKPOINT).is_file():
             self.progress.notice(f"{self.folder} holds no {CHECKPOINT}: there is nothing to go on from, so this begins")
             return
-        checkpoint = Checkpoint.load(self.folder, self.settings, self.objective.network, self.optimizer)
+        if not self._go_on_from(CHECKPOINT):
+            if not ((self.folder / STABLE).is_file() and self._go_on_from(STABLE)):
+                raise UsageError(
+                    f"{self.folder / CHECKPOINT}: its learning rate went another way than this run's length has it; "
+                    "say the epochs and cooldown it was made with to --resume, or start again with --overwrite"
+                )
+            self.progress.notice(f"goes on from step {self.step}, before the learning rate fell")
+        self._write_history()
+
+    def _go_on_from(self, file: str) -> bool:
+        """Take a checkpoint's state; False where its steps had other rates than this run's. Raises InputError."""
+        checkpoint = Checkpoint.load(self.folder, self.settings, self.objective.network, self.optimizer, file)
         try:
             self.objective.restore(checkpoint.learnt)
-            self._count_on(**checkpoint.state)
-        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
-            path = self.folder / CHECKPOINT
+            if self.average is not None:
+                self.average.restore(checkpoint.average)
+            state = dict(checkpoint.state)
+            told = state.pop("schedule", None)  # none: an older version's, of a schedule that cannot be changed
+            if told is not None and not LrSchedule(**told).begins_as(self.schedule, state["step"]):
+                return False
+            self._count_on(**state)
+        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, ArithmeticError) as error:
+            path = self.folder / file
             raise InputError(f"{path}: not of this run ({shown(error)}); start again with --overwrite") from None
-        self._write_history()
+        return True
 
     def _count_on(
         self,

@@ -36,8 +36,9 @@ from facemae_cli.runtime.memory import keep_freed_memory
 from facemae_cli.training.loader import Batch, FaceLoader
 from facemae_cli.training.lr_schedule import LrSchedule
 from facemae_cli.training.mae_objective import MaeObjective, sample_masks
+from facemae_cli.training.optimizers import parameter_groups
 from facemae_cli.training.recipes import FitRecipe
-from facemae_cli.training.trainer import Trainer, parameter_groups
+from facemae_cli.training.trainer import Trainer
 
 RATE, DECAY, BETAS, CLIP = 1e-4, 0.05, (0.9, 0.95), 1.0
 
@@ -71,7 +72,7 @@ def our_trainer(
     faces, seen = open_source(source), torch.device(device)
     recipe = FitRecipe(loss="mixed", pixel_weight=10.0, flip=True, batch_size=batch, lr=RATE)
     loader = FaceLoader(faces, range(len(faces)), size=network.size, batch_size=batch, seed=0)
-    optimizer = torch.optim.AdamW(parameter_groups(network, DECAY), lr=RATE, betas=BETAS)
+    optimizer = torch.optim.AdamW(parameter_groups(network.parameters(), DECAY), lr=RATE, betas=BETAS)
     objective = MaeObjective(network, phi, recipe, loader, seen, choose_precision(precision, seen))
     schedule = LrSchedule(10**6, loader.steps, RATE, 1, CLIP)
     return Trainer(objective, loader, schedule, optimizer, folder, seen, {})

@@ -26,6 +26,7 @@ from facemae_cli.networks.card import load_card
 from facemae_cli.networks.zoo import resolve
 from facemae_cli.tasks.fit import FitResult, fit
 from facemae_cli.training import trainer
+from facemae_cli.training.checkpoint import FILE
 from facemae_cli.training.run_folder import samples_beside
 
 QUICK = {"epochs": 2, "batch_size": 4, "warmup": 0.0, "precision": "fp32"}
@@ -156,6 +157,30 @@ def test_a_killed_run_goes_on_as_if_unbroken(
     for name in ("history.jsonl", "weights.safetensors", "model.yaml"):
         assert (broken / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
     assert {path.name for path in broken.iterdir()} == FILES
+
+
+LONG = {"optimizer": "muon", "schedule": "wsd", "cooldown": 1.0, "ema": 0.9, "lr": 0.01}
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_a_finished_run_of_wsd_is_made_longer_as_if_it_had_been_meant_to_be(
+    tmp_path: Path, data: Path, model: str
+) -> None:
+    (tmp_path / "long.yaml").write_text(yaml.safe_dump(LONG))
+    options = {"recipe": tmp_path / "long.yaml"}
+    run(data, tmp_path / "whole", model, **options, epochs=3)
+    grown = tmp_path / "grown"
+    run(data, grown, model, **options, epochs=2)
+    run(data, grown, model, **options, epochs=3, resume=True)
+    for name in ("history.jsonl", "weights.safetensors", "model.yaml"):
+        assert (grown / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    assert {path.name for path in grown.iterdir()} == FILES | {"stable.safetensors"}
+    recipe = load_card(grown / "model.yaml").recipe
+    assert recipe is not None
+    assert {**LONG, "epochs": 3}.items() <= recipe.items()
+    with safe_open(grown / "weights.safetensors", "pt") as saved, safe_open(grown / FILE, "pt") as kept:
+        for name in saved.keys():  # noqa: SIM118
+            assert torch.equal(saved.get_tensor(name), kept.get_tensor(f"average.{name}"))
 
 
 def test_ranks_follow_one_rank_and_finish_its_run(

@@ -12,6 +12,8 @@ from safetensors.torch import load_file, save_file
 
 from facemae_cli.errors import InputError, UsageError
 from facemae_cli.training.checkpoint import FILE, Checkpoint
+from facemae_cli.training.optimizers import fit_optimizer
+from facemae_cli.training.recipes import FitRecipe
 
 SETTINGS = {"lr": 0.1}
 
@@ -23,6 +25,21 @@ def trained() -> tuple[torch.nn.Linear, torch.optim.Optimizer]:
     network(torch.ones(1, 2)).sum().backward()
     optimizer.step()
     return network, optimizer
+
+
+def trained_by_muon() -> tuple[torch.nn.Module, torch.optim.Optimizer]:
+    """Two layers, the first one's matrix by Muon, and their optimizer after a step."""
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.Linear(3, 2))
+    optimizer = fit_optimizer(network, [network[0].weight], FitRecipe(optimizer="muon"))
+    step(network, optimizer)
+    return network, optimizer
+
+
+def step(network: torch.nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    optimizer.zero_grad()
+    network(torch.tensor([[1.0, -2.0]])).square().sum().backward()
+    optimizer.step()
 
 
 def load(folder: Path) -> Checkpoint:
@@ -41,6 +58,30 @@ def test_what_was_saved_comes_back(tmp_path: Path) -> None:
     moments, others = (each.state_dict()["state"][0]["exp_avg"] for each in (optimizer, other_optimizer))
     assert torch.equal(moments, others)
     assert [path.name for path in tmp_path.iterdir()] == [FILE]  # nothing else is written, by any rank
+
+
+def test_two_optimizers_go_on_as_if_unbroken(tmp_path: Path) -> None:
+    network, optimizer = trained_by_muon()
+    Checkpoint(SETTINGS, {}, {}, {"mean": torch.ones(2)}).save(tmp_path, network, optimizer, "other")
+    step(network, optimizer)
+    again, its_optimizer = trained_by_muon()
+    step(again, its_optimizer)  # astray
+    found = Checkpoint.load(tmp_path, SETTINGS, again, its_optimizer, "other")
+    assert torch.equal(found.average["mean"], torch.ones(2))
+    step(again, its_optimizer)
+    for one, other in zip(network.parameters(), again.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("removed", ["optimizer.3.momentum_buffer", "optimizer.1.exp_avg", "optimizer.0."])
+def test_moments_of_one_of_two_optimizers_are_missing(tmp_path: Path, removed: str) -> None:
+    Checkpoint(SETTINGS, {}).save(tmp_path, *trained_by_muon())
+    tensors = load_file(tmp_path / FILE)
+    kept = {name: value for name, value in tensors.items() if not name.startswith(removed)}
+    assert len(kept) < len(tensors)
+    save_file(kept, tmp_path / FILE, {"settings": json.dumps(SETTINGS), "state": "{}"})
+    with pytest.raises(InputError, match="moments of some parameters are missing"):
+        Checkpoint.load(tmp_path, SETTINGS, *trained_by_muon())
 
 
 @pytest.mark.parametrize(

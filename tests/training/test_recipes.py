@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
 from facemae_cli.errors import InputError, UsageError
 from facemae_cli.networks.card import load_card
@@ -46,6 +47,10 @@ def test_a_recipe_file_is_a_layer_and_one_that_is_not_there_is_one_line(tmp_path
         ("beta2", 1.0, r"recipe beta2: 1.0 must be in \[0, 1\)"),
         ("ratio", 0.1, "ratio 0.1 hides"),
         ("strategy", "nose", "unknown masking strategy 'nose'"),
+        ("optimizer", "sgd", "recipe optimizer: 'sgd' is not known; say adamw or muon"),
+        ("schedule", "poly", "recipe schedule: 'poly' is not known; say cosine or wsd"),
+        ("ema", 1.0, r"recipe ema: 1.0 must be in \[0, 1\)"),
+        ("cooldown", 1.0, "recipe cooldown: 1.0 is of schedule: wsd; say that, or cooldown: 0"),
     ],
 )
 def test_a_wrong_field_is_named(field: str, value: object, message: str) -> None:
@@ -56,6 +61,18 @@ def test_a_wrong_field_is_named(field: str, value: object, message: str) -> None
 def test_a_loss_of_nothing_is_refused() -> None:
     with pytest.raises(UsageError, match="phi teaches nothing"):
         FitRecipe.of({"instance_weight": 0, "beta": 0})
+
+
+def test_a_rise_and_a_fall_longer_than_the_run_are_refused() -> None:
+    with pytest.raises(UsageError, match=r"warmup 2 and cooldown 3.5 are more than the 5 epochs; shorten them"):
+        FitRecipe.of({"schedule": "wsd", "epochs": 5, "warmup": 2, "cooldown": 3.5})
+    FitRecipe.of({"schedule": "wsd", "epochs": 5, "warmup": 2, "cooldown": 3})
+
+
+def test_a_run_keeps_all_fields_but_the_length_of_wsd() -> None:
+    cosine, wsd = FitRecipe(), FitRecipe(schedule="wsd")
+    assert cosine.fixed() == cosine.as_dict()
+    assert wsd.as_dict().keys() - wsd.fixed().keys() == {"epochs", "cooldown"}
 
 
 @pytest.mark.parametrize(
@@ -95,6 +112,16 @@ def test_the_base_card_has_the_paper_s_shape_and_recipe() -> None:
     assert (len(network.encoder), len(network.decoder), network.decoder_embed.out_features) == (12, 8, 512)
     recipe = FitRecipe.of(card.recipe)
     assert (recipe.loss, recipe.beta, recipe.epochs, recipe.warmup, recipe.lr) == ("irm", 1.0, 200, 40, 1.5e-4)
+
+
+@pytest.mark.parametrize(("heading", "recipe"), [("an autoencoder", FitRecipe()), ("a recogniser", RecognizerRecipe())])
+def test_the_recipes_of_the_page_are_the_defaults(heading: str, recipe: FitRecipe | RecognizerRecipe) -> None:
+    page = (root() / "README.md").read_text().split(f"## The recipe of {heading}\n")[1]
+    shown = yaml.safe_load(page.split("```yaml\n")[1].split("```")[0])["recipe"]
+    assert list(shown) == list(recipe.as_dict())
+    assert {**shown, "m": None} == {**recipe.as_dict(), "m": None} | {
+        name: list(value) for name, value in recipe.as_dict().items() if isinstance(value, tuple)
+    }
 
 
 @pytest.mark.parametrize("path", RECOGNISER_CARDS, ids=lambda path: path.parent.name)

@@ -13,13 +13,17 @@ from typing import Any
 import pytest
 import torch
 from helpers.sources import memory_source
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from facemae_cli.errors import InputError, UsageError
 from facemae_cli.training.checkpoint import FILE, Checkpoint
 from facemae_cli.training.loader import Batch, FaceLoader
 from facemae_cli.training.lr_schedule import LrSchedule
-from facemae_cli.training.trainer import HISTORY, Objective, Trainer, parameter_groups, postponed_signals
+from facemae_cli.training.optimizers import fit_optimizer, parameter_groups
+from facemae_cli.training.recipes import FitRecipe
+from facemae_cli.training.trainer import HISTORY, STABLE, Objective, Trainer, postponed_signals
+from facemae_cli.training.weight_average import WeightAverage
 
 
 class Mean(Objective):
@@ -49,23 +53,33 @@ class Mean(Objective):
 def trainer(folder: Path, objective: Mean, **settings: Any) -> Trainer:
     source = memory_source(10, 1)
     loader = FaceLoader(source, range(10), size=112, batch_size=2, seed=0)
-    optimizer = torch.optim.AdamW(parameter_groups(objective.network, 0.05), lr=0.1)
+    optimizer = torch.optim.AdamW(parameter_groups(objective.network.parameters(), 0.05), lr=0.1)
     schedule = LrSchedule(epochs=3, steps_per_epoch=loader.steps, lr=0.01, warmup_epochs=0.5, clip=1.0)
     folder.mkdir(exist_ok=True)
     return Trainer(objective, loader, schedule, optimizer, folder, torch.device("cpu"), {"seed": 0, **settings})
 
 
+def long_trainer(folder: Path, objective: Mean, epochs: int, cooldown: float = 1.0) -> Trainer:
+    """A run of Muon, a weight average and a rate that falls at the end alone."""
+    recipe = FitRecipe(optimizer="muon")
+    made = trainer(folder, objective)
+    made.optimizer = fit_optimizer(objective.network, [objective.network.weight], recipe)
+    made.schedule = LrSchedule(epochs, made.loader.steps, 0.01, 0.5, 1.0, shape="wsd", cooldown_epochs=cooldown)
+    made.average = WeightAverage(objective.network, 0.9)
+    return made
+
+
+def assert_same(one: Path, other: Path) -> None:
+    """Both runs of `long_trainer` left the same, to the bit."""
+    assert (one / HISTORY).read_bytes() == (other / HISTORY).read_bytes()
+    for file in (FILE, STABLE):
+        first, second = (load_file(folder / file) for folder in (one, other))
+        assert first.keys() == second.keys()
+        assert all(torch.equal(value, second[name]) for name, value in first.items())
+
+
 def weights(objective: Mean) -> list[float]:
     return objective.network.weight.flatten().tolist()
-
-
-def test_norms_biases_and_tokens_do_not_decay() -> None:
-    network = nn.Sequential(nn.Linear(3, 4), nn.LayerNorm(4))
-    network.register_parameter("token", nn.Parameter(torch.zeros(1, 1, 4)))
-    decayed, kept = parameter_groups(network, 0.05)
-    assert (decayed["weight_decay"], kept["weight_decay"]) == (0.05, 0.0)
-    assert [tuple(p.shape) for p in decayed["params"]] == [(4, 3)]
-    assert len(kept["params"]) == 4
 
 
 def test_training_lowers_the_loss_and_writes_its_history(tmp_path: Path) -> None:
@@ -94,6 +108,88 @@ def test_a_stopped_and_resumed_run_equals_an_unbroken_one(tmp_path: Path, at: in
     assert again == history
     assert weights(second) == weights(unbroken)
     assert (tmp_path / "broken" / HISTORY).read_bytes() == (tmp_path / "unbroken" / HISTORY).read_bytes()
+
+
+@pytest.mark.parametrize("at", [0, 6, 9, 12])
+def test_a_run_by_muon_with_an_average_is_resumed_exactly(tmp_path: Path, at: int) -> None:
+    """Stopped while the rate is level, on the step after which it falls, and while it falls."""
+    unbroken = Mean()
+    history = long_trainer(tmp_path / "unbroken", unbroken, 3).run()
+    before = signal.signal(signal.SIGTERM, lambda number, frame: None)
+    try:
+        long_trainer(tmp_path / "broken", Mean(stop_at=at), 3).run()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    again = Mean()
+    assert long_trainer(tmp_path / "broken", again, 3).run(resume=True) == history
+    assert weights(again) == weights(unbroken)
+    assert_same(tmp_path / "broken", tmp_path / "unbroken")
+
+
+@pytest.mark.parametrize(("epochs", "cooldown"), [(2, 1.0), (2, 0.7), (3, 2.0)])
+def test_a_finished_run_made_longer_equals_one_that_was_meant_to_be(
+    tmp_path: Path, epochs: int, cooldown: float
+) -> None:
+    unbroken = Mean()
+    history = long_trainer(tmp_path / "unbroken", unbroken, 4).run()
+    long_trainer(tmp_path / "short", Mean(), epochs, cooldown).run()
+    longer = Mean()
+    assert long_trainer(tmp_path / "short", longer, 4).run(resume=True) == history
+    assert longer.seen[0] == epochs * 5 - round(5 * cooldown)
+    assert weights(longer) == weights(unbroken)
+    assert_same(tmp_path / "short", tmp_path / "unbroken")
+
+
+def test_a_run_still_level_can_be_ended_early(tmp_path: Path) -> None:
+    unbroken = Mean()
+    history = long_trainer(tmp_path / "unbroken", unbroken, 2).run()
+    before = signal.signal(signal.SIGTERM, lambda number, frame: None)
+    try:
+        long_trainer(tmp_path / "long", Mean(stop_at=3), 9).run()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    short = Mean()
+    assert long_trainer(tmp_path / "long", short, 2).run(resume=True) == history
+    assert (weights(short), short.seen[0]) == (weights(unbroken), 4)
+
+
+def test_a_run_whose_rate_has_fallen_is_not_made_longer_from_there(tmp_path: Path) -> None:
+    long_trainer(tmp_path, Mean(), 2).run()
+    (tmp_path / STABLE).unlink()
+    with pytest.raises(UsageError, match=r"rate went another way .*say the epochs and cooldown .*--resume"):
+        long_trainer(tmp_path, Mean(), 4).run(resume=True)
+    assert long_trainer(tmp_path, Mean(), 2).run(resume=True)[-1]["epoch"] == 2
+
+
+def test_the_average_is_what_is_measured_and_training_goes_on_without_it(tmp_path: Path) -> None:
+    plain, averaged = Mean(), Mean()
+    run, other = long_trainer(tmp_path / "a", averaged, 3), long_trainer(tmp_path / "b", plain, 3)
+    other.average = None
+    history = run.run()
+    assert [line["loss"] for line in history] == [line["loss"] for line in other.run()]
+    assert weights(averaged) == weights(plain)
+    with run.averaged():
+        assert history[-1]["val_weight"] == averaged.validate()["weight"] != plain.validate()["weight"]
+
+
+def test_a_checkpoint_without_its_average(tmp_path: Path) -> None:
+    run = long_trainer(tmp_path, Mean(), 2)
+    run.average = None
+    run.run()
+    with pytest.raises(InputError, match="the average is of 0 weights, not of 2"):
+        long_trainer(tmp_path, Mean(), 2).run(resume=True)
+
+
+@pytest.mark.parametrize("told", [3, {"shape": "wsd"}, {"more": 1}, {"cooldown_epochs": math.inf}, {"epochs": "2"}])
+def test_a_checkpoint_whose_schedule_is_none(tmp_path: Path, told: Any) -> None:
+    run = long_trainer(tmp_path, Mean(), 2)
+    known = {"epochs": 2, "steps_per_epoch": 5, "lr": 0.01, "warmup_epochs": 0.5, "clip": 1.0, "shape": "wsd"}
+    schedule = {**known, **told} if isinstance(told, dict) and "shape" not in told else told
+    state = {"step": 4, "sums": {}, "counted": 0, "history": [], "schedule": schedule}
+    assert run.average is not None
+    Checkpoint(run.settings, state, {}, run.average.state()).save(tmp_path, run.objective.network, run.optimizer)
+    with pytest.raises(InputError, match="not of this run"):
+        run.run(resume=True)
 
 
 def test_the_history_is_cut_back_to_the_checkpoint(tmp_path: Path) -> None:

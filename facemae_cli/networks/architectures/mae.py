@@ -117,6 +117,11 @@ class MaskedAutoencoder(nn.Module):
                 nn.init.zeros_(module.bias)
         nn.init.normal_(self.mask_token, std=0.02)
 
+    def hidden_matrices(self) -> list[nn.Parameter]:
+        """The weights between inner layers, each (out, in): all but those that read or write pixels."""
+        inner = (self.encoder, self.decoder_embed, self.decoder)
+        return [parameter for part in inner for parameter in part.parameters() if parameter.ndim == 2]
+
     def forward(self, visible: Tensor, index: Tensor) -> Tensor:
         """Faces from visible patches.
 

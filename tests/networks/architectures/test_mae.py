@@ -117,6 +117,16 @@ def test_any_number_of_visible_patches_and_both_geometries() -> None:
 
 
 @torch.no_grad()
+def test_the_matrices_between_inner_layers_are_those_of_the_blocks_and_between_encoder_and_decoder() -> None:
+    network = MaskedAutoencoder(width=12, depth=2, heads=2, decoder_width=8, decoder_depth=1, decoder_heads=2, seam=4)
+    names = {id(parameter): name for name, parameter in network.named_parameters()}
+    found = [names[id(parameter)] for parameter in network.hidden_matrices()]
+    layers = ("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2")
+    blocks = ("encoder.0", "encoder.1", "decoder.0")
+    assert set(found) == {f"{block}.{layer}.weight" for block in blocks for layer in layers} | {"decoder_embed.weight"}
+    assert len(found) == 13
+
+
 def test_a_fresh_seam_changes_nothing_and_a_trained_one_does() -> None:
     net = network(seam=4)
     images = torch.rand(1, 3, 112, 112)
