@@ -38,6 +38,12 @@ MOST_GAIN = 2.0  # how far contrast is raised, or lowered, to that of a mixture'
 LEAST_CONTRAST = 4.0  # of 255: an even patch is not amplified
 
 
+def hidden_before(measured: float) -> float:
+    """The share of each photo that is hidden before it is mixed, where `measured` of mixtures is: of those a few
+    patches more are hidden, up to `STEP`."""
+    return measured - (STEP - 1) / 2 / masking.TOKENS
+
+
 class Survey(NamedTuple):
     """What mixing must know of each photo before: its size as it is masked (height, width), the grey means of the
     patches at `POSE`, and the mean colour (3,) and the contrast, of 255, of its visible patches."""
@@ -174,4 +180,6 @@ def _require_one_size(surveys: Sequence[Survey]) -> None:
     sizes = sorted({survey.size for survey in surveys})
     if len(sizes) > 1:
         some = ", ".join(f"{width}x{height}" for height, width in sizes[:3])
-        raise UsageError(f"faces of {len(sizes)} sizes ({some}) cannot be mixed: --size 112 makes them one size")
+        raise UsageError(
+            f"faces of {len(sizes)} sizes ({some}) cannot be mixed: make them one size, as `mask --size 112` does"
+        )

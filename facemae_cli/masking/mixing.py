@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from facemae_cli.data.faces import Name
+from facemae_cli.data.manifest import Manifest
 from facemae_cli.errors import UsageError
 from facemae_cli.masking.pseudonyms import Pseudonyms
 
@@ -37,6 +38,16 @@ class Mixing:
         """Raises UsageError for numbers that cannot be."""
         if self.people < 2 or self.copies < 1:
             raise UsageError(f"{self.as_json()} is not a mixture: it takes 2 people or more, and 1 copy or more")
+
+    @classmethod
+    def of(cls, manifest: Manifest | None) -> Mixing | None:
+        """How a dataset's faces are mixed, as it says of itself; None where each is of one person. Raises UsageError
+        for numbers that cannot be."""
+        said = manifest.extra.get("mixing") if manifest else None
+        if not isinstance(said, Mapping):
+            return None
+        people, copies = (said.get(name) for name in ("people", "copies"))
+        return cls(people if type(people) is int else 0, copies if type(copies) is int else 0)
 
     def __str__(self) -> str:
         return f"{self.people} people in a face, each photo first in {self.copies}"
@@ -69,21 +80,24 @@ def plan_mixtures(names: Sequence[Name], poses: Poses, key: Pseudonyms, mixing: 
     `poses`: (n, h, w) float32, small pictures of the photos, compared to pair those that are alike.
     Raises UsageError where faces have no identities, and where people are too few.
     """
-    people = _people(names, mixing)
+    people = people_to_mix(names, mixing)
     units = _units(poses)
     made = (mixture for copy in range(mixing.copies) for mixture in _copy(names, people, units, key, mixing, copy))
     return sorted(made, key=lambda mixture: mixture.name)
 
 
-def _people(names: Sequence[Name], mixing: Mixing) -> Mapping[str, list[int]]:
-    """The photos of each person."""
+def people_to_mix(names: Sequence[Name], mixing: Mixing) -> Mapping[str, list[int]]:
+    """The photos of each person, by number. Raises UsageError as `plan_mixtures`."""
     found: dict[str, list[int]] = {}
     for number, name in enumerate(names):
         if name.identity is None:
             raise UsageError("faces without a person cannot be mixed: give a folder a person, or a .rec with labels")
         found.setdefault(name.identity, []).append(number)
     if len(found) <= mixing.people:
-        raise UsageError(f"{len(found)} people are too few to mix {mixing.people} of them: mask them without --protect")
+        raise UsageError(
+            f"{len(found)} people are too few to mix {mixing.people} of them: it takes {mixing.people + 1} (`mask` "
+            "without --protect takes any)"
+        )
     return found
 
 

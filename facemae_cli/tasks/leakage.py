@@ -12,7 +12,7 @@ from facemae_cli import __version__
 from facemae_cli.data.side_files import SideFile, check_report_and_cache, report_page
 from facemae_cli.errors import UsageError
 from facemae_cli.evaluation.leakage.attackers import Origin, Trust, bundled_autoencoders, load_attackers
-from facemae_cli.evaluation.leakage.audit import Audit, imitators_of
+from facemae_cli.evaluation.leakage.audit import Audit, imitation_models
 from facemae_cli.evaluation.leakage.datasets import Datasets, match_people, open_datasets
 from facemae_cli.evaluation.leakage.further_findings import plan_further
 from facemae_cli.evaluation.leakage.identification import Plan
@@ -23,6 +23,7 @@ from facemae_cli.evaluation.leakage.results import Photo
 from facemae_cli.evaluation.leakage.verdict import Limits
 from facemae_cli.evaluation.leakage.views import AttackSettings
 from facemae_cli.evaluation.retrieval import choose_backend
+from facemae_cli.masking.mixing import people_to_mix
 from facemae_cli.networks import backends
 from facemae_cli.networks.card import Model
 from facemae_cli.networks.zoo import resolve
@@ -84,7 +85,7 @@ def leakage(
     imitation_model: autoencoders that imitate the release; None: its own, where it is known.
     imitations: masks a photo in the attacker's own release; 0: none is made.
     non_members: faces of people who are not in the release; None: half of the people are left out of it.
-    adapt: faces of the attacker's own, to learn from.
+    adapt: faces of the attacker's own, to learn from; mixed, if the release is, so of several people then.
     known_members: how many people the attacker knows, real and released, "10,50,200"; None: nobody.
     groups: a CSV file of people or photos (`data.attributes`), and their groups, whose risk is measured.
     attributes: a CSV file of the same kind, of what might be inferred of released faces.
@@ -132,7 +133,7 @@ def leakage(
     imitators, why_none = how.imitators(origin, data, imitations)
     settings = AttackSettings(
         attackers, imitators, how.rebuilders(data), imitations, seed, batch_size, workers or cores(), cache,
-        None if adapt is None else how.adapter(origin, data, adapt),
+        how.adapter(origin, data),
     )  # fmt: skip
     trust = Trust(origin, min_attacker, allow_shared_ancestor)
     audit = Audit(
@@ -157,18 +158,32 @@ class _Reconstructing:
 
     def imitators(self, origin: Origin, data: Datasets, imitations: int) -> tuple[list[Imitator], str | None]:
         """What imitates the release; and why there is nothing although it was asked for."""
-        models, why_none = imitators_of(self.given, origin, data, imitations)
+        if not imitations:
+            return [], None
         recipe = Recipe.of(data.manifest, data.original)
-        return [self._imitator(model, recipe) for model in models], why_none
+        if recipe.mixing:
+            return [], "its faces are mixed, and whoever asks does not know with whom his photos were"
+        models, why_none = imitation_models(self.given, origin, data)
+        return [self._imitator(model, recipe) for model in models], why_none and f"{why_none}: say --imitation-model"
 
-    def adapter(self, origin: Origin, data: Datasets, adapt: Path) -> Imitator:
-        """What makes the faces of `adapt` as the release was made. Raises UsageError where that is not known."""
-        models, why_none = self.imitators(origin, data, 1)
+    def adapter(self, origin: Origin, data: Datasets) -> Imitator | None:
+        """What makes the attacker's own faces as the release was made, where he has some. Raises UsageError where that
+        is not known, and for faces that cannot be mixed as the release's are."""
+        if (faces := data.adapt) is None:
+            return None
+        models, why_none = imitation_models(self.given, origin, data)
         if not models:
             raise UsageError(
-                f"--adapt {adapt} needs something to reconstruct the faces with, and {why_none}: say --imitation-model"
+                f"--adapt {faces.path} needs something to reconstruct the faces with, and {why_none}: say "
+                "--imitation-model"
             )
-        return models[0]
+        recipe = Recipe.of(data.manifest, faces)
+        if recipe.mixing:
+            try:
+                people_to_mix([faces.name(index) for index in range(len(faces))], recipe.mixing)
+            except UsageError as error:
+                raise UsageError(f"--adapt {faces.path}: {error}") from None
+        return self._imitator(models[0], recipe)
 
     def rebuilders(self, data: Datasets) -> list[Imitator]:
         """What reconstructs a release that is masked, as anybody who holds it can."""
@@ -199,6 +214,8 @@ def _repeatable(plan: Plan, settings: AttackSettings, trust: Trust) -> dict[str,
         "search": f"exact, {choose_backend(plan.device)} on {plan.device}",
         "facemae": __version__,
     }
+    if settings.adapter:
+        rows["adapted to faces made by"] = f"{settings.adapter.name}, {settings.adapter.recipe}"
     return rows | {f"attacker {name}": str(each) for name, each in settings.attackers.items()}
 
 

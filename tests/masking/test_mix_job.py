@@ -111,7 +111,9 @@ def test_no_face_at_all_is_refused_as_a_whole(tmp_path):
 def test_faces_of_several_sizes_need_one(tmp_path):
     raw = make_folder(tmp_path / "raw", PEOPLE)
     put(raw / "anna" / "large.png", encoded(pixels(9, 224, 224), ".png"))
-    with pytest.raises(UsageError, match=r"2 sizes \(112x112, 224x224\) cannot be mixed: --size 112"):
+    with pytest.raises(
+        UsageError, match=r"2 sizes \(112x112, 224x224\) cannot be mixed: make them one size, as `mask --size 112`"
+    ):
         surveyed(raw)
     made = masked(surveyed(raw, masker=Masker(key=KEY, size=112)), 0)
     assert rgba(made.image).shape == (112, 112, 4)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from facemae_cli.data.faces import Name
+from facemae_cli.data.manifest import Manifest
 from facemae_cli.errors import UsageError
 from facemae_cli.masking import mixing
 from facemae_cli.masking.key import Key
@@ -92,3 +93,11 @@ def test_what_cannot_be_mixed():
     for people, copies in ((1, 1), (2, 0)):
         with pytest.raises(UsageError, match="is not a mixture"):
             Mixing(people, copies)
+
+
+def test_a_dataset_says_of_itself_how_it_is_mixed():
+    said = [Manifest("mask"), None, Manifest("mask", extra={"mixing": {"people": 3, "copies": 2}})]
+    assert [Mixing.of(each) for each in said] == [None, None, Mixing(3, 2)]
+    for odd in ({"people": 3}, {"people": True, "copies": 2}, {"people": 1, "copies": 2}):
+        with pytest.raises(UsageError, match="is not a mixture: it takes 2 people or more, and 1 copy or more"):
+            Mixing.of(Manifest("mask", extra={"mixing": odd}))

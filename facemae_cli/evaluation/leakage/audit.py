@@ -45,13 +45,11 @@ class Exposure:
     triplets: list[Triplet]
 
 
-def imitators_of(
-    given: Sequence[Model], origin: Origin, data: Datasets, imitations: int
-) -> tuple[list[Model | None], str | None]:
-    """The models that imitate the release: those given, else its own; None stands for masking alone. And why there are
-    none although they were asked for."""
-    if imitations == 0 or given:
-        return list(given if imitations else ()), None
+def imitation_models(given: Sequence[Model], origin: Origin, data: Datasets) -> tuple[list[Model | None], str | None]:
+    """The models that reconstruct as the release's does: those given, else its own; None stands for masking alone. And
+    why there are none, where none is known."""
+    if given:
+        return list(given), None
     if origin.model is not None:
         return [origin.model], None
     if data.masked:
@@ -150,7 +148,7 @@ class Audit:
             verdict=judge(evidence, self.limits),
             unmeasured=[
                 *unmeasured,
-                *(["imitated_to_released: there is no --imitation-model"] if not_imitated else []),
+                *([f"imitated_to_released: {not_imitated}"] if not_imitated else []),
                 *measured.unmeasured,
                 *further.unmeasured,
             ],
@@ -184,7 +182,13 @@ class Audit:
         for name, each in self.settings.attackers.items():
             yield from warnings(name, each, self.trust.origin)
         if not_imitated is not None:
-            yield f"the release is not imitated: {not_imitated}; --imitation-model takes one"
+            yield f"the release is not imitated: {not_imitated}"
+        made = [*self.settings.imitators, *([self.settings.adapter] if self.settings.adapter else [])]
+        if self.matching.shown.shape[1] > 1 and any(each.mixing is None for each in made):
+            yield (
+                "how people were mixed in the release is not known: attackers imitate it, and learn, by faces of one "
+                "person each"
+            )
         if self.settings.rebuilders:
             by = ", ".join(each.name for each in self.settings.rebuilders)
             yield (

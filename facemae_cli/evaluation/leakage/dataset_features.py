@@ -35,20 +35,23 @@ def see_dataset(
     viewers: Mapping[str, Viewer],
     imitators: Sequence[Times] = (),
     *,
+    watching: Mapping[str, Viewer] | None = None,
     seed: int = 0,
     threads: int = 1,
     cache: Path | None = None,
     label: str = "embed",
     progress: Progress = SILENT,
 ) -> DatasetFeatures:
-    """What `viewers` see of all faces of `source` and of its imitations under masks from `seed`.
+    """What `viewers` see of all faces of `source`, and `watching` (None: the same) of its imitations under masks from
+    `seed`.
 
     `cache` keeps features by every face's bytes: then only what it does not hold is computed. Raises InputError where
     there is nothing to imitate, UsageError for a model that cannot be used, OutputError where the disk fails.
     """
     if imitators and not len(source):
         raise InputError(f"{source.path} holds no faces to imitate the release with")
-    files = _Files.of(source, viewers, imitators, seed, threads, cache, progress)
+    watching = viewers if watching is None else watching
+    files = _Files.of(source, viewers, watching, imitators, seed, threads, cache, progress)
     kept = {name: files.load_plain(name, progress) for name in viewers}
     made = [files.load_imitated(number, progress) for number in range(len(imitators))]
     missing = [number for number, found in enumerate(made) if found is None]
@@ -58,7 +61,7 @@ def see_dataset(
         {AS_IT_IS: unchanged},
         {(AS_IT_IS, name): viewer for name, viewer in viewers.items() if kept[name] is None},
         [Imitation(by, source, times, seed) for by, times in (imitators[number] for number in missing)],
-        viewers,
+        watching,
     )
     stream.run(threads, label, progress)
     for place, number in enumerate(missing):
@@ -75,6 +78,7 @@ class _Files:
 
     source: FaceSource
     viewers: Mapping[str, Viewer]
+    watching: Mapping[str, Viewer]
     plain: Mapping[str, Path]
     imitated: Sequence[Mapping[str, Path]]
 
@@ -83,6 +87,7 @@ class _Files:
         cls,
         source: FaceSource,
         viewers: Mapping[str, Viewer],
+        watching: Mapping[str, Viewer],
         imitators: Sequence[Times],
         seed: int,
         threads: int,
@@ -91,19 +96,19 @@ class _Files:
     ) -> _Files:
         """Those of this process: the first of several ranks has the cache."""
         if cache is None or distributed.rank() > 0:
-            return cls(source, viewers, {}, [{} for _ in imitators])
+            return cls(source, viewers, watching, {}, [{} for _ in imitators])
         faces = feature_cache.digest(source, range(len(source)), threads, progress)
         attackers = {name: viewer.attacker for name, viewer in viewers.items()}
         plain = {name: each.kept_in(cache, faces) for name, each in attackers.items() if isinstance(each, Recognizer)}
         imitated = [
-            {name: by.place(cache, faces, each, times, seed) for name, each in attackers.items()}
+            {name: by.place(cache, faces, viewer.attacker, times, seed) for name, viewer in watching.items()}
             for by, times in imitators
         ]
-        return cls(source, viewers, plain, imitated)
+        return cls(source, viewers, watching, plain, imitated)
 
     def load_plain(self, name: str, progress: Progress) -> Embeddings | None:
         """What is kept of the faces as an attacker sees them, on every rank."""
-        found = distributed.gather_objects(self._load(self.plain.get(name), name, progress))[0]
+        found = distributed.gather_objects(self._load(self.plain.get(name), self.viewers[name], progress))[0]
         if found is None:
             return None
         lost = (~found.valid).nonzero()[0].tolist()
@@ -111,13 +116,13 @@ class _Files:
 
     def load_imitated(self, number: int, progress: Progress) -> Mapping[str, Embeddings] | None:
         """What is kept of an imitation, where all of it is."""
-        found = {name: self._load(path, name, progress) for name, path in self.imitated[number].items()}
+        found = {name: self._load(path, self.watching[name], progress) for name, path in self.imitated[number].items()}
         whole = {name: each for name, each in found.items() if each is not None}
         kept: Mapping[str, Embeddings] = distributed.gather_objects(whole)[0]
-        return kept if kept.keys() == self.viewers.keys() else None
+        return kept if kept.keys() == self.watching.keys() else None
 
-    def _load(self, path: Path | None, name: str, progress: Progress) -> Embeddings | None:
-        shape = len(self.source), self.viewers[name].attacker.dim
+    def _load(self, path: Path | None, viewer: Viewer, progress: Progress) -> Embeddings | None:
+        shape = len(self.source), viewer.attacker.dim
         found = None if path is None else feature_cache.load(path, shape, progress)
         return None if found is None else Embeddings(found[0], found[1], [], found[2])
 

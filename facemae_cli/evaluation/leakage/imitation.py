@@ -1,7 +1,8 @@
 """The attacker's own release: his photos masked and reconstructed as the release was, in memory, seen by his attackers.
 
 He has no key, so each photo gets masks of his own. Of several masks a photo the features are added up: what the masks
-differ in averages out, what they agree in stays.
+differ in averages out, what they agree in stays. Where the release is mixed, he mixes people of his own, by a key of
+his own: from these he can learn, but he cannot ask with them, since he does not know with whom his photos were mixed.
 """
 
 from __future__ import annotations
@@ -27,11 +28,16 @@ from facemae_cli.inference.recognizer import Recognizer
 from facemae_cli.inference.reconstruct import Reconstructor, release
 from facemae_cli.inference.released_writer import ReleasedWriter
 from facemae_cli.masking.job import Masker
+from facemae_cli.masking.key import Key, seed_mask_key
+from facemae_cli.masking.mix_job import hidden_before
+from facemae_cli.masking.mixing import Mixing
+from facemae_cli.masking.mixtures import Mixtures
 from facemae_cli.masking.patches import DEFAULT_RATIO
 from facemae_cli.networks.backends import Backend, compile_autoencoder
 from facemae_cli.networks.card import InputSpec, Model
 from facemae_cli.networks.loading import load_mae
 from facemae_cli.runtime.device import Precision
+from facemae_cli.runtime.progress import SILENT, Progress
 
 SIDE = 112  # faces whose sides the grid does not divide are resized to it, as `mask --size` does
 PROBED = 8
@@ -45,22 +51,28 @@ MaskedForm = VisibleFaces | Pixels | None
 
 @dataclass(frozen=True)
 class Recipe:
-    """How the release's faces were masked: by `strategy`, so large a share (None: the strategy's own), at `size`."""
+    """How the release's faces were masked: by `strategy`, so large a share (None: the strategy's own), at `size`; and
+    how they were mixed then (None: each is of one person)."""
 
     strategy: str = "random"
     ratio: float | None = DEFAULT_RATIO
     size: int | None = None
+    mixing: Mixing | None = None
 
     @classmethod
     def of(cls, manifest: Manifest | None, source: FaceSource) -> Recipe:
         """That of a release, by its manifest; by default three quarters at random. Faces of `source` that could not be
-        masked at their own size are resized."""
+        masked at their own size are resized. Raises UsageError as `Mixing.of`."""
         strategy = (manifest.strategy if manifest else None) or "random"
         ratio = manifest.mask_ratio if manifest else None
         ratio = None if strategy == "parts" else DEFAULT_RATIO if ratio is None else ratio
+        mixing = Mixing.of(manifest)
+        if mixing and ratio is not None:
+            ratio = hidden_before(ratio)
         said = manifest.extra.get("size") if manifest else None
         size = said if isinstance(said, int) else None
-        return cls(strategy, ratio, size or (None if _fits(source, Masker(strategy, ratio, seed=0)) else SIDE))
+        size = size or (None if _fits(source, Masker(strategy, ratio, seed=0)) else SIDE)
+        return cls(strategy, ratio, size, mixing)
 
     def masker(self, seed: int, number: int) -> Masker:
         """Mask `number` of every photo, from `seed`."""
@@ -68,7 +80,8 @@ class Recipe:
 
     def __str__(self) -> str:
         ratio = "" if self.ratio is None else f", ratio {self.ratio:.4g}"
-        return self.strategy + ratio + (f", resized to {self.size}" if self.size else "")
+        mixed = f", {self.mixing}" if self.mixing else ""
+        return self.strategy + ratio + (f", resized to {self.size}" if self.size else "") + mixed
 
 
 def _fits(source: FaceSource, masker: Masker) -> bool:
@@ -84,7 +97,8 @@ def _fits(source: FaceSource, masker: Masker) -> bool:
 @dataclass(frozen=True)
 class Imitator:
     """Masks faces by `recipe` (None: they are masked already) and reconstructs them with `model`; only masks them where
-    that is None."""
+    that is None. What the recipe mixes comes as its `mixtures`, which are masked, and is warped as released mixtures
+    are; what is masked already never is, since nobody who reconstructs it must."""
 
     model: Model | None
     recipe: Recipe | None
@@ -97,6 +111,21 @@ class Imitator:
     def name(self) -> str:
         """What a result calls it."""
         return self.model.name if self.model else MASKED_ONLY
+
+    @property
+    def mixing(self) -> Mixing | None:
+        """How faces are mixed before they are reconstructed."""
+        return self.recipe.mixing if self.recipe else None
+
+    def mixtures(self, source: FaceSource, seed: int, workers: int, progress: Progress = SILENT) -> Mixtures:
+        """The faces of `source`, masked and mixed as the release's were, by a key from `seed`, to be reconstructed.
+
+        Raises UsageError for faces that cannot be mixed, InputError where none can be masked.
+        """
+        assert self.recipe is not None
+        assert self.recipe.mixing is not None
+        key = Key(seed_mask_key(_mask_seed(seed, 0)))
+        return Mixtures.of(source, self.recipe.masker(seed, 0), key, self.recipe.mixing, workers, progress)
 
     @property
     def digest(self) -> str:
@@ -124,7 +153,8 @@ class Imitation:
 
     def __init__(self, by: Imitator, source: FaceSource, times: int, seed: int) -> None:
         self.by, self.source, self.times = by, source, times
-        self._maskers = [None if by.recipe is None else by.recipe.masker(seed, number) for number in range(times)]
+        recipe, mixed = by.recipe, by.mixing is not None
+        self._maskers = [None if recipe is None or mixed else recipe.masker(seed, number) for number in range(times)]
         self.runner: Runner | None = None
         if by.model is not None:
             network = Reconstructor(compile_autoencoder(load_mae(by.model, by.device), by.backend, by.precision))
@@ -132,8 +162,8 @@ class Imitation:
             self.runner.batch_size = choose_batch_size(by.batch_size, self.runner, network.example())
             paste = by.model.card.paste_visible
             self._reader, self._writer = (
-                MaskedReader(network.patch, kept=int(paste)),
-                ReleasedWriter("jpg", QUALITY, paste),
+                MaskedReader(network.patch, kept=int(paste), digests=mixed),
+                ReleasedWriter("jpg", QUALITY, paste, warped=mixed),
             )
 
     def masked(self, index: int, data: bytes, image: Pixels) -> list[MaskedForm]:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facemae_cli.data.faces import Refusal
-from facemae_cli.errors import InputError
+from facemae_cli.errors import InputError, UsageError
 from facemae_cli.evaluation.leakage.adaptation import learn
 from facemae_cli.evaluation.leakage.dataset_features import DatasetFeatures, Times, see_dataset
 from facemae_cli.evaluation.leakage.datasets import Datasets, overlapping_non_members
@@ -23,6 +23,7 @@ from facemae_cli.evaluation.leakage.matching import Matching, people_of
 from facemae_cli.evaluation.leakage.results import Adapted
 from facemae_cli.evaluation.leakage.scan import Scan
 from facemae_cli.evaluation.leakage.see_through import PROBED, best_way, probe
+from facemae_cli.evaluation.leakage.statistics import People
 from facemae_cli.evaluation.leakage.thumbnails import THUMBNAILS, Thumbnails
 from facemae_cli.evaluation.leakage.transforms import MIRROR_IMAGES, PIXELWISE, TRANSFORMS
 from facemae_cli.inference.embed import Embeddings
@@ -85,10 +86,11 @@ def _see_all(
     data: Datasets, settings: AttackSettings, viewers: Mapping[str, Viewer], progress: Progress
 ) -> dict[str, DatasetFeatures]:
     """Each dataset by its name, as it is and as it is imitated."""
+    adapter = settings.adapter
     imitators: dict[str, list[Times]] = {
         "original": [(each, settings.times) for each in settings.imitators],
         "released": [(each, 1) for each in settings.rebuilders],
-        "adapt": [] if settings.adapter is None else [(settings.adapter, 1)],  # as the release: each face once
+        "adapt": [] if adapter is None or adapter.mixing else [(adapter, 1)],  # as the release: each face once
     }
     return {
         name: see_dataset(
@@ -103,6 +105,52 @@ def _see_all(
         )
         for name, source in data.sources.items()
     }
+
+
+@dataclass(frozen=True)
+class Lessons:
+    """The faces at `path` that attackers learn from, by attacker: `real`, and `reconstructed` `by` a model as the
+    release was. `people`, `photos`: as `learn` takes them."""
+
+    path: Path
+    by: str
+    real: Mapping[str, Embeddings]
+    reconstructed: Mapping[str, Embeddings]
+    people: People
+    photos: People | None = None
+
+
+def _lessons(
+    data: Datasets,
+    settings: AttackSettings,
+    viewers: Mapping[str, Viewer],
+    seen: DatasetFeatures,
+    progress: Progress,
+) -> Lessons:
+    """What there is to learn from; where the release is mixed, mixtures are made, and seen. Raises UsageError and
+    InputError where they cannot be."""
+    adapter, faces = settings.adapter, data.adapt
+    assert adapter is not None
+    assert faces is not None
+    people = people_of(faces)
+    if not adapter.mixing:
+        return Lessons(faces.path, adapter.name, seen.by, seen.imitated[0], people)
+    try:
+        mixtures = adapter.mixtures(faces, settings.seed, settings.threads, progress)
+    except UsageError as error:
+        raise UsageError(f"--adapt {faces.path}: {error}") from None
+    made = see_dataset(
+        mixtures,
+        {},
+        [(adapter, 1)],
+        watching=viewers,
+        seed=settings.seed,
+        threads=settings.threads,
+        cache=settings.cache,
+        label="embed mixtures",
+        progress=progress,
+    )
+    return Lessons(faces.path, adapter.name, seen.by, made.imitated[0], people, mixtures.photos)
 
 
 @dataclass(frozen=True)
@@ -164,7 +212,7 @@ def embed_all(data: Datasets, matching: Matching, settings: AttackSettings, prog
         refused += view.sets.real.refused + view.sets.released.refused
     views, notices = [*plain, _ensemble(plain)], _notices(data, known)
     if settings.adapter is not None:
-        adapted, blind = _adapted(data, settings.adapter, seen["adapt"], plain)
+        adapted, blind = _adapted(_lessons(data, settings, viewers, seen["adapt"], progress), plain)
         views += adapted
         notices += blind
     for rebuilder, released in zip(settings.rebuilders, seen["released"].imitated, strict=True):
@@ -217,20 +265,15 @@ def _learnt(view: AttackerView) -> float:
     return 1.0 if view.adapted is None else max(view.adapted.held_out, LEAST)
 
 
-def _adapted(
-    data: Datasets, imitator: Imitator, seen: DatasetFeatures, plain: Sequence[AttackerView]
-) -> tuple[list[AttackerView], list[str]]:
-    """Each attacker once it has learnt from faces of its own, real and reconstructed, and all of these as one; and a
-    line for each that cannot learn. Raises InputError where none can."""
-    assert data.adapt is not None
-    [reconstructed] = seen.imitated
+def _adapted(lessons: Lessons, plain: Sequence[AttackerView]) -> tuple[list[AttackerView], list[str]]:
+    """Each attacker once it has learnt, and all of these as one; and a line for each that cannot learn. Raises
+    InputError where none can."""
     made: list[AttackerView] = []
     blind: list[str] = []
-    people = people_of(data.adapt)
     for view in plain:
         name = view.sets.attacker
         try:
-            learnt = learn(seen.by[name], reconstructed[name], people)
+            learnt = learn(lessons.real[name], lessons.reconstructed[name], lessons.people, lessons.photos)
         except InputError as error:
             blind.append(f"{name} does not adapt: {error}")
             continue
@@ -244,11 +287,11 @@ def _adapted(
         )
         made.append(
             AttackerView(
-                sets, view.attacker, Adapted(learnt.faces, imitator.name, learnt.dim, learnt.method, learnt.held_out)
+                sets, view.attacker, Adapted(learnt.faces, lessons.by, learnt.dim, learnt.method, learnt.held_out)
             )
         )
     if not made:
-        raise InputError(f"--adapt {data.adapt.path}: {blind[0]}")
+        raise InputError(f"--adapt {lessons.path}: {blind[0]}")
     return [*made, _ensemble(made, ADAPTED)], blind
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from helpers.audits import seen
+from helpers.audits import faces_of, seen
 from scipy.linalg import inv, sqrtm
 
 from facemae_cli.errors import InputError
-from facemae_cli.evaluation.leakage.adaptation import FEWEST, METHODS, learn
+from facemae_cli.evaluation.leakage.adaptation import FEWEST, METHODS, _found, _Pairs, learn
 
 DIM = 12
 
@@ -94,6 +94,72 @@ def rate(real: np.ndarray, reconstructed: np.ndarray, people: np.ndarray) -> flo
         nearest = sorted(others, key=lambda other: -float(face @ reconstructed[other]))[:2]
         found.append(any(people[other] == people[at] for other in nearest))
     return float(np.mean(found))
+
+
+def mixed(real: np.ndarray, people: np.ndarray, copies: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Mixtures of faces of three people each, every face first in so many, half of it its own; and what they are of."""
+    random = np.random.default_rng(seed)
+    first = np.tile(np.arange(len(real)), copies)
+    others = np.stack([random.choice(np.flatnonzero(people != people[at]), 2, replace=False) for at in first])
+    photos = np.concatenate([first[:, None], others], axis=1)
+    return drawn_anew(np.einsum("mpd,p->md", real[photos], [0.5, 0.25, 0.25]), seed), photos
+
+
+def test_mixtures_teach_whoever_is_told_of_which_photos_they_are() -> None:
+    people = np.repeat(np.arange(130), 2)
+    real = faces_of(people, DIM, 0.3, 0)
+    made, photos = mixed(real, people, 3, 1)
+    learnt = learn(seen(real), seen(made), people, photos)
+    assert learnt.faces == 260
+    others = np.repeat(np.arange(50), 2)
+    asking = faces_of(others, DIM, 0.3, 5)
+    gallery, shown = mixed(asking, others, 3, 6)
+
+    def rate(real: np.ndarray, reconstructed: np.ndarray) -> float:
+        return found_in_mixtures(real, reconstructed, shown, others)
+
+    plain = rate(seen(asking).features, seen(gallery).features)
+    adapted = rate(learnt.of_real(seen(asking)).features, learnt.of_reconstructed(seen(gallery)).features)
+    assert adapted > plain + 0.1
+    # Who takes each for the next photo's learns nothing of it.
+    blind = learn(seen(real), seen(made), people, np.roll(photos, 7, axis=0))
+    assert blind.held_out < learnt.held_out - 0.1
+
+
+def found_in_mixtures(real: np.ndarray, made: np.ndarray, photos: np.ndarray, people: np.ndarray) -> float:
+    """Photos with their person in one of the two nearest mixtures that do not show the photo itself, by a plain loop;
+    of people without another photo, in any."""
+    shown = {person: {int(at) for row in photos for at in row if people[at] == person} for person in set(people)}
+    more = {person: len(own) > 1 for person, own in shown.items()}
+    found = []
+    for at in sorted({int(row[0]) for row in photos}):
+        if any(more[people[row[0]]] for row in photos) and not more[people[at]]:
+            continue
+        there = [row for row in range(len(made)) if at not in photos[row] or not more[people[at]]]
+        nearest = sorted(there, key=lambda row: -float(real[at] @ made[row]))[:2]
+        found.append(any(people[photo] == people[at] for row in nearest for photo in photos[row]))
+    return float(np.mean(found))
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_what_left_out_mixtures_find_is_what_a_loop_finds(alone: bool) -> None:
+    people = np.arange(24) if alone else np.concatenate([np.repeat(np.arange(8), 3), np.arange(8, 12)])
+    real = seen(faces_of(people, DIM, 0.8, 2)).features
+    made, photos = mixed(real, people, 2, 3)
+    made = seen(made).features
+    # Of some photos no mixture is a copy, and of some only one is there.
+    photos, made = photos[5:], made[5:]
+    pairs = _Pairs(real[photos[:, 0]].astype(float), made.astype(float), photos, people[photos])
+    assert _found(pairs) == pytest.approx(found_in_mixtures(real, made, photos, people), abs=1e-9)
+
+
+def test_one_photo_a_face_is_a_mixture_of_one() -> None:
+    people = np.repeat(np.arange(40), 2)
+    real = faces_of(people, DIM, 0.5, 4)
+    made = drawn_anew(real, 1)
+    plain, told = (learn(seen(real), seen(made), people, photos) for photos in (None, np.arange(80)[:, None]))
+    assert plain.method == told.method
+    np.testing.assert_array_equal(plain.reconstructed_map, told.reconstructed_map)
 
 
 def by_other_solvers(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,9 @@ from facemae_cli.evaluation.leakage.face_stream import Viewer
 from facemae_cli.evaluation.leakage.imitation import Imitation, Imitator, Recipe
 from facemae_cli.inference.embed import Embeddings
 from facemae_cli.inference.recognizer import Recognizer
+from facemae_cli.masking.key import seed_mask_key
+from facemae_cli.masking.levels import Level
+from facemae_cli.masking.mixing import Mixing
 from facemae_cli.networks.card import Model
 from facemae_cli.networks.zoo import resolve
 
@@ -71,6 +75,53 @@ def test_an_imitation_is_what_the_commands_would_make(tmp_path: Path, phi: Recog
     np.testing.assert_allclose(found.features, expected.features, atol=1e-5)
     recipe = Recipe.of(read_manifest(tmp_path / "made"), source)
     assert (recipe.strategy, recipe.size, recipe.ratio) == ("random", None, pytest.approx(0.6, abs=0.003))
+
+
+def test_an_imitation_of_a_mixed_release_is_what_the_commands_would_make(
+    tmp_path: Path, phi: Recognizer, mae: Model
+) -> None:
+    source, seed = memory_source(4, 2), module._mask_seed(5, 0)
+    write(tmp_path / "raw", source)
+    (tmp_path / "his.key").write_text(f"{seed_mask_key(seed).hex()}\n")
+    (tmp_path / "his.key").chmod(0o600)
+    level = Level(Mixing(people=3, copies=2), 0.8)
+    facemae_cli.mask(
+        tmp_path / "raw", tmp_path / "masked", key=tmp_path / "his.key", seed=seed, protect=level,
+        sources=tmp_path / "whom.csv",
+    )  # fmt: skip
+    facemae_cli.reconstruct(tmp_path / "masked", tmp_path / "made", model=str(mae.path), device="cpu", precision="fp32")
+    expected = phi.embed(open_source(tmp_path / "made"))
+    recipe = Recipe.of(read_manifest(tmp_path / "made"), source)
+    assert (recipe.mixing, recipe.ratio) == (level.mixing, pytest.approx(0.8, abs=0.01))
+    who = imitator(mae, replace(recipe, ratio=0.8))
+    mixtures = who.mixtures(source, 5, 1)
+    viewer = {"phi": Viewer.of(phi, "auto")}
+    found = see_dataset(mixtures, {}, [(who, 1)], watching=viewer, seed=5).imitated[0]["phi"]
+    np.testing.assert_allclose(found.features, expected.features, atol=1e-5)
+    # Whoever reconstructs a masked mixture need not warp it.
+    bare = see_dataset(open_source(tmp_path / "masked"), {}, [(Imitator(mae, None, CPU, "fp32"), 1)], watching=viewer)
+    assert np.abs(bare.imitated[0]["phi"].features - expected.features).max() > 1e-3
+
+
+def test_features_of_mixtures_are_kept_as_others_are(tmp_path: Path, phi: Recognizer, mae: Model) -> None:
+    source = memory_source(3, 2)
+    who = imitator(mae, Recipe(mixing=Mixing(2, 1)))
+    assert str(who.recipe) == "random, ratio 0.75, 2 people in a face, each photo first in 1"
+    viewer = {"phi": Viewer.of(phi, "auto")}
+
+    def made(cache: Path | None, seed: int = 0) -> np.ndarray:
+        mixtures = who.mixtures(source, seed, 1)
+        again = see_dataset(mixtures, {}, [(who, 1)], watching=viewer, seed=seed, cache=cache)
+        return again.imitated[0]["phi"].features
+
+    first = made(tmp_path)
+    [kept] = tmp_path.iterdir()
+    before = kept.stat().st_mtime_ns
+    np.testing.assert_array_equal(made(tmp_path), first)
+    assert kept.stat().st_mtime_ns == before
+    np.testing.assert_array_equal(made(None), first)
+    assert np.abs(made(tmp_path, seed=1) - first).max() > 1e-4
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_several_masks_a_photo_add_up(phi: Recognizer, mae: Model) -> None:
