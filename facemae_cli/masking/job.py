@@ -6,8 +6,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain, islice
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +15,8 @@ from facemae_cli import __version__
 from facemae_cli.data.faces import CHUNK, FaceChunk, FaceSource, Name, Refusal, input_plan
 from facemae_cli.data.images.codec import decode, encode_png, probe, resize, unblended
 from facemae_cli.data.images.headers.header import MAX_PIXELS, limits_in_use, use_limits
-from facemae_cli.data.output.output import Made, Output, all_refused
+from facemae_cli.data.output.output import Made as MadeFace
+from facemae_cli.data.output.output import Output, all_refused
 from facemae_cli.errors import FaceError, UsageError
 from facemae_cli.masking import patches as masking
 from facemae_cli.masking.crops import check_crop
@@ -26,6 +26,9 @@ from facemae_cli.runtime import shared_output
 from facemae_cli.runtime.progress import Progress
 from facemae_cli.runtime.threads import ordered_map, ordered_units
 from facemae_cli.runtime.worker_pool import open_pool
+
+Item = TypeVar("Item")
+Made = TypeVar("Made")
 
 SIZE = "size "  # before the size of raw faces in the tally of how many there are of it
 AHEAD = 1  # units under way beyond the one that is written
@@ -139,7 +142,7 @@ def same_name() -> FaceError:
 NamedFace = tuple[Name, MaskedFace] | FaceError  # with its name in the output; or why it is not masked
 
 
-class _RawFaces(NamedTuple):
+class RawFaces(NamedTuple):
     """Faces to be masked together, their names, and which of these another face has too."""
 
     faces: FaceChunk
@@ -147,7 +150,7 @@ class _RawFaces(NamedTuple):
     repeated: list[bool]
 
 
-class _MaskedFaces(NamedTuple):
+class MaskedFaces(NamedTuple):
     """Masked faces without their images; face k's stands in `data`, uint8, from `ends[k - 1]` to `ends[k]`."""
 
     faces: list[NamedFace]
@@ -155,7 +158,7 @@ class _MaskedFaces(NamedTuple):
     ends: list[int]
 
     @classmethod
-    def of(cls, faces: Sequence[NamedFace]) -> _MaskedFaces:
+    def of(cls, faces: Sequence[NamedFace]) -> MaskedFaces:
         """The same faces, their images in one piece."""
         images = [b"" if isinstance(face, FaceError) else face[1].image for face in faces]
         bare = [face if isinstance(face, FaceError) else (face[0], face[1]._replace(image=b"")) for face in faces]
@@ -175,8 +178,8 @@ class _ChunkMasker:
     masker: Masker
     key: Key | None
 
-    def __call__(self, raw: _RawFaces) -> _MaskedFaces:
-        return _MaskedFaces.of([self.face(*each) for each in zip(raw.faces.images(), *raw[1:], strict=True)])
+    def __call__(self, raw: RawFaces) -> MaskedFaces:
+        return MaskedFaces.of([self.face(*each) for each in zip(raw.faces.images(), *raw[1:], strict=True)])
 
     def face(self, data: bytes | FaceError, name: Name, repeated: bool) -> NamedFace:
         """The face in `data`; `repeated` is refused."""
@@ -188,6 +191,19 @@ class _ChunkMasker:
             return self.key.name(name) if self.key else name, self.masker.face(data, name)
         except FaceError as error:
             return error
+
+
+def in_workers(
+    work: Callable[[Item], Made], chunk: Callable[[Sequence[int]], Item], units: Sequence[Sequence[int]], workers: int
+) -> Generator[list[Made], None, None]:
+    """For each unit, `work` of its numbers, a chunk at a time, done by worker processes, or threads where they are
+    few."""
+    parts = ([chunk(unit[at : at + CHUNK]) for at in range(0, len(unit), CHUNK)] for unit in units)
+    with (
+        open_pool(workers, sum(map(len, units)), partial(use_limits, limits_in_use())) as pool,
+        closing(ordered_units(pool, work, parts, AHEAD)) as made,
+    ):
+        yield from made
 
 
 @dataclass(frozen=True)
@@ -245,12 +261,13 @@ class MaskJob:
 
     def face(self, index: int) -> NamedFace:
         """Face `index` masked, with its name in the output; or why it was not."""
-        raw = self._raw([index])
+        raw = self.raw([index])
         return _ChunkMasker(self.masker, self.key).face(next(raw.faces.images()), raw.names[0], raw.repeated[0])
 
-    def _raw(self, indexes: Sequence[int]) -> _RawFaces:
+    def raw(self, indexes: Sequence[int]) -> RawFaces:
+        """Faces `indexes` of the source, to be read where they are needed."""
         names = [self.names[index] for index in indexes]
-        return _RawFaces(FaceChunk(self.source, indexes), names, [index in self.repeated for index in indexes])
+        return RawFaces(FaceChunk(self.source, indexes), names, [index in self.repeated for index in indexes])
 
     def where(self, index: int) -> str:
         """Where number `index` of `order` stands in the raw dataset."""
@@ -269,25 +286,18 @@ class MaskJob:
                 progress.advance(len(unit))
 
     def _masked(self, workers: int, units: Sequence[Sequence[int]]) -> Generator[list[NamedFace], None, None]:
-        """The faces of each unit: decoded, masked and encoded by worker processes, or threads where they are few."""
-        parts = ([self._raw(unit[at : at + CHUNK]) for at in range(0, len(unit), CHUNK)] for unit in units)
-        with (
-            open_pool(workers, sum(map(len, units)), partial(use_limits, limits_in_use())) as pool,
-            closing(ordered_units(pool, _ChunkMasker(self.masker, self.key), parts, AHEAD)) as masked,
-        ):
+        """The faces of each unit: decoded, masked and encoded."""
+        with closing(self._in_workers(workers, units)) as masked:
             for unit in masked:
                 yield [face for part in unit for face in part.whole()]
 
-    def _by_threads(self, workers: int, units: Sequence[Sequence[int]]) -> Generator[list[NamedFace], None, None]:
-        """The same by `face`, in threads of this process."""
-        with closing(ordered_map(self.face, chain.from_iterable(units), workers)) as faces:
-            for unit in units:
-                yield list(islice(faces, len(unit)))
+    def _in_workers(self, workers: int, units: Sequence[Sequence[int]]) -> Generator[list[MaskedFaces], None, None]:
+        return in_workers(_ChunkMasker(self.masker, self.key), self.raw, units, workers)
 
-    def _made(self, index: int, face: NamedFace) -> Made:
+    def _made(self, index: int, face: NamedFace) -> MadeFace:
         where = self.where(index)
         if isinstance(face, FaceError):
-            return Made(where, error=face)
+            return MadeFace(where, error=face)
         name, masked = face
         flags = {"resized": int(masked.resized), "subsampled": int(masked.subsampled)}
-        return Made(where, name, masked.image, {"hidden": masked.hidden, **flags, f"{SIZE}{masked.size}": 1})
+        return MadeFace(where, name, masked.image, {"hidden": masked.hidden, **flags, f"{SIZE}{masked.size}": 1})

@@ -38,14 +38,14 @@ class Key(Pseudonyms):
     def load(
         cls, path: Path, *, create: bool = False, outside: Sequence[Path] = (), progress: Progress = SILENT
     ) -> Key:
-        """The key that `find` finds. With `create` a missing file is made, as `make` does.
+        """The key that `find` finds. With `create` a missing file is made, as `keep` does.
 
-        Raises UsageError where the file is missing, and as `find` and `make` do.
+        Raises UsageError where the file is missing, and as `find` and `keep` do.
         """
         found = cls.find(path, outside=outside, progress=progress)
         if found is None and not create:
             raise UsageError(f"no key at {path}; --key FILE names the key that the faces were masked with")
-        return found or cls.make(path, progress=progress)
+        return found or cls.passing().keep(path, progress=progress)
 
     @classmethod
     def find(cls, path: Path, *, outside: Sequence[Path] = (), progress: Progress = SILENT) -> Key | None:
@@ -76,18 +76,18 @@ class Key(Pseudonyms):
         return key
 
     @classmethod
-    def make(cls, path: Path, *, progress: Progress = SILENT) -> Key:
-        """A new key in the new file `path` (mode 0600, never over an existing one); one notice says so.
+    def passing(cls) -> Key:
+        """A new key, kept nowhere as yet."""
+        return cls(secrets.token_bytes(KEY_BYTES))
+
+    def keep(self, path: Path, *, progress: Progress = SILENT) -> Key:
+        """This key, kept in the new file `path` (mode 0600, never over an existing one), which one notice says; or the
+        key that another process has put there meanwhile.
 
         Raises UsageError where there is no folder for it, OutputError where it cannot be written there.
         """
         key_file.check_makeable(path)
-        return _make(path, progress)
-
-    @classmethod
-    def passing(cls) -> Key:
-        """A key that is kept nowhere, to try with."""
-        return cls(secrets.token_bytes(KEY_BYTES))
+        return _kept(self, path, progress)
 
     @property
     def key_id(self) -> str:
@@ -120,8 +120,7 @@ def _parsed(text: bytes, where: str) -> Key:
     return Key(bytes.fromhex(text.strip().decode("ascii")))
 
 
-def _make(path: Path, progress: Progress) -> Key:
-    key = Key(secrets.token_bytes(KEY_BYTES))
+def _kept(key: Key, path: Path, progress: Progress) -> Key:
     try:
         key_file.write_new(path, f"{key.secret.hex()}\n".encode("ascii"))
         sync_folder(path.parent)  # a release whose key is lost can never be audited by name

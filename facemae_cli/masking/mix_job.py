@@ -9,28 +9,40 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain, islice
 from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from facemae_cli.data.faces import FaceSource, Refusal
+from facemae_cli.data.faces import FaceChunk, Name, Refusal
 from facemae_cli.data.images.codec import encode_png
 from facemae_cli.data.output.output import all_refused
 from facemae_cli.data.side_files import SOURCES
 from facemae_cli.data.subset import Subset
 from facemae_cli.errors import FaceError, UsageError
 from facemae_cli.masking import patches as masking
-from facemae_cli.masking.job import MaskedFace, Masker, MaskJob, NamedFace, SeenFace, same_name
-from facemae_cli.masking.key import Key
-from facemae_cli.masking.mixing import Mixing, Mixture, plan_mixtures
+from facemae_cli.masking.job import (
+    UNIT,
+    MaskedFace,
+    MaskedFaces,
+    Masker,
+    MaskJob,
+    NamedFace,
+    RawFaces,
+    SeenFace,
+    in_workers,
+    same_name,
+)
+from facemae_cli.masking.mixing import Mixing, Mixture, Part, plan_mixtures
 from facemae_cli.masking.regions import owners
+from facemae_cli.runtime import shared_output
 from facemae_cli.runtime.progress import Progress
-from facemae_cli.runtime.threads import ordered_map
 
 POSE = np.s_[2:13, 2:12]  # the patches of the ArcFace template that tell how a head is turned
 STEP = 4  # a mixture has a multiple of so many visible patches, so that many of them share a batch
@@ -64,48 +76,154 @@ class Survey(NamedTuple):
         return cls((height, width), pose, pixels.mean(axis=0), contrast)
 
 
+class Surveyed(NamedTuple):
+    """Surveys of the faces that can be masked, in their order; and, by number, why the others cannot."""
+
+    found: list[Survey]
+    refused: dict[int, Refusal]
+
+    @classmethod
+    def of(cls, faces: MaskJob, workers: int, progress: Progress, *, alone: bool = False) -> Surveyed:
+        """Looks at all `faces`: each rank at its share, or this process at all, where it is `alone` in looking."""
+        count = len(faces.names)
+        progress.start("look at faces", count)
+        units = [range(first, min(first + UNIT, count)) for first in range(0, count, UNIT)]
+        look = partial(in_workers, _Surveyor(faces.masker), faces.raw, workers=workers)
+        surveyed = cls([], {})
+        with closing(look(units) if alone else shared_output.run_sharded(units, look)) as looked:
+            for unit, parts in zip(units, looked, strict=False):
+                surveyed._add(faces, zip(unit, chain.from_iterable(parts), strict=True))
+                progress.advance(len(unit))
+        return surveyed if alone else shared_output.broadcast(surveyed)
+
+    def _add(self, faces: MaskJob, looked: Iterable[tuple[int, Survey | FaceError]]) -> None:
+        for index, survey in looked:
+            if isinstance(survey, FaceError):
+                self.refused[index] = Refusal(faces.where(index), survey.reason, survey.detail)
+            else:
+                self.found.append(survey)
+
+
+@dataclass(frozen=True)
+class _Surveyor:
+    """Measures faces; runs in processes of its own too."""
+
+    masker: Masker
+
+    def __call__(self, raw: RawFaces) -> list[Survey | FaceError]:
+        return [self._look(*each) for each in zip(raw.faces.images(), raw.names, raw.repeated, strict=True)]
+
+    def _look(self, data: bytes | FaceError, name: Name, repeated: bool) -> Survey | FaceError:
+        try:
+            if repeated:
+                raise same_name()
+            if isinstance(data, FaceError):
+                raise data
+            return Survey.of(self.masker.visible(data, name))
+        except FaceError as error:
+            return error
+
+
+class _RawMixtures(NamedTuple):
+    """Mixtures to be made together; of all their parts, one after the other, the photos, their names, mean colours and
+    contrasts."""
+
+    mixtures: Sequence[Mixture]
+    faces: FaceChunk
+    names: list[Name]
+    colors: NDArray[np.float32]
+    contrasts: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class _ChunkMixer:
+    """Makes mixtures of `people` people each; runs in processes of its own too."""
+
+    masker: Masker
+    people: int
+
+    def __call__(self, raw: _RawMixtures) -> MaskedFaces:
+        return MaskedFaces.of([*self.mixed(raw)])
+
+    def mixed(self, raw: _RawMixtures) -> Iterator[NamedFace]:
+        """Each mixture, masked, with its name; or why it was not."""
+        photos = raw.faces.images()
+        first = 0
+        for mixture in raw.mixtures:
+            part = slice(first, first + len(mixture.parts))
+            first = part.stop
+            images = [*islice(photos, len(mixture.parts))]
+            try:
+                faces = [*map(self._seen, images, raw.names[part], mixture.parts)]
+                yield mixture.name, self._mixed(mixture, faces, raw.colors[part], raw.contrasts[part])
+            except FaceError as error:
+                yield error
+
+    def _mixed(
+        self, mixture: Mixture, faces: Sequence[SeenFace], colors: NDArray[np.float32], contrasts: NDArray[np.float64]
+    ) -> MaskedFace:
+        owner = owners(mixture.label, self.people)
+        height, width = faces[0].image.shape[:2]
+        color, contrast = colors.mean(axis=0), contrasts.mean()
+        mixed, hidden = np.zeros((height, width, 3), np.uint8), np.ones(masking.TOKENS, np.bool_)
+        for number, face in enumerate(faces):
+            taken = ~face.mask & (owner == number)
+            pixels = masking.per_pixel(taken, height, width)
+            gain = np.clip(contrast / contrasts[number], 1 / MOST_GAIN, MOST_GAIN)
+            mixed[pixels] = np.rint(((face.image[pixels] - colors[number]) * gain + color).clip(0, 255))
+            hidden &= ~taken
+        visible = np.flatnonzero(~hidden)
+        hidden[visible[len(visible) // STEP * STEP :]] = True
+        masking.check_plausible(hidden)
+        image = encode_png(masking.apply(mixed, hidden))
+        flags = any(face.resized for face in faces), any(face.subsampled for face in faces)
+        return MaskedFace(image, int(hidden.sum()), faces[0].size, *flags)
+
+    def _seen(self, data: bytes | FaceError, name: Name, part: Part) -> SeenFace:
+        if isinstance(data, FaceError):
+            raise data
+        face = self.masker.visible(data, name)
+        if not part.mirrored:
+            return face
+        turned = face.mask.reshape(masking.GRID, masking.GRID)[:, ::-1].reshape(masking.TOKENS)
+        return face._replace(image=face.image[:, ::-1], mask=turned)
+
+
 @dataclass(frozen=True)
 class MixJob(MaskJob):
     """The mixtures of a dataset, made in the order of their names; safe to use from many threads.
 
-    `order` numbers the `mixtures`; `surveys` are of the faces of `source`.
+    `order` numbers the `mixtures`; `surveyed.found` are of the faces of `source`.
     """
 
     mixing: Mixing
     mixtures: Sequence[Mixture]
-    surveys: Sequence[Survey]
+    surveyed: Surveyed
 
     @classmethod
-    def survey(
-        cls, source: FaceSource, masker: Masker, key: Key, mixing: Mixing, workers: int, progress: Progress
-    ) -> MixJob:
-        """Looks at all faces and plans their mixtures; those that cannot be masked are left out, refused.
+    def plan_of(cls, faces: MaskJob, surveyed: Surveyed, mixing: Mixing) -> MixJob:
+        """Plans the mixtures of `faces`; those that cannot be masked are left out, refused.
 
         Raises UsageError as `plan_mixtures`, and where faces have several sizes; AllRefused where none can be masked.
         """
-        found, refused = _surveyed(MaskJob.of(source, masker, key), workers, progress)
+        source, (found, refused) = faces.source, surveyed
+        assert faces.key is not None
         if not found:
             raise all_refused([*source.refused, *refused.values()])
         usable = Subset(source, refused.keys(), [*refused.values()]) if refused else source
         _require_one_size(found)
         names = [usable.name(index) for index in range(len(usable))]
-        mixtures = plan_mixtures(names, np.stack([survey.pose for survey in found]), key, mixing)
-        return cls(usable, names, range(len(mixtures)), frozenset(), masker, key, mixing, mixtures, found)
+        mixtures = plan_mixtures(names, np.stack([survey.pose for survey in found]), faces.key, mixing)
+        order = range(len(mixtures))
+        return cls(usable, names, order, frozenset(), faces.masker, faces.key, mixing, mixtures, surveyed)
 
     def plan(self) -> dict[str, Any]:
         """As of faces alone, and how they are mixed."""
         return super().plan() | {"mixing": self.mixing.as_json()}
 
-    def _masked(self, workers: int, units: Sequence[Sequence[int]]) -> Generator[list[NamedFace], None, None]:
-        return self._by_threads(workers, units)
-
     def face(self, index: int) -> NamedFace:
         """Mixture `index`, masked, with its name; or why it was not."""
-        mixture = self.mixtures[index]
-        try:
-            return mixture.name, self._mixed(mixture)
-        except FaceError as error:
-            return error
+        return next(self._mixer.mixed(self._raw_mixtures([index])))
 
     def where(self, index: int) -> str:
         """Where the first photo of mixture `index` stands."""
@@ -122,58 +240,20 @@ class MixJob(MaskJob):
         csv.writer(held, lineterminator="\n").writerows([SOURCES, *rows])
         return held.getvalue()
 
-    def _mixed(self, mixture: Mixture) -> MaskedFace:
-        owner = owners(mixture.label, self.mixing.people)
-        surveys = [self.surveys[part.number] for part in mixture.parts]
-        height, width = surveys[0].size
-        color = np.mean([survey.color for survey in surveys], axis=0)
-        contrast = float(np.mean([survey.contrast for survey in surveys]))
-        mixed, hidden = np.zeros((height, width, 3), np.uint8), np.ones(masking.TOKENS, np.bool_)
-        faces = [self._seen(part.number, part.mirrored) for part in mixture.parts]
-        for number, (face, survey) in enumerate(zip(faces, surveys, strict=True)):
-            taken = ~face.mask & (owner == number)
-            pixels = masking.per_pixel(taken, height, width)
-            gain = np.clip(contrast / survey.contrast, 1 / MOST_GAIN, MOST_GAIN)
-            mixed[pixels] = np.rint(((face.image[pixels] - survey.color) * gain + color).clip(0, 255))
-            hidden &= ~taken
-        visible = np.flatnonzero(~hidden)
-        hidden[visible[len(visible) // STEP * STEP :]] = True
-        masking.check_plausible(hidden)
-        image = encode_png(masking.apply(mixed, hidden))
-        flags = any(face.resized for face in faces), any(face.subsampled for face in faces)
-        return MaskedFace(image, int(hidden.sum()), faces[0].size, *flags)
+    @property
+    def _mixer(self) -> _ChunkMixer:
+        return _ChunkMixer(self.masker, self.mixing.people)
 
-    def _seen(self, index: int, mirrored: bool) -> SeenFace:
-        face = self.masker.visible(self.source.read(index), self.names[index])
-        if not mirrored:
-            return face
-        turned = face.mask.reshape(masking.GRID, masking.GRID)[:, ::-1].reshape(masking.TOKENS)
-        return face._replace(image=face.image[:, ::-1], mask=turned)
+    def _in_workers(self, workers: int, units: Sequence[Sequence[int]]) -> Generator[list[MaskedFaces], None, None]:
+        return in_workers(self._mixer, self._raw_mixtures, units, workers)
 
-
-def _surveyed(job: MaskJob, workers: int, progress: Progress) -> tuple[list[Survey], dict[int, Refusal]]:
-    """What is known of the faces of `job`, in their order; and, by number, those that cannot be masked."""
-    count = len(job.names)
-    progress.start("look at faces", count)
-
-    def look(index: int) -> Survey | FaceError:
-        try:
-            if index in job.repeated:
-                raise same_name()
-            return Survey.of(job.masker.visible(job.source.read(index), job.names[index]))
-        except FaceError as error:
-            return error
-
-    found: list[Survey] = []
-    refused: dict[int, Refusal] = {}
-    with closing(ordered_map(look, range(count), workers)) as surveys:
-        for index, survey in enumerate(surveys):
-            progress.advance()
-            if isinstance(survey, FaceError):
-                refused[index] = Refusal(job.where(index), survey.reason, survey.detail)
-            else:
-                found.append(survey)
-    return found, refused
+    def _raw_mixtures(self, indexes: Sequence[int]) -> _RawMixtures:
+        mixtures = [self.mixtures[index] for index in indexes]
+        numbers = [part.number for mixture in mixtures for part in mixture.parts]
+        surveys = [self.surveyed.found[number] for number in numbers]
+        colors, contrasts = [survey.color for survey in surveys], [survey.contrast for survey in surveys]
+        names = [self.names[number] for number in numbers]
+        return _RawMixtures(mixtures, FaceChunk(self.source, numbers), names, np.array(colors), np.array(contrasts))
 
 
 def _require_one_size(surveys: Sequence[Survey]) -> None:

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from facemae_cli.data.faces import FaceSource, Name
 from facemae_cli.data.subset import Subset
 from facemae_cli.errors import FaceError
-from facemae_cli.masking.job import Masker
+from facemae_cli.masking.job import Masker, MaskJob
 from facemae_cli.masking.key import Key
-from facemae_cli.masking.mix_job import MixJob
+from facemae_cli.masking.mix_job import MixJob, Surveyed
 from facemae_cli.masking.mixing import Mixing
 from facemae_cli.runtime.progress import SILENT, Progress
 
@@ -32,8 +32,9 @@ class Mixtures(FaceSource):
     def of(
         cls, source: FaceSource, masker: Masker, key: Key, mixing: Mixing, workers: int, progress: Progress = SILENT
     ) -> Mixtures:
-        """Those of the faces of `source` that can be masked. Raises UsageError and InputError as `MixJob.survey`."""
-        return cls(MixJob.survey(source, masker, key, mixing, workers, progress))
+        """Those of the faces of `source` that can be masked. Raises UsageError and InputError as `MixJob.plan_of`."""
+        faces = MaskJob.of(source, masker, key)
+        return cls(MixJob.plan_of(faces, Surveyed.of(faces, workers, progress, alone=True), mixing))
 
     def __len__(self) -> int:
         return len(self._job.mixtures)

@@ -6,6 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from facemae_cli.masking.job import SIZE, Masker, MaskJob
 from facemae_cli.masking.key import DEFAULT_KEY_FILE, Key
 from facemae_cli.masking.key_file import check_makeable
 from facemae_cli.masking.levels import Level, level_called
-from facemae_cli.masking.mix_job import MixJob
+from facemae_cli.masking.mix_job import MixJob, Surveyed
 from facemae_cli.masking.mixing import Mixing
 from facemae_cli.masking.people_list import without_people
 from facemae_cli.runtime import shared_output
@@ -199,23 +200,18 @@ def mask(
         if mixing:
             whom.check(overwrite=overwrite, resume=resume, places=(Path(input), Path(out), Path(key)))
 
-        def job_with(secret: Key | None) -> MaskJob:
-            masker = Masker(strategy, ratio, secret, seed, size, allow_unaligned)
-            if mixing and secret:
-                return MixJob.survey(source, masker, secret, mixing, threads, progress)
-            return MaskJob.of(source, masker, None if keep_names else secret)
+        masker = partial(Masker, strategy, ratio, seed=seed, size=size, allow_unaligned=allow_unaligned)
+        jobs = _Jobs(source, lambda secret: masker(key=secret), keep_names, mixing, threads, progress)
 
         def new_key() -> Key:
             """The key that was not there: made once nothing is in the way, and not for faces that are all refused."""
             check_makeable(Path(key))
             check_output(Path(out), **placed)
-            rec = Path(out).suffix.lower() == ".rec"
-            job_with(Key.passing()).require_usable(check_face_name if rec else check_file_name, threads)
-            return Key.make(Path(key), progress=progress)
+            return jobs.try_key(Path(out)).keep(Path(key), progress=progress)
 
         # Neither names nor masks need a key where both are given otherwise.
         keyed = not (keep_names and (seed is not None or strategy == "parts"))
-        job = job_with(_key(Path(key), (Path(input), Path(out)), new_key, progress) if keyed else None)
+        job = jobs.under(_key(Path(key), (Path(input), Path(out)), new_key, progress) if keyed else None)
         _warn(job, Path(out), progress)
         with shared_output.rank_zero_context(lambda: open_output(Path(out), plan=job.plan(), **placed)) as output:
             job.run(output, threads, progress)
@@ -225,6 +221,46 @@ def mask(
             # The dataset is whole before any rank says so.
             shared_output.rank_zero_first(lambda: _finish(job, output, result, whom, overwrite))
     return result
+
+
+@dataclass
+class _Jobs:
+    """What to do with the faces of `source`, for one key or another; `tried`: a new key, and what is done under it."""
+
+    source: FaceSource
+    masker: Callable[[Key | None], Masker]
+    keep_names: bool
+    mixing: Mixing | None
+    workers: int
+    progress: Progress
+    tried: tuple[Key, MaskJob] | None = None
+
+    def try_key(self, out: Path) -> Key:
+        """A new key, under which a face at least can be masked into `out`; this rank alone looks at the faces.
+
+        Raises AllRefused where there is no such face, and as `MixJob.plan_of`.
+        """
+        key = Key.passing()
+        job = self._faces(key)
+        if self.mixing:
+            surveyed = Surveyed.of(job, self.workers, self.progress, alone=True)
+            job = MixJob.plan_of(job, surveyed, self.mixing)
+        job.require_usable(check_face_name if out.suffix.lower() == ".rec" else check_file_name, self.workers)
+        self.tried = key, job
+        return key
+
+    def under(self, key: Key | None) -> MaskJob:
+        """The job under `key`. Faces that the rank that tried it has looked at, no rank looks at again."""
+        job = self.tried[1] if self.tried and self.tried[0] == key else None
+        if self.mixing is None:
+            return job or self._faces(key)
+        surveyed = shared_output.broadcast(job.surveyed if isinstance(job, MixJob) else None)
+        faces = self._faces(key)
+        surveyed = surveyed or Surveyed.of(faces, self.workers, self.progress)
+        return job or MixJob.plan_of(faces, surveyed, self.mixing)
+
+    def _faces(self, key: Key | None) -> MaskJob:
+        return MaskJob.of(self.source, self.masker(key), None if self.keep_names else key)
 
 
 def _with_level(result: MaskResult, protect: str | Level | None, whom: SideFile) -> MaskResult:

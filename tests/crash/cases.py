@@ -87,6 +87,7 @@ VERIFY = f"verify --pairs ../lfw --model {EMBEDDER} --report report.html --cache
 _ALL = (
     Case("mask-folder", f"{MASK} out"),
     Case("mask-rec", f"{MASK} out/train.rec", out="out/train.rec"),
+    Case("mask-protect", f"{MASK} out --protect strong --sources whom.csv"),
     Case("reconstruct-folder", f"{RECONSTRUCT} --out out --preview sheet.png"),
     Case("reconstruct-rec", f"{RECONSTRUCT} --out out/train.rec --format png", out="out/train.rec"),
     Case("fit", f"{FIT} --epochs 6 --batch-size 5 --warmup 0", grows=True, look=checkpoint_is_whole),

@@ -9,9 +9,9 @@ from facemae_cli.data.images.codec import decode
 from facemae_cli.data.open import open_source
 from facemae_cli.errors import InputError, UsageError
 from facemae_cli.masking import patches
-from facemae_cli.masking.job import MaskedFace, Masker
+from facemae_cli.masking.job import MaskedFace, Masker, MaskJob
 from facemae_cli.masking.key import Key
-from facemae_cli.masking.mix_job import MixJob
+from facemae_cli.masking.mix_job import MixJob, Surveyed
 from facemae_cli.masking.mixing import Mixing
 from facemae_cli.masking.regions import owners
 from facemae_cli.runtime.progress import SILENT
@@ -21,7 +21,8 @@ PEOPLE = {"anna": 2, "bert": 3, "cleo": 1, "dora": 2}
 
 
 def surveyed(folder, mixing=Mixing(3, 2), masker=Masker(key=KEY)):  # noqa: B008
-    return MixJob.survey(open_source(folder), masker, KEY, mixing, 1, SILENT)
+    faces = MaskJob.of(open_source(folder), masker, KEY)
+    return MixJob.plan_of(faces, Surveyed.of(faces, 1, SILENT), mixing)
 
 
 @pytest.fixture(scope="module")
@@ -124,6 +125,6 @@ def test_an_even_photo_is_not_amplified(tmp_path):
     put(raw / "anna" / "even.png", encoded(np.full((112, 112, 3), 100, np.uint8), ".png"))
     found = surveyed(raw)
     even = next(number for number, name in enumerate(found.names) if name.photo == "even.png")
-    assert found.surveys[even].contrast == 4
+    assert found.surveyed.found[even].contrast == 4
     mixture = next(number for number, each in enumerate(found.mixtures) if each.parts[0].number == even)
     assert cv2.cvtColor(rgba(masked(found, mixture).image), cv2.COLOR_RGBA2GRAY).std() > 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import stat
 from collections import Counter
 
@@ -12,6 +13,7 @@ import pytest
 import torch
 from helpers.maskcases import Listener, key_file, make_folder, put, rgba, tree
 from helpers.models import write_mae
+from helpers.ranks import run_ranks
 
 from facemae_cli.app import main
 from facemae_cli.data.faces import FaceChunk
@@ -24,11 +26,13 @@ from facemae_cli.inference.pipeline import Runner
 from facemae_cli.inference.reconstruct import Reconstructor, release
 from facemae_cli.inference.released_writer import ReleasedWriter
 from facemae_cli.masking import patches
+from facemae_cli.masking.key import Key
 from facemae_cli.masking.levels import Level
 from facemae_cli.masking.mixing import Mixing
 from facemae_cli.masking.warp import warp
 from facemae_cli.networks.loading import load_mae
 from facemae_cli.networks.zoo import resolve
+from facemae_cli.runtime import worker_pool
 from facemae_cli.tasks.inspect import inspect
 from facemae_cli.tasks.leakage import leakage
 from facemae_cli.tasks.mask import mask
@@ -113,6 +117,45 @@ def test_bytes_are_equal_over_runs_workers_and_a_resume(raw, key, tmp_path, monk
         run("stopped", progress=Stopping())
     assert seen[-1] == 8
     assert run("stopped", resume=True) == whole == first
+
+
+def test_processes_and_ranks_give_the_bytes_of_one_thread(raw, key, tmp_path, monkeypatch):
+    put(raw / "anna" / "broken.jpg", b"\xff\xd8 no photo")
+
+    def run(name, workers=2):
+        result = mask(raw, tmp_path / name, key=key, protect=MIXING, sources=tmp_path / f"{name}.csv", workers=workers)
+        return tree(tmp_path / name), (tmp_path / f"{name}.csv").read_bytes(), result.refused
+
+    one = run("one", workers=1)
+    used, opened = [], worker_pool.WorkerPool
+    monkeypatch.setattr(worker_pool, "WorkerPool", lambda *asked: used.append(1) or opened(*asked))
+    monkeypatch.setattr(worker_pool, "ITEMS_A_WORKER", 0.01)
+    assert run("processes") == one
+    assert len(used) == 2  # to look at faces, and to mix them
+    monkeypatch.setattr(worker_pool, "ITEMS_A_WORKER", 1e9)
+    monkeypatch.setattr("facemae_cli.masking.job.UNIT", 8)
+    monkeypatch.setattr("facemae_cli.masking.mix_job.UNIT", 3)
+    ranks = run_ranks(2, tmp_path, lambda rank: as_rank(rank, lambda: run("ranks")[2]))
+    assert ranks == [one[2], one[2]]
+    assert (tree(tmp_path / "ranks"), (tmp_path / "ranks.csv").read_bytes()) == one[:2]
+
+
+def as_rank(rank, work):
+    os.environ |= {"WORLD_SIZE": "2", "RANK": str(rank), "LOCAL_WORLD_SIZE": "2", "LOCAL_RANK": str(rank)}
+    return work()
+
+
+def test_a_new_key_is_made_of_one_look_at_the_faces_and_none_where_they_cannot_be_mixed(raw, tmp_path):
+    listener, new = Listener(), tmp_path / "new.key"
+    places = {"key": new, "protect": MIXING, "sources": tmp_path / "whom.csv"}
+    with pytest.raises(UsageError, match="too few"):
+        mask(raw, tmp_path / "out", **places | {"protect": Level(Mixing(people=5, copies=2), ratio=0.75)})
+    assert not new.exists()
+    made = mask(raw, tmp_path / "out", progress=listener, **places)
+    assert made.key_id == Key.load(new).key_id
+    assert [label for label, *_ in listener.stages] == ["look at faces", "mask"]
+    mask(raw, tmp_path / "again", **places | {"sources": tmp_path / "again.csv"})
+    assert tree(tmp_path / "again") == tree(tmp_path / "out")
 
 
 def test_a_release_carries_on_that_it_is_mixed_and_leakage_asks_of_whom(raw, key, tmp_path):
