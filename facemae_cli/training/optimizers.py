@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from facemae_cli.errors import UsageError
 from facemae_cli.training.recipes import FitRecipe
 
 MUON_MOMENTUM = 0.95
@@ -18,12 +19,14 @@ def fit_optimizer(network: nn.Module, hidden: Iterable[nn.Parameter], recipe: Fi
     """The optimizer that `recipe` names for `network`; `hidden` are the matrices that Muon steps.
 
     Muon (Jordan 2024) makes each matrix's step orthogonal. Its steps are scaled to the size of AdamW's (arXiv
-    2502.16982, section 2.2), so that both take the same rate and weight decay.
+    2502.16982, section 2.2), so that both take the same rate and weight decay. Raises UsageError where torch has none.
     """
     betas = recipe.beta1, recipe.beta2
     if recipe.optimizer == "adamw":
         groups = parameter_groups(network.parameters(), recipe.weight_decay)
         return torch.optim.AdamW(groups, lr=recipe.lr, betas=betas, fused=True)
+    if not hasattr(torch.optim, "Muon"):
+        raise UsageError(f"recipe optimizer: torch {torch.__version__} has no muon; update torch, or say adamw")
     matrices = list(hidden)
     taken = {id(parameter) for parameter in matrices}
     rest = (parameter for parameter in network.parameters() if id(parameter) not in taken)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import copy
 import math
 
+import pytest
 import torch
 from torch import Tensor, nn
 
+from facemae_cli.errors import UsageError
 from facemae_cli.training.optimizers import Combined, fit_optimizer, parameter_groups
 from facemae_cli.training.recipes import FitRecipe
 
@@ -71,6 +73,13 @@ def test_adamw_takes_everything_where_muon_is_not_said() -> None:
     optimizer = fit_optimizer(model, [model[0].weight], FitRecipe())
     assert isinstance(optimizer, torch.optim.AdamW)
     assert sum(len(group["params"]) for group in optimizer.param_groups) == 6
+
+
+def test_muon_that_torch_lacks_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(torch.optim, "Muon")
+    model = network()
+    with pytest.raises(UsageError, match=r"torch .* has no muon; update torch, or say adamw"):
+        fit_optimizer(model, [model[0].weight], RECIPE)
 
 
 def test_the_parts_share_rates_and_state_with_the_whole_after_loading_too() -> None:
