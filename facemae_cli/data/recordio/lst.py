@@ -22,6 +22,7 @@ from facemae_cli.data.reading import unreadable
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\\]|%(?=25|5C|[01][0-9A-F]|7F)")
 _ESCAPED = re.compile(r"%(25|5C|[01][0-9A-F]|7F)")
 _DRIVE = re.compile(r"[A-Za-z]:(?=\\)")
+_NOWHERE = frozenset(("", ".", ".."))  # parts of a path that are no name
 _MARK = codecs.BOM_UTF8
 _BOX_COLUMNS = 7  # aligned, path, label and box of an InsightFace line; landmarks follow
 
@@ -79,10 +80,8 @@ class Lst:
         fields = self._fields(at)
         if len(fields) < 3:
             return None
-        stated = fields[1] if self.dialect == "im2rec" else fields[2]
-        with np.errstate(over="ignore"):  # numbers too large for a label are infinite, and no label is
-            if not _is_number(stated) or np.float32(float(stated)) != np.float32(label):
-                return None
+        if not _says(fields[1] if self.dialect == "im2rec" else fields[2], label):
+            return None
         return _split(_with_slashes(self._path(fields)).removeprefix(self._root))
 
     def _row(self, key: int) -> int | None:
@@ -172,8 +171,24 @@ def _with_slashes(path: str) -> str:
     return path.removeprefix("./")
 
 
+def _says(stated: str, label: float) -> bool:
+    """Whether a line's number is the label, which is a float32."""
+    try:
+        number = float(stated)
+    except ValueError:
+        return False
+    if number == label:
+        return True
+    with np.errstate(over="ignore"):  # numbers too large for a label are infinite, and no label is
+        return bool(np.float32(number) == np.float32(label))
+
+
 def _split(path: str) -> Name | None:
-    parts = [_ESCAPED.sub(lambda found: chr(int(found[1], 16)), part) for part in path.split("/")]
-    if any(part in ("", ".", "..") or "\x00" in part or "/" in part for part in parts):
+    parts = path.split("/")
+    if "%" in path:
+        parts = [_ESCAPED.sub(lambda found: chr(int(found[1], 16)), part) for part in parts]
+        if any("/" in part for part in parts):
+            return None
+    if not _NOWHERE.isdisjoint(parts) or "\x00" in "".join(parts):
         return None
     return Name("/".join(parts[:-1]) or None, parts[-1])

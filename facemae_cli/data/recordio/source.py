@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import struct
 from collections.abc import Sequence
@@ -243,6 +244,6 @@ def _first_range(end: float) -> float:
 
 def _identity(label: float) -> str | None:
     """A label as an identity: its digits, None where it is negative (nobody) or no number."""
-    if not np.isfinite(label) or label < 0:
+    if not math.isfinite(label) or label < 0:
         return None
     return str(int(label)) if label == int(label) else str(np.float32(label))
