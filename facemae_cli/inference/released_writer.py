@@ -58,15 +58,15 @@ class ReleasedFaces:
 class ReleasedWriter:
     """Encodes chunks of faces as `jpg` of a quality or as `png`, each at its own size.
 
-    `paste` puts visible patches over the predictions; `warped` warps faces by their digests, last of all; `shown`:
-    chunks that begin below this number keep their pixels.
+    `paste` puts visible patches over the predictions; `warp`: how much faces are warped by their digests, last of
+    all; `shown`: chunks that begin below this number keep their pixels.
     Raises UsageError.
     """
 
     format: str
     quality: int
     paste: bool = False
-    warped: bool = False
+    warp: float = 0.0
     shown: int = 0
 
     def __post_init__(self) -> None:
@@ -87,10 +87,11 @@ class ReleasedWriter:
     def finished(self, faces: PredictedFaces) -> list[Pixels | None]:
         """Each face at its own size, (H, W, 3) uint8, pasted and warped where it is to be."""
         images = self._pasted(faces)
-        if not self.warped:
+        if not self.warp:
             return images
         return [
-            None if image is None else warp(image, digest) for image, digest in zip(images, faces.digests, strict=True)
+            None if image is None else warp(image, digest, self.warp)
+            for image, digest in zip(images, faces.digests, strict=True)
         ]
 
     def _pasted(self, faces: PredictedFaces) -> list[Pixels | None]:

@@ -21,6 +21,7 @@ from facemae_cli.data.manifest import Manifest
 from facemae_cli.errors import UsageError
 from facemae_cli.masking.pseudonyms import Pseudonyms
 
+MOST_WARP = 4.0
 BLOCK = 256  # photos of a person that are paired at once: the time for it grows with the cube
 
 Poses = NDArray[np.float32]
@@ -29,15 +30,18 @@ Poses = NDArray[np.float32]
 @dataclass(frozen=True)
 class Mixing:
     """How faces are mixed: of `people` people each, a photo of each of them; every photo comes first in `copies`
-    mixtures, each with other people."""
+    mixtures, each with other people. `warp`: how much each face is warped once it is reconstructed (`masking.warp`)."""
 
     people: int
     copies: int
+    warp: float = 1.0
 
     def __post_init__(self) -> None:
         """Raises UsageError for numbers that cannot be."""
         if self.people < 2 or self.copies < 1:
             raise UsageError(f"{self.as_json()} is not a mixture: it takes 2 people or more, and 1 copy or more")
+        if not 0 <= self.warp <= MOST_WARP:
+            raise UsageError(f"{self.as_json()} is not a mixture: its warp is a number from 0 to {MOST_WARP:g}")
 
     @classmethod
     def of(cls, manifest: Manifest | None) -> Mixing | None:
@@ -46,8 +50,12 @@ class Mixing:
         said = manifest.extra.get("mixing") if manifest else None
         if not isinstance(said, Mapping):
             return None
-        people, copies = (said.get(name) for name in ("people", "copies"))
-        return cls(people if type(people) is int else 0, copies if type(copies) is int else 0)
+        people, copies, warp = said.get("people"), said.get("copies"), said.get("warp", 1.0)
+        return cls(
+            people if type(people) is int else 0,
+            copies if type(copies) is int else 0,
+            float(warp) if isinstance(warp, int | float) else -1.0,
+        )
 
     def __str__(self) -> str:
         return f"{self.people} people in a face, each photo first in {self.copies}"

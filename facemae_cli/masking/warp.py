@@ -14,7 +14,7 @@ import numpy as np
 from facemae_cli.masking.patches import GRID, Pixels
 from facemae_cli.masking.smooth_noise import VALUES, smooth_fields, uniform
 
-# Standard deviations; numbers are uniform, and so reach the square root of 3 as far.
+# Standard deviations of strength 1; numbers are uniform, and so reach the square root of 3 as far.
 STRETCH = 0.19  # of a patch, smoothly from place to place
 SHIFT = 0.125  # of a patch
 TURN = 0.03  # radians
@@ -26,12 +26,16 @@ def digest(patches: Pixels, tokens: Pixels) -> bytes:
     return hashlib.sha256(b"visible" + bytes([len(tokens)]) + tokens.tobytes() + patches.tobytes()).digest()
 
 
-def warp(image: Pixels, secret: bytes) -> Pixels:
-    """(H, W, 3) uint8 to the same, by the 32 bytes `secret`: equal ones give equal pictures."""
+def warp(image: Pixels, secret: bytes, strength: float = 1.0) -> Pixels:
+    """(H, W, 3) uint8 to the same, by the 32 bytes `secret`: equal ones give equal pictures.
+
+    `strength` multiplies all deviations.
+    """
     height, width = image.shape[:2]
     values = uniform(hashlib.sha256(b"warp" + secret).digest(), 4 + 2 * VALUES)
-    right, down, turn, zoom = (2 * values[:4] - 1) * np.sqrt(3)
-    fields = (2 * smooth_fields(values[4:], height, width) - 1) * np.sqrt(3)
+    reach = strength * np.sqrt(3)
+    right, down, turn, zoom = (2 * values[:4] - 1) * reach
+    fields = (2 * smooth_fields(values[4:], height, width) - 1) * reach
     y, x = np.mgrid[:height, :width] - np.array([(height - 1) / 2, (width - 1) / 2])[:, None, None]
     cos, sin = (1 + ZOOM * zoom) * np.cos(TURN * turn), (1 + ZOOM * zoom) * np.sin(TURN * turn)
     across, along = width / GRID, height / GRID

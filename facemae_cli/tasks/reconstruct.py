@@ -26,6 +26,7 @@ from facemae_cli.inference.reconstruct import Reconstructor, release
 from facemae_cli.inference.released_writer import PredictedFaces, ReleasedFaces, ReleasedWriter
 from facemae_cli.masking import patches as masking
 from facemae_cli.masking.mask_color import MaskColor, least_hidden
+from facemae_cli.masking.mixing import Mixing
 from facemae_cli.networks.backends import choose_backend, compile_autoencoder
 from facemae_cli.networks.card import Model
 from facemae_cli.networks.loading import load_mae
@@ -167,14 +168,15 @@ def reconstruct(
     reader = MaskedReader(network.patch, color, least)
     _refuse_raw(source, reader)
     masked = read_manifest(source.path)
-    warped = masked is not None and masked.mixed_people > 0
+    mixing = Mixing.of(masked)
+    warp = mixing.warp if mixing else 0.0
     runner = Runner(network, chosen, computed, 1)
     with shared_output.process_group(chosen.type):
         runner.batch_size = shared_output.broadcast(choose_batch_size(batch_size, runner, network.example()))
-        plan = _plan(source, found, runner, writer, color) | {"min_hidden": least, "backend": by, "warped": warped}
+        plan = _plan(source, found, runner, writer, color) | {"min_hidden": least, "backend": by, "warp": warp}
         shown, paste = PREVIEWED if preview is not None else 0, found.card.paste_visible
-        reader = replace(reader, kept=len(source) if paste else shown, digests=warped)
-        writer = replace(writer, paste=paste, warped=warped, shown=shown)
+        reader = replace(reader, kept=len(source) if paste else shown, digests=warp > 0)
+        writer = replace(writer, paste=paste, warp=warp, shown=shown)
         job = _Job(source, masked, found, reader, runner, writer, plan, audits, shown)
         with shared_output.rank_zero_context(lambda: open_output(Path(out), plan=job.plan, **placed)) as output:
             job.run(output, threads, progress)

@@ -68,9 +68,9 @@ def test_writer_refuses_what_it_cannot_write(format: str, quality: int) -> None:
 def test_warped_faces_are_pasted_first_and_warped_each_by_its_own_digest() -> None:
     faces = replace(predicted(1, 2, masked=True), digests=[b"", b"a" * 32, b"b" * 32])
     _, *plain = ReleasedWriter("png", 95, paste=True).finished(faces)
-    none, *warped = ReleasedWriter("png", 95, paste=True, warped=True).finished(faces)
+    none, *warped = ReleasedWriter("png", 95, paste=True, warp=2.0).finished(faces)
     assert none is None
     for image, before, secret in zip(warped, plain, faces.digests[1:], strict=True):
         assert before is not None
-        assert np.array_equal(image, warp(before, secret))
+        assert np.array_equal(image, warp(before, secret, 2.0))
         assert not np.array_equal(image, before)

@@ -96,8 +96,11 @@ def test_what_cannot_be_mixed():
 
 
 def test_a_dataset_says_of_itself_how_it_is_mixed():
-    said = [Manifest("mask"), None, Manifest("mask", extra={"mixing": {"people": 3, "copies": 2}})]
-    assert [Mixing.of(each) for each in said] == [None, None, Mixing(3, 2)]
+    said = [Manifest("mask"), None, Manifest("mask", extra={"mixing": {"people": 3, "copies": 2, "warp": 2}})]
+    assert [Mixing.of(each) for each in said] == [None, None, Mixing(3, 2, 2.0)]
     for odd in ({"people": 3}, {"people": True, "copies": 2}, {"people": 1, "copies": 2}):
         with pytest.raises(UsageError, match="is not a mixture: it takes 2 people or more, and 1 copy or more"):
             Mixing.of(Manifest("mask", extra={"mixing": odd}))
+    for warp in (-0.1, 4.1, "2", None):
+        with pytest.raises(UsageError, match="is not a mixture: its warp is a number from 0 to 4"):
+            Mixing.of(Manifest("mask", extra={"mixing": {"people": 3, "copies": 2, "warp": warp}}))

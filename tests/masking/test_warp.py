@@ -44,3 +44,11 @@ def test_the_secret_is_all_that_is_visible_and_where():
     assert secret == hashlib.sha256(b"visible" + bytes([2, 3, 90, *range(24)])).digest()
     assert digest(seen, places + np.uint8(1)) != secret
     assert digest(seen ^ np.uint8(1), places) != secret
+
+
+def test_strength_multiplies_and_none_leaves_a_picture_as_it_is():
+    picture = coordinates(112)
+    assert np.array_equal(warp(picture, b"s" * 32, 0), picture)
+    inner = np.s_[30:-30, 30:-30, :2]
+    once, twice = (warp(picture, b"s" * 32, by)[inner].astype(float) - picture[inner] for by in (1, 2))
+    assert np.abs(twice - 2 * once).mean() < 0.25 * np.abs(twice).mean()

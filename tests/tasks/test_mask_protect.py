@@ -84,7 +84,7 @@ def test_mixed_faces_stand_under_names_of_their_own_and_the_steward_is_told_of_w
     for index in range(20):
         assert patches.read_mask(rgba(source.read(index))).sum() % 4 == 0
     manifest = read_manifest(tmp_path / out)
-    assert manifest.extra == {"mixing": {"people": 2, "copies": 2}}
+    assert manifest.extra == {"mixing": {"people": 2, "copies": 2, "warp": 1.0}}
     assert manifest.counts == {"in": 10, "out": 20, "refused": {}}
     assert ("mixed", "2 people in each face; what counts as people above are mixtures") in (
         inspect(tmp_path / out).summary()
@@ -92,7 +92,7 @@ def test_mixed_faces_stand_under_names_of_their_own_and_the_steward_is_told_of_w
     assert ("mixed", f"2 people in a face, each photo first in 2; of whom: {table}, which only you may read") in (
         result.summary()
     )
-    assert result.as_json()["mixing"] == {"people": 2, "copies": 2}
+    assert result.as_json()["mixing"] == {"people": 2, "copies": 2, "warp": 1.0}
 
 
 def test_bytes_are_equal_over_runs_workers_and_a_resume(raw, key, tmp_path, monkeypatch):
@@ -162,7 +162,7 @@ def test_a_release_carries_on_that_it_is_mixed_and_leakage_asks_of_whom(raw, key
     mask(raw, tmp_path / "masked", key=key, protect=MIXING, sources=tmp_path / "whom.csv")
     write_mae(tmp_path / "model")
     reconstruct(tmp_path / "masked", tmp_path / "released", model=str(tmp_path / "model"))
-    assert read_manifest(tmp_path / "released").extra["mixing"] == {"people": 2, "copies": 2}
+    assert read_manifest(tmp_path / "released").extra["mixing"] == {"people": 2, "copies": 2, "warp": 1.0}
     assert "moved and stretched a little" in (tmp_path / "released" / "README.md").read_text(encoding="utf-8")
     with pytest.raises(UsageError, match=r"each face of .*released is made of several people: .* by --sources"):
         leakage(raw, tmp_path / "released", key=key, imitations=0)
@@ -243,7 +243,7 @@ def test_the_command_says_what_was_mixed(raw, key, tmp_path, capsys, monkeypatch
     assert main(["mask", "-i", "raw", "-o", "masked", "-k", "the.key", "--protect", "light", "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
     assert said["sources"] == "facemae.sources.csv"
-    assert (said["level"], said["mixing"]) == ("light", {"people": 2, "copies": 3})
+    assert (said["level"], said["mixing"]) == ("light", {"people": 2, "copies": 3, "warp": 1.0})
     assert read_manifest(tmp_path / "masked").extra["level"] == "light"
     assert said["faces"]["out"] == 10 * said["mixing"]["copies"]
     assert (tmp_path / "facemae.sources.csv").is_file()

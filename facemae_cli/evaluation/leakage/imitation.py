@@ -153,8 +153,8 @@ class Imitation:
 
     def __init__(self, by: Imitator, source: FaceSource, times: int, seed: int) -> None:
         self.by, self.source, self.times = by, source, times
-        recipe, mixed = by.recipe, by.mixing is not None
-        self._maskers = [None if recipe is None or mixed else recipe.masker(seed, number) for number in range(times)]
+        recipe, mixing = by.recipe, by.mixing
+        self._maskers = [None if recipe is None or mixing else recipe.masker(seed, number) for number in range(times)]
         self.runner: Runner | None = None
         if by.model is not None:
             network = Reconstructor(compile_autoencoder(load_mae(by.model, by.device), by.backend, by.precision))
@@ -162,8 +162,8 @@ class Imitation:
             self.runner.batch_size = choose_batch_size(by.batch_size, self.runner, network.example())
             paste = by.model.card.paste_visible
             self._reader, self._writer = (
-                MaskedReader(network.patch, kept=int(paste), digests=mixed),
-                ReleasedWriter("jpg", QUALITY, paste, warped=mixed),
+                MaskedReader(network.patch, kept=int(paste), digests=mixing is not None),
+                ReleasedWriter("jpg", QUALITY, paste, warp=mixing.warp if mixing else 0.0),
             )
 
     def masked(self, index: int, data: bytes, image: Pixels) -> list[MaskedForm]:
