@@ -102,13 +102,13 @@ def test_the_json_has_its_form(folder: Path) -> None:
     }  # fmt: skip
     keys = {"attack", "photo", "attacker", "k", "identities", "queries", "risk", "interval", "chance", "relative"}
     assert all(set(each) >= keys and each["photo"] in ("other", "same") for each in value["results"])
-    names = ["phi", "thumbnail", "thumbnail-correlation", "ensemble"]
+    names = ["phi", "thumbnail", "thumbnail-correlation", "thumbnail-whitened", "ensemble"]
     assert [each["name"] for each in value["attackers"]] == names
-    assert [sum(each["attacker"] == name for each in value["results"]) for name in names] == [2 * 2 * 5] * 4
+    assert [sum(each["attacker"] == name for each in value["results"]) for name in names] == [2 * 2 * 5] * 5
     assert {each["identities"] for each in value["results"]} == {4, PEOPLE}
     assert set(value["membership"]["tpr_at_fpr"]) == {"0.01", "0.001"}
     phi = Recognizer.load("phi.onnx", "cpu").model.digest
-    assert [each["sha256"] for each in value["attackers"]] == [phi, None, None, None]
+    assert [each["sha256"] for each in value["attackers"]] == [phi, None, None, None, None]
     assert (value["attackers"][0]["card"], value["attackers"][0]["shared_ancestors"]) == ("given", [])
     assert [gate["status"] for gate in value["verdict"]["gates"]] == ["passed", "undecided", "passed"]
     assert value["digests"].keys() == {"original", "released", "model of the release"}
@@ -200,9 +200,9 @@ def test_an_attacker_of_the_same_lineage_is_named_and_carries_no_verdict_alone(f
 
 def test_an_adapted_attacker_is_an_attacker_of_its_own(folder: Path) -> None:
     result = audit(adapt=write_faces(folder / "own", range(20, 44), 1))
-    names = ["phi", "thumbnail", "thumbnail-correlation", "ensemble"]
+    names = ["phi", "thumbnail", "thumbnail-correlation", "thumbnail-whitened", "ensemble"]
     assert [each.name for each in result.attackers] == [*names, *(f"{name}+adapted" for name in names)]
-    adapted = result.attackers[4].adapted
+    adapted = result.attackers[5].adapted
     assert adapted is not None
     assert (adapted.faces, adapted.model) == (24, "mae")
     assert ("real_to_released", "other", "phi+adapted", 2) in risks(result)

@@ -20,7 +20,7 @@ from facemae_cli.masking.levels import Level
 from facemae_cli.masking.mixing import Mixing
 
 PEOPLE, COPIES = 6, 2
-NAMES = ["phi", "thumbnail", "thumbnail-correlation", "ensemble"]
+NAMES = ["phi", "thumbnail", "thumbnail-correlation", "thumbnail-whitened", "ensemble"]
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,7 @@ def test_whoever_adapts_learns_from_mixtures_of_his_own_people(
     assert reconstructed.valid.all()
     assert photos.shape == (COPIES * 6 * PHOTOS, 2)
     assert (people[photos[:, 0]] != people[photos[:, 1]]).all()
-    adapted = result.attackers[4].adapted
+    adapted = result.attackers[5].adapted
     assert adapted is not None
     assert (adapted.faces, adapted.model) == (6 * PHOTOS, "mae")
     for name in ("phi+adapted", "ensemble+adapted"):

@@ -27,9 +27,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facemae_cli.errors import InputError
+from facemae_cli.evaluation.leakage.side_maps import SideMaps
+from facemae_cli.evaluation.leakage.spread import TINY, inverse_root
 from facemae_cli.evaluation.leakage.statistics import People
 from facemae_cli.evaluation.metrics import Floats
-from facemae_cli.inference.embed import Embeddings, Features, normalised
+from facemae_cli.inference.embed import Embeddings, normalised
 
 FEWEST = 16  # faces; fewer teach nothing
 RIDGES = (0.1, 0.3, 1.0)  # of the mean variance, added to each direction's
@@ -42,8 +44,8 @@ Method = Callable[[Floats, Floats, People], Maps]  # from both, centred, (n, D),
 
 
 @dataclass(frozen=True)
-class Adaptation:
-    """Affine maps to `dim` directions, learnt from `faces`: features less a mean (D,), times a matrix (D, dim).
+class Adaptation(SideMaps):
+    """Maps learnt from `faces`.
 
     `method`: which was taken; `held_out`: the share of left-out faces that it found, in [0, 1].
     """
@@ -51,23 +53,6 @@ class Adaptation:
     faces: int
     method: str
     held_out: float
-    real_mean: Floats
-    reconstructed_mean: Floats
-    real_map: Floats
-    reconstructed_map: Floats
-
-    @property
-    def dim(self) -> int:
-        """Directions that are kept."""
-        return self.real_map.shape[1]
-
-    def of_real(self, seen: Embeddings) -> Embeddings:
-        """Features of real faces where the two meet, rows of length 1."""
-        return _applied(seen, self.real_mean, self.real_map)
-
-    def of_reconstructed(self, seen: Embeddings) -> Embeddings:
-        """Features of reconstructed faces where the two meet, rows of length 1."""
-        return _applied(seen, self.reconstructed_mean, self.reconstructed_map)
 
 
 def learn(
@@ -98,7 +83,7 @@ def learn(
         learnt = _Learnt.by(method, pairs.some(~out))
         scores[name] = _found(learnt.of(pairs.some(out)))
     best = max(scores, key=lambda name: scores[name])
-    return Adaptation(len(np.unique(photos[:, 0])), best, scores[best], *_Learnt.by(METHODS[best], pairs).arrays)
+    return Adaptation(*_Learnt.by(METHODS[best], pairs).arrays, len(np.unique(photos[:, 0])), best, scores[best])
 
 
 @dataclass(frozen=True)
@@ -144,7 +129,7 @@ def _centred(x: Floats, y: Floats, whose: People) -> Maps:
 
 
 def _canonical(x: Floats, y: Floats, whose: People) -> Maps:
-    white_x, white_y = (_inverse_root(side.T @ side / len(side), RIDGES[0]) for side in (x, y))
+    white_x, white_y = (inverse_root(side.T @ side / len(side), RIDGES[0]) for side in (x, y))
     left, correlation, right = np.linalg.svd(white_x @ (x.T @ y / len(x)) @ white_y)
     rank = max(min(len(correlation), len(x) - 1), 1)
     return white_x @ left[:, :rank], white_y @ right[:rank].T * np.clip(correlation[:rank], 0, 1)
@@ -176,23 +161,13 @@ def _within(x: Floats, y: Floats, whose: People, ridge: float) -> Floats:
     np.add.at(sums, people, x + y)
     mean = (sums / (2 * counts[:, None]))[people]
     apart = np.concatenate([x - mean, y - mean])
-    return _inverse_root(apart.T @ apart / len(apart), ridge)
+    return inverse_root(apart.T @ apart / len(apart), ridge)
 
 
 def _regression(x: Floats, y: Floats) -> Floats:
     covariance = y.T @ y / len(y)
     raised = covariance + RIDGES[0] * np.trace(covariance) / len(covariance) * np.eye(len(covariance))
-    return np.asarray(np.linalg.solve(raised + _TINY * np.eye(len(raised)), y.T @ x / len(y)), np.float64)
-
-
-_TINY = float(np.finfo(np.float32).tiny)
-
-
-def _inverse_root(covariance: Floats, ridge: float) -> Floats:
-    """(D, D) the inverse root, every variance raised by `ridge` of their mean."""
-    variance, axes = np.linalg.eigh(covariance)
-    raised = np.clip(variance, 0, None) + ridge * max(float(variance.mean()), _TINY)
-    return np.asarray((axes / np.sqrt(raised)) @ axes.T, np.float64)
+    return np.asarray(np.linalg.solve(raised + TINY * np.eye(len(raised)), y.T @ x / len(y)), np.float64)
 
 
 def _found(pairs: _Pairs) -> float:
@@ -213,12 +188,6 @@ def _found(pairs: _Pairs) -> float:
         his = (pairs.people[nearest] == pairs.whose[rows, None, None]).any(axis=2)
         found += int((his & np.isfinite(np.take_along_axis(scores, nearest, axis=1))).any(axis=1).sum())
     return found / len(asking) if len(asking) else 0.0
-
-
-def _applied(seen: Embeddings, mean: Floats, directions: Floats) -> Embeddings:
-    made: Features = ((seen.features - mean) @ directions).astype(np.float32)
-    features, valid = normalised(np.where(seen.valid[:, None], made, np.float32(0)))
-    return Embeddings(features, valid & seen.valid, [])
 
 
 METHODS: dict[str, Method] = {

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 from facemae_cli.data.manifest import Manifest
 from facemae_cli.errors import InputError, UsageError
-from facemae_cli.evaluation.leakage.ensemble import ENSEMBLE
+from facemae_cli.evaluation.leakage.ensemble import ALWAYS, ENSEMBLE
 from facemae_cli.evaluation.leakage.results import Adapted, Attacker
-from facemae_cli.evaluation.leakage.thumbnails import THUMBNAILS, Thumbnails
+from facemae_cli.evaluation.leakage.thumbnails import Thumbnails
 from facemae_cli.inference.recognizer import Recognizer
 from facemae_cli.networks.card import Model, ancestors
 from facemae_cli.networks.zoo import ATTACKERS, names, resolve
@@ -80,7 +80,7 @@ def load_attackers(
     found: dict[str, Recognizer] = {}
     for where, each in loaded:
         alike = [other for _, other in loaded if other.model.name == each.model.name]
-        taken = len(alike) > 1 or each.model.name in (ENSEMBLE, *THUMBNAILS)
+        taken = len(alike) > 1 or each.model.name in (ENSEMBLE, *ALWAYS)
         name = f"{each.model.name} {(each.model.digest or '')[:8]}" if taken else each.model.name
         if name in found:
             raise UsageError(f"{where}: the same embedder is given twice")

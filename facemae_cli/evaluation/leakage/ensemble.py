@@ -14,13 +14,14 @@ import numpy as np
 
 from facemae_cli.evaluation.leakage.identification import FeatureSets
 from facemae_cli.evaluation.leakage.ranks import TIE
+from facemae_cli.evaluation.leakage.spread import Spread
 from facemae_cli.evaluation.leakage.thumbnails import THUMBNAILS
-from facemae_cli.evaluation.metrics import Floats
+from facemae_cli.evaluation.leakage.whitened import WHITENED
 from facemae_cli.inference.embed import Embeddings, Features, normalised
 
 ENSEMBLE = "ensemble"
-WEIGHTS = dict.fromkeys(THUMBNAILS, 1 / len(THUMBNAILS))  # all thumbnails count as much as one embedder
-BLOCK = 4096  # faces held in float64 at a time
+ALWAYS = (*THUMBNAILS, WHITENED.name)
+WEIGHTS = dict.fromkeys(ALWAYS, 1 / len(ALWAYS))  # all thumbnails count as much as one embedder
 
 
 def combine(members: Sequence[FeatureSets], weights: Sequence[float]) -> FeatureSets:
@@ -28,7 +29,7 @@ def combine(members: Sequence[FeatureSets], weights: Sequence[float]) -> Feature
 
     A member without imitations by a model asks with the real photos there.
     """
-    spreads = [_Spread.of(each.released) for each in members]
+    spreads = [Spread.of(each.released) for each in members]
     released = _side_by_side([each.released for each in members], spreads)
     models = dict.fromkeys(model for each in members for model in each.imitated)
     imitated = {
@@ -50,36 +51,11 @@ def _among_real(
 ) -> tuple[Embeddings, Embeddings]:
     """The originals as they ask, and are asked, among themselves; `sides` are the members' queries and galleries."""
     queries, galleries = zip(*sides, strict=True)
-    spreads = [_Spread.of(each) for each in galleries]
+    spreads = [Spread.of(each) for each in galleries]
     return _asking(queries, spreads, weights), _side_by_side(galleries, spreads)
 
 
-class _Spread:
-    """How far the similarities of a query to a gallery spread, by its mean, (D,), and its covariance, (D, D)."""
-
-    def __init__(self, mean: Floats, covariance: Floats) -> None:
-        self.mean, self.covariance = mean, covariance
-
-    @classmethod
-    def of(cls, gallery: Embeddings) -> _Spread:
-        """By the faces of a gallery that have a feature."""
-        count, dim = max(int(gallery.valid.sum()), 1), gallery.features.shape[1]
-        total, square = np.zeros(dim), np.zeros((dim, dim))
-        rows = np.flatnonzero(gallery.valid)
-        for first in range(0, len(rows), BLOCK):
-            wide = gallery.features[rows[first : first + BLOCK]].astype(np.float64)
-            total += wide.sum(axis=0)
-            square += wide.T @ wide
-        mean = total / count
-        return cls(mean, square / count - np.outer(mean, mean))
-
-    def deviations(self, queries: Features) -> Floats:
-        """(n,) the standard deviation of each query's similarities; 0 where all are alike."""
-        wide = queries.astype(np.float64)
-        return np.asarray(np.sqrt(np.maximum(np.einsum("nd,nd->n", wide @ self.covariance, wide), 0)), np.float64)
-
-
-def _asking(queries: Sequence[Embeddings], spreads: Sequence[_Spread], weights: Sequence[float]) -> Embeddings:
+def _asking(queries: Sequence[Embeddings], spreads: Sequence[Spread], weights: Sequence[float]) -> Embeddings:
     """Queries side by side, each member's weighed so that its similarities are z-scores."""
     parts = []
     for each, spread, weight in zip(queries, spreads, weights, strict=True):
@@ -91,7 +67,7 @@ def _asking(queries: Sequence[Embeddings], spreads: Sequence[_Spread], weights: 
     return Embeddings(features, valid, [])
 
 
-def _side_by_side(galleries: Sequence[Embeddings], spreads: Sequence[_Spread]) -> Embeddings:
+def _side_by_side(galleries: Sequence[Embeddings], spreads: Sequence[Spread]) -> Embeddings:
     """Gallery features side by side, a member's mean where it sees nothing, and lifted to length 1."""
     valid = np.logical_or.reduce([each.valid for each in galleries])
     parts = [

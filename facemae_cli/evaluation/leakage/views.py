@@ -23,9 +23,11 @@ from facemae_cli.evaluation.leakage.matching import Matching, people_of
 from facemae_cli.evaluation.leakage.results import Adapted
 from facemae_cli.evaluation.leakage.scan import Scan
 from facemae_cli.evaluation.leakage.see_through import PROBED, best_way, probe
+from facemae_cli.evaluation.leakage.side_maps import SideMaps
 from facemae_cli.evaluation.leakage.statistics import People
 from facemae_cli.evaluation.leakage.thumbnails import THUMBNAILS, Thumbnails
 from facemae_cli.evaluation.leakage.transforms import MIRROR_IMAGES, PIXELWISE, TRANSFORMS
+from facemae_cli.evaluation.leakage.whitened import OF, WHITENED, whitening
 from facemae_cli.inference.embed import Embeddings
 from facemae_cli.inference.recognizer import Recognizer
 from facemae_cli.runtime.progress import SILENT, Progress
@@ -62,7 +64,8 @@ class AttackSettings:
 class AttackerView:
     """What an attacker sees, with what computes it (None: the ensemble), and what it learnt from.
 
-    `members`: of an ensemble, their names; `rebuilt_by`: what reconstructed the release, where that was masked.
+    `members`: of an ensemble, their names; `rebuilt_by`: what reconstructed the release, where that was masked. `maps`:
+    of who whitens what `viewer` sees (None: who sees it as it is).
     """
 
     sets: FeatureSets
@@ -70,6 +73,20 @@ class AttackerView:
     adapted: Adapted | None = None
     members: tuple[str, ...] = ()
     rebuilt_by: str | None = None
+    maps: SideMaps | None = None
+
+    @property
+    def viewer(self) -> str:
+        """The name of whoever looks at faces for it, where it is one attacker who has learnt nothing."""
+        return self.sets.attacker if self.maps is None else OF
+
+    def real(self, seen: Embeddings) -> Embeddings:
+        """More real faces, as it sees what `viewer` does."""
+        return seen if self.maps is None else self.maps.of_real(seen)
+
+    def reconstructed(self, seen: Embeddings) -> Embeddings:
+        """More reconstructed faces, as it sees what `viewer` does."""
+        return seen if self.maps is None else self.maps.of_reconstructed(seen)
 
 
 @dataclass(frozen=True)
@@ -165,10 +182,15 @@ class _Transformed:
     streams: dict[tuple[str, tuple[str, ...], bytes], FaceStream] = field(default_factory=dict)
 
     def faces(
-        self, name: str, attacker: str, transform: str | None, rows: NDArray[np.int64], beside: Sequence[str]
+        self, name: str, by: AttackerView, transform: str | None, rows: NDArray[np.int64], beside: Sequence[str]
     ) -> Embeddings:
         """Faces `rows` of a dataset under a transform (None: as they are), as an attacker sees them; `beside`: the
         transforms that are asked for of these faces, this one among them."""
+        return by.real(self._seen(name, by.viewer, transform, rows, beside))
+
+    def _seen(
+        self, name: str, attacker: str, transform: str | None, rows: NDArray[np.int64], beside: Sequence[str]
+    ) -> Embeddings:
         viewer, plain = self.viewers[attacker], self.seen[name].by[attacker]
         if isinstance(viewer.attacker, Thumbnails) and transform in PIXELWISE:
             scan = self.seen[name].scan
@@ -206,7 +228,7 @@ def embed_all(data: Datasets, matching: Matching, settings: AttackSettings, prog
     seen = _see_all(data, settings, viewers, progress)
     scans = {name: each.scan for name, each in seen.items()}
     known = overlapping_non_members(data, scans)
-    plain = [_view(settings, seen, name, known) for name in settings.everyone]
+    plain = _and_whitened([_view(settings, seen, name, known) for name in settings.everyone])
     refused = list(data.refused)
     for view in plain:
         refused += view.sets.real.refused + view.sets.released.refused
@@ -241,6 +263,13 @@ def _view(
     return AttackerView(sets, settings.everyone[name])
 
 
+def _and_whitened(views: Sequence[AttackerView], suffix: str = "") -> list[AttackerView]:
+    """All these, and who whitens what the one by thumbnails sees; `suffix`: of their names."""
+    of = next(view for view in views if view.sets.attacker == OF + suffix)
+    maps = whitening(of.sets.real, of.sets.released)
+    return [*views, replace(of, sets=maps.of_sets(of.sets, WHITENED.name + suffix), attacker=WHITENED, maps=maps)]
+
+
 def _without(seen: Embeddings, known: NDArray[np.bool_]) -> Embeddings:
     """Non-members' faces less those of people who are in the other datasets."""
     return Embeddings(seen.features, seen.valid & ~known, seen.refused)
@@ -273,18 +302,12 @@ def _adapted(lessons: Lessons, plain: Sequence[AttackerView]) -> tuple[list[Atta
     for view in plain:
         name = view.sets.attacker
         try:
-            learnt = learn(lessons.real[name], lessons.reconstructed[name], lessons.people, lessons.photos)
+            sides = view.real(lessons.real[view.viewer]), view.reconstructed(lessons.reconstructed[view.viewer])
+            learnt = learn(*sides, lessons.people, lessons.photos)
         except InputError as error:
             blind.append(f"{name} does not adapt: {error}")
             continue
-        strangers = view.sets.non_members
-        sets = FeatureSets(
-            name + ADAPTED,
-            learnt.of_real(view.sets.real),
-            learnt.of_reconstructed(view.sets.released),
-            {by: learnt.of_reconstructed(seen) for by, seen in view.sets.imitated.items()},
-            None if strangers is None else learnt.of_real(strangers),
-        )
+        sets = learnt.of_sets(view.sets, name + ADAPTED)
         made.append(
             AttackerView(
                 sets, view.attacker, Adapted(learnt.faces, lessons.by, learnt.dim, learnt.method, learnt.held_out)
@@ -309,7 +332,9 @@ def _rebuilt(
             rebuilt_by=rebuilder.name,
         )
         for view in plain
+        if view.maps is None
     ]
+    made = _and_whitened(made, suffix)
     return [*made, _ensemble(made, suffix)]
 
 
@@ -320,7 +345,7 @@ def _through(
     what that was."""
     found: dict[str, None] = {}
     for view in plain:
-        see = partial(transformed.faces, "original", view.sets.attacker, beside=tuple(TRANSFORMS))
+        see = partial(transformed.faces, "original", view, beside=tuple(TRANSFORMS))
         found |= dict.fromkeys(probe(see, view.sets.released, matching, transformed.settings.seed).worth_it)
     if not found:
         return [], []
@@ -333,7 +358,7 @@ def _in_the_best_way(
 ) -> AttackerView:
     def asking(name: str, as_they_are: Embeddings) -> Embeddings:
         rows = np.arange(len(as_they_are.valid))
-        ways = [transformed.faces(name, view.sets.attacker, each, rows, transforms) for each in transforms]
+        ways = [transformed.faces(name, view, each, rows, transforms) for each in transforms]
         return best_way([as_they_are, *ways], view.sets.released)
 
     strangers, real = view.sets.non_members, view.sets.real
