@@ -1,13 +1,16 @@
 """Faces that are there twice: a released face that is a real photo, and one photo of the originals held as two.
 
 Equal bytes, and nearly equal pictures, are found among all faces, whatever their labels; a picture also where it was
-mirrored, turned, inverted, blurred or had its colours swapped. A picture of one colour shows nobody, and is like no
-other.
+mirrored, turned, inverted, blurred or had its colours swapped, and where it was made brighter or darker, of more or
+less contrast, tinted or grey. A picture of one colour shows nobody, and is like no other.
+
+Zoomed pictures are not found so: thumbnails that are zoomed, and not the photo, are as far from it as reconstructions
+are, and a hundredth of a zoom counts. Rates find those.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,10 +27,18 @@ from facemae_cli.evaluation.retrieval import Rows, top_k
 # Mean difference of thumbnails, of 255. Recompressing a face changes it by under 1; facemae-v1's reconstructions differ
 # from their 6,731 photos by 6.0 at least, the nearest of 6,731 other photos by 6.6.
 NEAR = 3.0
+# The same of grey thumbnails that all have one mean and this contrast. Of 300 photos grey ones differ by 0.7 at most,
+# of 0.6 times the light or contrast by 1.0; 6,731 reconstructions by mae-v1 from their photos by 3.1 at least.
+NEAR_EVENED, CONTRAST = 2.0, 50.0
 LOOKED_AT = 4  # of the nearest faces
 BLURS = (0.4, 0.6, 0.8, 1.0)  # pixels of a thumbnail: what smoothing a face of 112 pixels by 3 to 8 comes to
+GREY = (0.299, 0.587, 0.114)  # how much red, green and blue count in it (BT.601)
+FAINT = 5.0  # contrast, of 255, below which a picture is not amplified to that of others
 BLOCK = 2048  # pairs compared at a time
 LISTED = 20
+
+Prepared = NDArray[np.float32]
+Look = Callable[[NDArray[np.uint8]], Prepared]  # of (n, S, S, 3) thumbnails, to be compared
 
 
 @dataclass(frozen=True)
@@ -44,9 +55,9 @@ class Duplicates:
     """How many faces are there twice.
 
     `released`: released faces with the bytes of a real photo; `released_near`: others that look like one, perhaps
-    turned, inverted or blurred. `original`, `original_near`: photos of the originals that an earlier one equals, or
-    looks like. `copies`: the first of the released ones. Each face counts once. `whole`: every released face has the
-    bytes of a real photo.
+    turned, inverted, blurred, brighter or grey. `original`, `original_near`: photos of the originals that an earlier
+    one equals, or looks like. `copies`: the first of the released ones. Each face counts once. `whole`: every released
+    face has the bytes of a real photo.
     """
 
     released: int = 0
@@ -73,7 +84,7 @@ class Duplicates:
         elif self.all_released:
             lines.append(
                 f"released faces that are real: {self.released} byte for byte, {self.released_near} nearly "
-                "(turned, inverted and blurred ones too)"
+                "(turned, inverted, blurred, brighter and grey ones too)"
             )
         if self.original or self.original_near:
             lines.append(f"originals that are there twice: {self.original} byte for byte, {self.original_near} nearly")
@@ -88,9 +99,11 @@ def find_duplicates(
     equal = [at for at, face in enumerate(released.digests) if face in real]
     first: dict[bytes, int] = {}
     repeated = [at for at, face in enumerate(original.digests) if face is not None and first.setdefault(face, at) < at]
-    near = _near(released, original, np.full(len(released.digests), -1, np.int64), device)
+    nobody = np.full(len(released.digests), -1, np.int64)
+    near = _near(released, original, nobody, _centred, NEAR, device)
+    near |= _near(released, original, nobody, _evened, NEAR_EVENED, device)
     near[equal] = False
-    alike = _near(original, original, np.arange(len(original.digests)), device, earlier=True)
+    alike = _near(original, original, np.arange(len(original.digests)), _centred, NEAR, device, earlier=True)
     alike[repeated] = False
     copies = [
         Copy(labels[at], faces.name(at).photo, kind)
@@ -107,13 +120,16 @@ def find_duplicates(
     )
 
 
-def _near(asking: Scan, among: Scan, exclude: Rows, device: str, earlier: bool = False) -> NDArray[np.bool_]:
-    """(n,) which faces of `asking` look like one of `among`, or, if `earlier`, like one before them, as it is."""
+def _near(
+    asking: Scan, among: Scan, exclude: Rows, look: Look, near: float, device: str, earlier: bool = False
+) -> NDArray[np.bool_]:
+    """(n,) which faces of `asking` look like one of `among`, or, if `earlier`, like one before them, as it is: their
+    thumbnails, as `look` prepares them, differ by `near` at most."""
     found = np.zeros(len(asking.digests), np.bool_)
     rows, gallery = (np.flatnonzero(side.valid & ~_flat(side.thumbnails)) for side in (asking, among))
     if not (len(rows) and len(gallery)):
         return found
-    queries, faces = (_centred(side.thumbnails[chosen]) for side, chosen in ((asking, rows), (among, gallery)))
+    queries, faces = (look(side.thumbnails[chosen]) for side, chosen in ((asking, rows), (among, gallery)))
     place = np.full(len(among.digests) + 1, -1, np.int64)
     place[gallery] = np.arange(len(gallery))
     features = [lifted(invariants(side), VALUES * 127.5**2) for side in (queries, faces)]
@@ -123,7 +139,7 @@ def _near(asking: Scan, among: Scan, exclude: Rows, device: str, earlier: bool =
         pairs = np.flatnonzero(before)
         for start in range(0, len(pairs), BLOCK):
             part = pairs[start : start + BLOCK]
-            found[rows[part]] |= _alike(queries[part], faces[column[part]], earlier)
+            found[rows[part]] |= _apart_at_best(queries[part], faces[column[part]], earlier) <= near
     return found
 
 
@@ -133,24 +149,24 @@ def _flat(thumbnails: NDArray[np.uint8]) -> NDArray[np.bool_]:
     return _apart(values, values.mean(axis=(1, 2), keepdims=True)) <= NEAR
 
 
-def _alike(first: NDArray[np.float32], second: NDArray[np.float32], as_they_are: bool) -> NDArray[np.bool_]:
-    """(n,) which pairs of thumbnails, centred, look alike: in any of the symmetries, the second blurred or not."""
+def _apart_at_best(first: Prepared, second: Prepared, as_they_are: bool) -> Prepared:
+    """(n,) how far pairs of thumbnails are apart: in the best of the symmetries, the second blurred or not."""
     if as_they_are:
-        return _apart(first, second) <= NEAR
+        return _apart(first, second)
     best, apart = first.copy(), np.full(len(first), np.inf)
     for way in symmetries(first):
         closer = (found := _apart(way, second)) < apart
         best[closer], apart[closer] = way[closer], found[closer]
     for blur in BLURS:
         apart = np.minimum(apart, _apart(best, _blurred(second, blur)))
-    return apart <= NEAR
+    return np.asarray(apart, np.float32)
 
 
-def _apart(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.float32]:
+def _apart(first: Prepared, second: Prepared) -> Prepared:
     return np.asarray(np.abs(first - second).mean(axis=(1, 2, 3)), np.float32)
 
 
-def _blurred(images: NDArray[np.float32], deviation: float) -> NDArray[np.float32]:
+def _blurred(images: Prepared, deviation: float) -> Prepared:
     """Each image smoothed by a Gaussian of so many pixels."""
     made = np.empty_like(images)
     for at, image in enumerate(images):
@@ -158,5 +174,13 @@ def _blurred(images: NDArray[np.float32], deviation: float) -> NDArray[np.float3
     return made
 
 
-def _centred(thumbnails: NDArray[np.uint8]) -> NDArray[np.float32]:
+def _centred(thumbnails: NDArray[np.uint8]) -> Prepared:
     return thumbnails.astype(np.float32) - np.float32(127.5)
+
+
+def _evened(thumbnails: NDArray[np.uint8]) -> Prepared:
+    """Grey, in all three colours, of mean 0 and one contrast."""
+    grey = thumbnails.astype(np.float32) @ np.asarray(GREY, np.float32)
+    grey -= grey.mean(axis=(1, 2), keepdims=True)
+    grey *= CONTRAST / np.maximum(grey.std(axis=(1, 2), keepdims=True), FAINT)
+    return np.repeat(grey[..., None], 3, axis=3)

@@ -11,7 +11,15 @@ from helpers.audits import scan
 from helpers.sources import MemorySource, smooth_face
 
 from facemae_cli.data.images.codec import encode_jpeg, encode_png
-from facemae_cli.evaluation.leakage.duplicates import LISTED, NEAR, Copy, Duplicates, find_duplicates
+from facemae_cli.evaluation.leakage.duplicates import (
+    CONTRAST,
+    LISTED,
+    NEAR,
+    NEAR_EVENED,
+    Copy,
+    Duplicates,
+    find_duplicates,
+)
 from facemae_cli.evaluation.leakage.transforms import TRANSFORMS, symmetries
 
 FACES = [smooth_face(number) for number in range(6)]
@@ -36,7 +44,7 @@ def test_a_planted_copy_is_found_whoever_it_is_said_to_be() -> None:
 
 def test_nearly_equal_pictures_are_found_among_all_labels() -> None:
     small = cv2.resize(FACES[0], (80, 80), interpolation=cv2.INTER_AREA)
-    again = [encode_png(FACES[1] // 2), encode_jpeg(FACES[0], 60), PNGS[4], encode_jpeg(small, 85)]
+    again = [encode_png(FACES[2]), encode_jpeg(FACES[0], 60), PNGS[4], encode_jpeg(small, 85)]
     result = found(source(*PNGS[:2]), source(*again))
     assert (result.released, result.released_near, result.all_released) == (0, 2, 2)
     assert [(copy.identity, copy.kind) for copy in result.copies] == [("q1", "near"), ("q3", "near")]
@@ -52,7 +60,7 @@ def test_a_transformed_face_is_a_near_copy(name: str) -> None:
 def test_near_copies_are_those_of_plain_loops_over_all_pairs_and_symmetries() -> None:
     random = np.random.default_rng(0)
     noisy = [
-        np.clip(face + random.normal(0, 4 * at, face.shape), 0, 255).astype(np.uint8) for at, face in enumerate(FACES)
+        np.clip(face + random.normal(0, 30 * at, face.shape), 0, 255).astype(np.uint8) for at, face in enumerate(FACES)
     ]
     shifted = [
         np.clip(face.astype(int) + shift, 0, 255).astype(np.uint8)
@@ -61,13 +69,53 @@ def test_near_copies_are_those_of_plain_loops_over_all_pairs_and_symmetries() ->
     released = [np.ascontiguousarray(face[::-1].transpose(1, 0, 2)) for face in (*noisy, *shifted)]
     sides = [scan(source(*map(encode_png, faces))).thumbnails for faces in (FACES, released)]
     centred = [side.astype(np.float32) - 127.5 for side in sides]
-    ways = list(symmetries(centred[1]))
-    expected = sum(
+    greys = [[evened(face) for face in side] for side in sides]
+    ways, grey_ways = list(symmetries(centred[1])), list(symmetries(np.stack(greys[1])))
+    close = [
         any(float(np.abs(way[at] - face).mean()) <= NEAR for way, face in product(ways, centred[0]))
+        or any(float(np.abs(way[at] - face).mean()) <= NEAR_EVENED for way, face in product(grey_ways, greys[0]))
         for at in range(len(released))
-    )
+    ]
+    expected = sum(close)
     assert 3 < expected < 12
+    assert close[len(noisy) :] == [True] * len(shifted)
     assert found(source(*PNGS), source(*map(encode_png, released))).released_near == expected
+
+
+def evened(thumbnail: np.ndarray) -> np.ndarray:
+    """(14, 14, 3), each value the grey one less the mean, in standard deviations, times the contrast."""
+    grey = [[0.299 * r + 0.587 * g + 0.114 * b for r, g, b in row] for row in thumbnail.tolist()]
+    mean = sum(map(sum, grey)) / 196
+    deviation = (sum((value - mean) ** 2 for row in grey for value in row) / 196) ** 0.5
+    return np.repeat(CONTRAST * (np.array(grey)[..., None] - mean) / deviation, 3, axis=2)
+
+
+def lit(face: np.ndarray, gain: float, lift: float) -> np.ndarray:
+    return np.clip(face * gain + lift, 0, 255).astype(np.uint8)
+
+
+CHANGED = {
+    "darker": lambda face: lit(face, 0.5, 0),
+    "flatter": lambda face: lit(face, 0.6, 50),
+    "brighter": lambda face: lit(face // 2, 1.5, 30),
+    "tinted": lambda face: lit(face, np.array([1.0, 0.93, 0.96]), 0),
+    "grey": lambda face: np.repeat(cv2.cvtColor(face, cv2.COLOR_RGB2GRAY)[..., None], 3, axis=2),
+    "grey, inverted and darker": lambda face: np.repeat(
+        lit(255 - cv2.cvtColor(face, cv2.COLOR_RGB2GRAY), 0.7, 0)[..., None], 3, axis=2
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CHANGED)
+def test_a_face_under_another_light_is_a_near_copy(name: str) -> None:
+    made = [encode_jpeg(np.ascontiguousarray(CHANGED[name](face)), 85) for face in FACES]
+    assert found(source(*PNGS), source(*made)).released_near == len(FACES)
+    assert found(source(*PNGS[:3]), source(*made[3:])).released_near == 0
+
+
+def test_what_hardly_shows_anything_is_not_taken_for_what_shows_more() -> None:
+    faint = [encode_png(lit(face, 0.02, 120)) for face in FACES]
+    assert found(source(*PNGS), source(*faint)).released_near == 0
 
 
 def test_one_photo_held_twice_counts_once() -> None:
