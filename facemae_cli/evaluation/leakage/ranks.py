@@ -6,8 +6,9 @@ b + TIE are `above`, those in [b - TIE, b + TIE] are `tied`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
+from typing import TypeVar
 
 import numpy as np
 
@@ -25,6 +26,7 @@ from facemae_cli.evaluation.retrieval import (
 from facemae_cli.runtime.progress import SILENT, Progress
 
 TIE = 1e-6
+Found = TypeVar("Found")
 ROWS, COLUMNS = 1024, 4096  # of the largest float64 block of scores
 
 
@@ -112,20 +114,20 @@ def rank_over_ranks(
     progress: Progress = SILENT,
 ) -> Ranks:
     """As `rank_queries`, each of several processes asking with its share of the queries; all get all."""
-    from facemae_cli.runtime import distributed  # it brings torch
 
-    part = slice(*distributed.share(len(queries)))
-    ranks = rank_queries(
-        queries[part],
-        gallery,
-        query_people[part],
-        gallery_people,
-        k,
-        exclude=None if exclude is None else exclude[part],
-        device=device,
-        progress=progress,
-    )
-    return join(distributed.gather_objects(ranks))
+    def ranked(part: slice) -> Ranks:
+        return rank_queries(
+            queries[part],
+            gallery,
+            query_people[part],
+            gallery_people,
+            k,
+            exclude=None if exclude is None else exclude[part],
+            device=device,
+            progress=progress,
+        )
+
+    return join(_shared_out(len(queries), ranked))
 
 
 def nearest_over_ranks(
@@ -138,13 +140,20 @@ def nearest_over_ranks(
     progress: Progress = SILENT,
 ) -> tuple[Scores, Rows]:
     """As `retrieval.top_k`, each of several processes asking with its share of the queries; all get all."""
+
+    def nearest(part: slice) -> tuple[Scores, Rows]:
+        left_out = None if exclude is None else exclude[part]
+        return top_k(queries[part], gallery, k, exclude=left_out, device=device, progress=progress)
+
+    scores, rows = zip(*_shared_out(len(queries), nearest), strict=True)
+    return np.concatenate(scores), np.concatenate(rows)
+
+
+def _shared_out(count: int, found: Callable[[slice], Found]) -> list[Found]:
+    """What each of several processes finds for its share of so many queries, in their order; all get all."""
     from facemae_cli.runtime import distributed  # it brings torch
 
-    part = slice(*distributed.share(len(queries)))
-    left_out = None if exclude is None else exclude[part]
-    found = top_k(queries[part], gallery, k, exclude=left_out, device=device, progress=progress)
-    scores, rows = zip(*distributed.gather_objects(found), strict=True)
-    return np.concatenate(scores), np.concatenate(rows)
+    return distributed.gather_objects(found(slice(*distributed.share(count))))
 
 
 def find_genuine_matches(

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from facemae_cli.data.faces import Refusal
+from facemae_cli.data.faces import Refusal, once
 from facemae_cli.errors import InputError, UsageError
 from facemae_cli.evaluation.leakage.adaptation import learn
 from facemae_cli.evaluation.leakage.dataset_features import DatasetFeatures, Times, see_dataset
@@ -244,7 +244,7 @@ def embed_all(data: Datasets, matching: Matching, settings: AttackSettings, prog
     if transforms:
         how = ", or ".join(transforms)
         notices.append(f"photos that are {how} before they ask find more people: the release may have been changed so")
-    return Embedded(views + through, scans, _each_once(refused), notices)
+    return Embedded(views + through, scans, once(refused), notices)
 
 
 def _view(
@@ -371,11 +371,6 @@ def _in_the_best_way(
         among_real=(real, real),
     )
     return AttackerView(sets, view.attacker)
-
-
-def _each_once(refused: Sequence[Refusal]) -> list[Refusal]:
-    """Each place once: every attacker meets the same faces."""
-    return list({item.where: item for item in reversed(refused)}.values())[::-1]
 
 
 def _notices(data: Datasets, known: NDArray[np.bool_]) -> list[str]:
