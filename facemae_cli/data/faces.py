@@ -8,12 +8,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
 from facemae_cli.data.names import one_line
 from facemae_cli.errors import FaceError
 
+_NOTHING: Mapping[str, int] = {}  # a plain dict, since results that hold it go from rank to rank
 CHUNK = 64  # faces read together, a message to and from a worker: 1.6 MB of pixels in its cache
 
 
@@ -68,7 +68,7 @@ class FaceSource(ABC):
     kind: str  # "folder" or "rec"
     refused: Sequence[Refusal]
     ignored: int
-    passed_over: Mapping[str, int] = MappingProxyType({})
+    passed_over: Mapping[str, int] = _NOTHING
 
     @abstractmethod
     def __len__(self) -> int:

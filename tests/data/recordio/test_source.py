@@ -275,6 +275,12 @@ def test_reading_from_threads_forks_and_other_processes(tmp_path):
     assert copy._file.descriptor != source._file.descriptor
 
 
+def test_what_it_passed_over_goes_to_other_ranks(tmp_path):
+    """It is part of results, which the first rank sends to all."""
+    write(tmp_path / "a.rec", im2rec())
+    assert pickle.loads(pickle.dumps(RecSource(tmp_path / "a.rec").passed_over)) == {}
+
+
 def test_no_descriptor_is_left_behind(tmp_path):
     write(tmp_path / "a.rec", im2rec())
     before = len(os.listdir("/proc/self/fd"))
