@@ -90,7 +90,7 @@ def test_what_cannot_be_imitated_is_said_in_a_line(folder: Path) -> None:
     result = mixed_audit(adapt=None)
     why = "its faces are mixed, and whoever asks does not know with whom his photos were"
     assert [line for line in result.notices if "imitated" in line] == [f"the release is not imitated: {why}"]
-    assert f"imitated_to_released: {why}" in result.unmeasured
+    assert f"imitations of the release: {why}" in result.unmeasured
     assert {each.attack for each in result.findings} == {"real_to_released", "real_to_real"}
     assert not any("imitated" in line for line in mixed_audit(adapt=None, imitations=0).notices)
 

@@ -148,7 +148,7 @@ class Audit:
             verdict=judge(evidence, self.limits),
             unmeasured=[
                 *unmeasured,
-                *([f"imitated_to_released: {not_imitated}"] if not_imitated else []),
+                *([f"imitations of the release: {not_imitated}"] if not_imitated else []),
                 *measured.unmeasured,
                 *further.unmeasured,
             ],

@@ -65,7 +65,11 @@ class Names:
     def lines(self) -> list[str]:
         """The counts for a person."""
         how = {"names": " by their names", "key": " by the key", "sources": " by --sources", None: ""}[self.by]
-        known = f"the released faces of {self.joined} of {self.joinable} photos are known"
+        known = (
+            f"{self.joined} of {self.joinable} photos that released faces were made of are among the originals"
+            if self.by == "sources"
+            else f"the released faces of {self.joined} of {self.joinable} photos are known"
+        )
         lines = [f"{self.people} in both datasets{how}; {known}"]
         aside = {
             "only among the originals": self.only_original,

@@ -211,7 +211,7 @@ def missing(result: LeakageResult) -> list[str]:
     told_of = " ".join(lines)
     if not result.memberships and "membership" not in told_of:
         lines.append("whether a person is in the release at all")
-    if "imitated_to_released" not in attacks and "imitated_to_released" not in told_of:
+    if "imitated_to_released" not in attacks and "imitations of the release" not in told_of:
         lines.append("imitations of the release: none were asked for")
     return lines
 

@@ -105,6 +105,8 @@ def test_sources_of_one_are_what_names_say(tmp_path: Path) -> None:
     rows = [f"{name},{name.split('/')[0]},{name.split('/')[1]}" for name in FACES[:-2]]
     told = read_sources(write(tmp_path, *rows)).match(named(*FACES), named(*FACES[:-2]))
     assert (told.names.by, told.names.people, told.names.joined, told.names.joinable) == ("sources", 10, 28, 28)
+    known = "28 of 28 photos that released faces were made of are among the originals"
+    assert told.names.lines()[0] == f"10 in both datasets by --sources; {known}"
     assert told.names.photos_join
     assert told.shown.tolist() == told.real[:-2, None].tolist()
     assert told.own_faces[:, 0].tolist() == [*range(28), -1, -1]
