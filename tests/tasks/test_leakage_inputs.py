@@ -92,11 +92,13 @@ def test_a_planted_copy_is_found_and_listed(folder: Path) -> None:
     own = folder / "released" / key.identity("p3") / f"{key.photo('p3', '1.png')}.jpg"
     own.unlink()
     shutil.copy(raw, own.with_suffix(".png"))
-    planted.write_bytes(encode_jpeg(photo(5, 2), 80))  # under another name: only its own person's pairs are looked at
+    planted.write_bytes(encode_jpeg(photo(5, 2), 80))  # a near copy, under another's name
     result = audit()
     assert result.duplicates is not None
     assert (result.duplicates.released, result.duplicates.whole) == (1, False)
-    assert result.duplicates.copies[0].released_photo == own.with_suffix(".png").name
+    kinds = {copy.released_photo: copy.kind for copy in result.duplicates.copies}
+    assert kinds[own.with_suffix(".png").name] == "bytes"
+    assert kinds.keys() == {own.with_suffix(".png").name, planted.name}
     assert result.exposed[0].identity == key.identity("p3")
     assert result.exposed[0].similarity == pytest.approx(1, abs=1e-6)
     assert result.exposed[0].same_photo
