@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 
 from facemae_cli.data.faces import Name
 from facemae_cli.data.manifest import Manifest
@@ -132,6 +131,8 @@ def _copy(
 def _paired(own: Sequence[int], theirs: Sequence[int], units: tuple[Poses, Poses]) -> list[Part]:
     """A photo of another person for each of one's own: all are used as evenly as can be, and the sum of likenesses is
     then the largest (up to `BLOCK` photos)."""
+    from scipy.optimize import linear_sum_assignment  # only where faces are mixed
+
     plain, mirrored = units
     mine, his = np.array(own), np.array(theirs)
     likeness = np.stack([plain[mine] @ plain[his].T, plain[mine] @ mirrored[his].T])

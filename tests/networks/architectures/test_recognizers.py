@@ -179,7 +179,7 @@ def test_every_name_an_architecture_may_have_is_documented() -> None:
 
 def test_the_recipe_that_is_documented_is_the_default_one() -> None:
     text = (zoo.root() / "README.md").read_text()
-    shown = yaml.safe_load(re.findall(r"```yaml\n(recipe:.*?)```", text, re.DOTALL)[0])["recipe"]
+    shown = yaml.safe_load(re.findall(r"```yaml\n(recipe:\n  margin.*?)```", text, re.DOTALL)[0])["recipe"]
     assert RecognizerRecipe.of(shown) == RecognizerRecipe(m=0.5)
     assert shown.keys() == RecognizerRecipe().as_dict().keys()
 
