@@ -78,10 +78,8 @@ def learn(
         np.unique(whose[photos], return_inverse=True)[1].reshape(photos.shape),
     )
     out = pairs.whose % HELD_OUT == 0
-    scores = {}
-    for name, method in METHODS.items():
-        learnt = _Learnt.by(method, pairs.some(~out))
-        scores[name] = _found(learnt.of(pairs.some(out)))
+    lessons, test = pairs.some(~out), pairs.some(out)
+    scores = {name: _found(_Learnt.by(method, lessons).of(test)) for name, method in METHODS.items()}
     best = max(scores, key=lambda name: scores[name])
     return Adaptation(*_Learnt.by(METHODS[best], pairs).arrays, len(np.unique(photos[:, 0])), best, scores[best])
 
