@@ -22,13 +22,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from facemae_cli.errors import InputError
 from facemae_cli.evaluation.leakage.side_maps import SideMaps
-from facemae_cli.evaluation.leakage.spread import TINY, inverse_root
+from facemae_cli.evaluation.leakage.spread import TINY, Axes
 from facemae_cli.evaluation.leakage.statistics import People
 from facemae_cli.evaluation.metrics import Floats
 from facemae_cli.inference.embed import Embeddings, normalised
@@ -40,7 +41,6 @@ K = 2
 BLOCK = 1024  # photos that ask together
 
 Maps = tuple[Floats, Floats]  # of real and of reconstructed features, (D, dim)
-Method = Callable[[Floats, Floats, People], Maps]  # from both, centred, (n, D), and whose they are, (n,)
 
 
 @dataclass(frozen=True)
@@ -78,10 +78,11 @@ def learn(
         np.unique(whose[photos], return_inverse=True)[1].reshape(photos.shape),
     )
     out = pairs.whose % HELD_OUT == 0
-    lessons, test = pairs.some(~out), pairs.some(out)
+    lessons, test = Centred.of(pairs.some(~out)), pairs.some(out)
     scores = {name: _found(_Learnt.by(method, lessons).of(test)) for name, method in METHODS.items()}
     best = max(scores, key=lambda name: scores[name])
-    return Adaptation(*_Learnt.by(METHODS[best], pairs).arrays, len(np.unique(photos[:, 0])), best, scores[best])
+    learnt = _Learnt.by(METHODS[best], Centred.of(pairs))
+    return Adaptation(*learnt.arrays, len(np.unique(photos[:, 0])), best, scores[best])
 
 
 @dataclass(frozen=True)
@@ -105,16 +106,40 @@ class _Pairs:
 
 
 @dataclass(frozen=True)
+class Centred:
+    """What a method learns from: real and reconstructed features, `x` and `y`, (n, D), row for row, each less its mean,
+    (D,), and `whose` they are, (n,)."""
+
+    x: Floats
+    y: Floats
+    whose: People
+    means: tuple[Floats, Floats]
+
+    @classmethod
+    def of(cls, pairs: _Pairs) -> Centred:
+        """Pairs, centred."""
+        means = pairs.real.mean(axis=0), pairs.reconstructed.mean(axis=0)
+        return cls(pairs.real - means[0], pairs.reconstructed - means[1], pairs.whose, means)
+
+    @cached_property
+    def within(self) -> Axes:
+        """How faces spread within people, as several methods ask."""
+        return _within(self.x, self.y, self.whose)
+
+
+Method = Callable[[Centred], Maps]
+
+
+@dataclass(frozen=True)
 class _Learnt:
     """What a method learnt of real and of reconstructed features: their means, and maps of what is left."""
 
     arrays: tuple[Floats, Floats, Floats, Floats]
 
     @classmethod
-    def by(cls, method: Method, pairs: _Pairs) -> _Learnt:
-        """From real and reconstructed features."""
-        means = pairs.real.mean(axis=0), pairs.reconstructed.mean(axis=0)
-        return cls((*means, *method(pairs.real - means[0], pairs.reconstructed - means[1], pairs.whose)))
+    def by(cls, method: Method, lessons: Centred) -> _Learnt:
+        """From lessons."""
+        return cls((*lessons.means, *method(lessons)))
 
     def of(self, pairs: _Pairs) -> _Pairs:
         """Other faces, mapped."""
@@ -122,44 +147,46 @@ class _Learnt:
         return replace(pairs, real=(pairs.real - x_mean) @ x_map, reconstructed=(pairs.reconstructed - y_mean) @ y_map)
 
 
-def _centred(x: Floats, y: Floats, whose: People) -> Maps:
-    return np.eye(x.shape[1]), np.eye(x.shape[1])
+def _centred(lessons: Centred) -> Maps:
+    return np.eye(lessons.x.shape[1]), np.eye(lessons.x.shape[1])
 
 
-def _canonical(x: Floats, y: Floats, whose: People) -> Maps:
-    white_x, white_y = (inverse_root(side.T @ side / len(side), RIDGES[0]) for side in (x, y))
-    left, correlation, right = np.linalg.svd(white_x @ (x.T @ y / len(x)) @ white_y)
+def _canonical(lessons: Centred) -> Maps:
+    x, y = lessons.x, lessons.y
+    white_x, white_y = (Axes.of_rows(side).inverse_root(RIDGES[0]) for side in (x, y))
+    (basis_x, coded_x), (basis_y, coded_y) = np.linalg.qr(white_x @ x.T), np.linalg.qr(white_y @ y.T)
+    left, correlation, right = np.linalg.svd(coded_x @ coded_y.T / len(x))
     rank = max(min(len(correlation), len(x) - 1), 1)
-    return white_x @ left[:, :rank], white_y @ right[:rank].T * np.clip(correlation[:rank], 0, 1)
+    seen = np.clip(correlation[:rank], 0, 1)
+    return white_x @ basis_x @ left[:, :rank], white_y @ basis_y @ right[:rank].T * seen
 
 
 def _whitened(ridge: float) -> Method:
-    def method(x: Floats, y: Floats, whose: People) -> Maps:
-        root = _within(x, y, whose, ridge)
+    def method(lessons: Centred) -> Maps:
+        root = lessons.within.inverse_root(ridge)
         return root, root
 
     return method
 
 
-def _mapped_back(x: Floats, y: Floats, whose: People) -> Maps:
-    return np.eye(x.shape[1]), _regression(x, y)
+def _mapped_back(lessons: Centred) -> Maps:
+    return np.eye(lessons.x.shape[1]), _regression(lessons.x, lessons.y)
 
 
-def _mapped_and_whitened(x: Floats, y: Floats, whose: People) -> Maps:
-    straight = _regression(x, y)
-    root = _within(x, y @ straight, whose, RIDGES[1])
+def _mapped_and_whitened(lessons: Centred) -> Maps:
+    straight = _regression(lessons.x, lessons.y)
+    root = _within(lessons.x, lessons.y @ straight, lessons.whose).inverse_root(RIDGES[1])
     return root, straight @ root
 
 
-def _within(x: Floats, y: Floats, whose: People, ridge: float) -> Floats:
-    """The inverse root of the scatter of faces, real and reconstructed, about their person's mean."""
+def _within(x: Floats, y: Floats, whose: People) -> Axes:
+    """How faces, real and reconstructed, spread about their person's mean."""
     people = np.unique(whose, return_inverse=True)[1]
     counts = np.bincount(people)
     sums = np.zeros((len(counts), x.shape[1]))
     np.add.at(sums, people, x + y)
     mean = (sums / (2 * counts[:, None]))[people]
-    apart = np.concatenate([x - mean, y - mean])
-    return inverse_root(apart.T @ apart / len(apart), ridge)
+    return Axes.of_rows(np.concatenate([x - mean, y - mean]))
 
 
 def _regression(x: Floats, y: Floats) -> Floats:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from facemae_cli.evaluation.metrics import Floats
@@ -9,6 +11,7 @@ from facemae_cli.inference.embed import Embeddings, Features
 
 BLOCK = 4096  # faces held in float64 at a time
 TINY = float(np.finfo(np.float32).tiny)  # keeps an inverse finite where nothing differs
+NOISE = 1e-12  # of the largest square, below which a direction is rounding
 
 
 class Spread:
@@ -37,8 +40,34 @@ class Spread:
         return np.asarray(np.sqrt(np.maximum(np.einsum("nd,nd->n", wide @ self.covariance, wide), 0)), np.float64)
 
 
-def inverse_root(covariance: Floats, ridge: float) -> Floats:
-    """(D, D) the inverse root of a covariance, every variance raised by `ridge` of their mean."""
-    variance, axes = np.linalg.eigh(covariance)
-    raised = np.clip(variance, 0, None) + ridge * max(float(variance.mean()), TINY)
-    return np.asarray((axes / np.sqrt(raised)) @ axes.T, np.float64)
+@dataclass(frozen=True)
+class Axes:
+    """The principal axes of rows of `dim` values: orthonormal `directions`, (dim, r), in which they differ, and their
+    `variances`, (r,); in no other direction do they differ."""
+
+    dim: int
+    directions: Floats
+    variances: Floats
+
+    @classmethod
+    def of_covariance(cls, covariance: Floats) -> Axes:
+        """Those of a (D, D) covariance."""
+        variances, directions = np.linalg.eigh(covariance)
+        return cls(len(covariance), directions, np.clip(variances, 0, None))
+
+    @classmethod
+    def of_rows(cls, rows: Floats) -> Axes:
+        """Those of (n, D) rows about zero, from the smaller of their two Gram matrices."""
+        count, dim = rows.shape
+        if count >= dim:
+            return cls.of_covariance(rows.T @ rows / count)
+        squares, among = np.linalg.eigh(rows @ rows.T)
+        kept = squares > NOISE * max(float(squares.max(initial=0)), TINY)
+        return cls(dim, rows.T @ among[:, kept] / np.sqrt(squares[kept]), squares[kept] / count)
+
+    def inverse_root(self, ridge: float) -> Floats:
+        """(D, D) the inverse root of the covariance, every variance raised by `ridge` of their mean."""
+        raised_by = ridge * max(float(self.variances.sum()) / self.dim, TINY)
+        elsewhere = 1 / np.sqrt(raised_by)
+        change = 1 / np.sqrt(self.variances + raised_by) - elsewhere
+        return np.asarray((self.directions * change) @ self.directions.T + elsewhere * np.eye(self.dim), np.float64)

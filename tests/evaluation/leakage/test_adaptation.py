@@ -8,7 +8,7 @@ from helpers.audits import faces_of, seen
 from scipy.linalg import inv, sqrtm
 
 from facemae_cli.errors import InputError
-from facemae_cli.evaluation.leakage.adaptation import FEWEST, METHODS, _found, _Pairs, learn
+from facemae_cli.evaluation.leakage.adaptation import FEWEST, METHODS, Centred, _found, _Pairs, learn
 
 DIM = 12
 
@@ -201,7 +201,10 @@ def test_each_map_is_that_of_other_solvers_to_the_ninth_decimal(method: str) -> 
     x = random.normal(size=(20, 5))[whose] + 0.5 * random.normal(size=(60, 5))
     y = drawn_anew(np.pad(x, ((0, 0), (0, DIM - 5))), 1)[:, :5]
     x, y = x - x.mean(axis=0), y - y.mean(axis=0)
-    found, expected = METHODS[method](x, y, whose), by_other_solvers(method, x, y, whose)
+    found, expected = (
+        METHODS[method](Centred(x, y, whose, (np.zeros(5), np.zeros(5)))),
+        by_other_solvers(method, x, y, whose),
+    )
     if expected is None:  # canonical correlation: its bilinear form, by regularised covariances and their square roots
         white = [
             inv(sqrtm(side.T @ side / 60 + 0.1 * np.trace(side.T @ side / 60) / 5 * np.eye(5))).real for side in (x, y)
