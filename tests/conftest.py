@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-# Before torch and numpy are imported: a test process a core, each with one thread, is faster than threads in each.
+# Before torch and numpy are imported: a test process a core, each with one thread, is faster than threads in each. The
+# first process hands its environment to the others, so all say one.
 for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-    os.environ.setdefault(variable, "1" if "PYTEST_XDIST_WORKER" in os.environ else "2")
+    os.environ.setdefault(variable, "1")
 
 
 def _faces_folder() -> Path | None:

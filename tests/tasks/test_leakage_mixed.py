@@ -9,6 +9,7 @@ from typing import Any
 
 import cv2
 import pytest
+from helpers.maskcases import key_file
 from helpers.models import write_embedder, write_mae
 from helpers.releases import PHOTOS, audit, only_given_attackers, write_faces
 
@@ -31,6 +32,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_embedder(folder / "phi.onnx", dim=16)
     write_mae(folder / "mae")
     level = Level(Mixing(people=2, copies=COPIES), 0.75)
+    key_file(folder / "facemae.key")
     facemae_cli.mask(
         folder / "raw", folder / "masked", key=folder / "facemae.key", protect=level, sources=folder / "whom.csv"
     )
