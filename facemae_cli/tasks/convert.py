@@ -23,6 +23,7 @@ from facemae_cli.data.packs.pairs import FOLDS, Photo, format_pairs, sample_pair
 from facemae_cli.data.packs.source import PackSource, open_pack
 from facemae_cli.data.packs.writer import check_free, copied_manifest, whole_face, whole_pairs, write_bin
 from facemae_cli.errors import FaceError, UsageError
+from facemae_cli.masking.levels import measured_elsewhere
 from facemae_cli.networks.zoo import bundled
 from facemae_cli.reports.publication.facts import Facts, ModelFacts, read_figures
 from facemae_cli.reports.publication.files import format_of, published_files
@@ -254,6 +255,7 @@ class _Job:
             any(self.source.name(index).identity is not None for index in range(min(PROBED, len(self.source)))),
             ModelFacts.of(manifest, known.name if known else None, known.card if known else None),
             read_figures(self.audits, manifest),
+            elsewhere=measured_elsewhere(manifest),
         )
         return published_files(facts, out)
 

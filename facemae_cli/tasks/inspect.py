@@ -22,6 +22,7 @@ from facemae_cli.data.recordio.source import RecSource
 from facemae_cli.errors import FaceError
 from facemae_cli.masking import patches as masking
 from facemae_cli.masking.crops import MAX_SIDE, can_be_crop
+from facemae_cli.masking.levels import measured_elsewhere
 from facemae_cli.runtime.progress import SILENT, Progress
 from facemae_cli.runtime.threads import ordered_map, thread_count
 
@@ -112,6 +113,8 @@ class InspectResult:
         if self.manifest is not None:
             if people := self.manifest.mixed_people:
                 rows.append(("mixed", f"{people} people in each face; what counts as people above are mixtures"))
+            if elsewhere := measured_elsewhere(self.manifest):
+                rows.append(("protection", elsewhere))
             rows.append(("made by", f"facemae {self.manifest.version} {self.manifest.command}"))
         rows += left_out_rows(self.ignored, self.passed_over)
         return rows + [("note", note) for note in self.notes]

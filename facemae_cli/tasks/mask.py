@@ -188,7 +188,7 @@ def mask(
     """
     threads = thread_count(workers)
     Masker(strategy, ratio, None, seed or 0, size)  # so that a wrong option makes no key
-    mixing, ratio = _level(protect, ratio, strategy, keep_names) or (None, ratio)
+    mixing, ratio = _mixing_and_ratio(protect, ratio, strategy, keep_names)
     source, excluded = open_source(Path(input)), 0
     _refuse_masked(source, progress)
     if exclude is not None:
@@ -276,15 +276,18 @@ def _finish(job: MaskJob, output: Output | None, result: MaskResult, whom: SideF
     output.finish(_manifest(result), refused=result.refused)
 
 
-def _level(protect: str | Level | None, ratio: float | None, strategy: str, keep_names: bool) -> Level | None:
-    """How faces are mixed, where they are. Raises UsageError for what does not go with a level."""
+def _mixing_and_ratio(
+    protect: str | Level | None, ratio: float | None, strategy: str, keep_names: bool
+) -> tuple[Mixing | None, float | None]:
+    """How faces are mixed, where they are, and what is hidden. Raises UsageError for what does not go with a level."""
     if protect is None:
-        return None
+        return None, ratio
     if keep_names:
         raise UsageError("--protect gives mixtures names of their own: leave --keep-names out")
     if ratio is not None or strategy != "random":
         raise UsageError("--protect decides what is hidden, as it was measured: leave --ratio and --strategy out")
-    return level_called(protect) if isinstance(protect, str) else protect
+    level = level_called(protect) if isinstance(protect, str) else protect
+    return level.mixing, level.ratio
 
 
 def _key(path: Path, outside: Sequence[Path], new_key: Callable[[], Key], progress: Progress) -> Key:

@@ -25,6 +25,7 @@ from facemae_cli.inference.pipeline import CPU_SHARE, Runner, choose_batch_size,
 from facemae_cli.inference.reconstruct import Reconstructor, release
 from facemae_cli.inference.released_writer import PredictedFaces, ReleasedFaces, ReleasedWriter
 from facemae_cli.masking import patches as masking
+from facemae_cli.masking.levels import measured_elsewhere
 from facemae_cli.masking.mask_color import MaskColor, least_hidden
 from facemae_cli.masking.mixing import Mixing
 from facemae_cli.networks.backends import choose_backend, compile_autoencoder
@@ -263,6 +264,7 @@ class _Job:
             any(self.source.name(index).identity is not None for index in range(min(PROBED, len(self.source)))),
             ModelFacts.of(manifest, known.name if known else None, self.model.card),
             read_figures(self.audits, manifest),
+            elsewhere=measured_elsewhere(manifest),
         )
         return published_files(facts, out)
 

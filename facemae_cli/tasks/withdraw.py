@@ -22,6 +22,7 @@ from facemae_cli.data.subset import Subset
 from facemae_cli.errors import InputError, UsageError
 from facemae_cli.evaluation.leakage.sources import Sources, read_sources
 from facemae_cli.masking.key import DEFAULT_KEY_FILE, Key
+from facemae_cli.masking.levels import measured_elsewhere
 from facemae_cli.masking.people_list import PeopleList
 from facemae_cli.networks.zoo import bundled
 from facemae_cli.reports.publication.facts import Facts, ModelFacts
@@ -204,6 +205,7 @@ class _Job:
             suffix_of(kept.read(0)),
             kept.name(0).identity is not None,
             ModelFacts.of(left, known.name if known else None, known.card if known else None),
+            elsewhere=measured_elsewhere(left),
         )
         return published_files(facts, target)
 

@@ -247,3 +247,5 @@ def test_the_command_says_what_was_mixed(raw, key, tmp_path, capsys, monkeypatch
     assert read_manifest(tmp_path / "masked").extra["level"] == "light"
     assert said["faces"]["out"] == 10 * said["mixing"]["copies"]
     assert (tmp_path / "facemae.sources.csv").is_file()
+    protection = dict(inspect(tmp_path / "masked").summary())["protection"]
+    assert protection.startswith("of a release of level light, reconstructed by mae-v1, the strongest attacker found")

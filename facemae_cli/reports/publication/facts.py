@@ -68,7 +68,7 @@ class Figures:
 @dataclass(frozen=True)
 class Facts:
     """All that is said of a dataset in `format`, whose images are files of `suffix` (`.jpg`); `people`: whether it says
-    who is on them."""
+    who is on them; `elsewhere`: what was measured of another dataset that was protected alike, as a sentence."""
 
     manifest: Manifest
     format: Format
@@ -76,6 +76,7 @@ class Facts:
     people: bool = True
     model: ModelFacts | None = None
     figures: Figures = Figures()
+    elsewhere: str | None = None
 
     @property
     def faces(self) -> int:

@@ -107,4 +107,6 @@ def limits(facts: Facts) -> list[str]:
         said.append("Hair, clothes, colours and background follow the photo; fine detail is the model's guess.")
     if not facts.figures.risks:
         said.append("It has not been audited: no figure here says how many of its people can be found.")
+        if facts.elsewhere:
+            said.append(f"What was measured {facts.elsewhere}. Other faces and other people give other figures.")
     return said
