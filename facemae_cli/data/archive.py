@@ -7,6 +7,7 @@ import tarfile
 import threading
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -15,7 +16,14 @@ from facemae_cli.data import content
 from facemae_cli.data.faces import FaceSource, Name, Refusal
 from facemae_cli.data.images.headers.header import Limits, limits_in_use
 from facemae_cli.data.names import check_name, in_order, one_line
-from facemae_cli.data.scan import FOREIGN_SUFFIXES, IMAGE_SUFFIXES, PASSED_OVER, is_system_folder
+from facemae_cli.data.scan import (
+    FOREIGN_SUFFIXES,
+    HIDDEN_FOLDERS,
+    HIDDEN_IMAGES,
+    PASSED_OVER,
+    has_image_suffix,
+    is_system_folder,
+)
 from facemae_cli.errors import FaceError, InputError
 
 SUFFIXES = (".zip", ".tar")
@@ -32,9 +40,10 @@ class _Member(NamedTuple):
 class ArchiveSource(FaceSource):
     """The images in the `.zip` or `.tar` at `path`, in the order in which a folder of them would be read.
 
-    A single folder around all people's folders, as most tools put there, is not part of their names. What the system
-    put among them is passed over. Refused while opening: `unsupported-format`, `bad-name`, `same-name`. Raises
-    InputError for what is not such an archive, and for a compressed tar, which has no place to read from.
+    A single folder around all people's folders, as most tools put there, is not part of their names. What is hidden or
+    the system's is passed over and counted, as in a folder. Refused while opening: `unsupported-format`, `bad-name`,
+    `same-name`. Raises InputError for what is not such an archive, and for a compressed tar, which has no place to read
+    from.
     """
 
     kind = "archive"
@@ -44,9 +53,12 @@ class ArchiveSource(FaceSource):
         self.limits = limits or limits_in_use()
         self.refused: list[Refusal] = []
         self.ignored = 0
+        self._hidden_images = 0
+        self._system_folders: set[str] = set()
         self._own = threading.local()
         members = _members(self.path)
         found = {name: member for name, member in members.items() if self._is_face(name)}
+        self.passed_over = self._counted()
         root = _root_of(found)
         people: dict[str | None, list[str]] = {}
         for name in found:
@@ -65,9 +77,9 @@ class ArchiveSource(FaceSource):
         parts = name.split("/")
         suffix = os.path.splitext(name)[1].lower()
         outside = any(part in ("", "..") for part in parts)
-        if not outside and (any(map(is_system_folder, parts)) or parts[-1] in PASSED_OVER):
+        if not outside and self._passes_over(parts):
             return False
-        if suffix not in IMAGE_SUFFIXES and suffix not in FOREIGN_SUFFIXES:
+        if not has_image_suffix(name):
             self.ignored += 1
             return False
         try:
@@ -80,6 +92,24 @@ class ArchiveSource(FaceSource):
             self.refused.append(Refusal(self._shown(name), error.reason, error.detail))
             return False
         return True
+
+    def _passes_over(self, parts: list[str]) -> bool:
+        """Whether a member is the system's, hidden, or a file of the dataset itself; notes it."""
+        *folders, file = parts
+        for at, folder in enumerate(folders, 1):
+            if is_system_folder(folder):
+                self._system_folders.add("/".join(folders[:at]))
+                return True
+        hidden = file.startswith(".")
+        self._hidden_images += hidden and has_image_suffix(file)
+        return hidden or file in PASSED_OVER
+
+    def _counted(self) -> dict[str, int]:
+        """What was passed over, by what it is."""
+        names = map(os.path.basename, self._system_folders)
+        counts = Counter(HIDDEN_FOLDERS if name.startswith(".") else name for name in names)
+        counts[HIDDEN_IMAGES] = self._hidden_images
+        return {name: count for name, count in sorted(counts.items()) if count}
 
     def _shown(self, name: str) -> str:
         return one_line(f"{self.path}:{name}")

@@ -81,7 +81,7 @@ class Scan:
             if is_system_folder(entry.name):
                 self.passed_over[HIDDEN_FOLDERS if hidden else entry.name] += 1
             return is_system_folder(entry.name)
-        if hidden and _claims(entry.name):
+        if hidden and has_image_suffix(entry.name):
             self.passed_over[HIDDEN_IMAGES] += 1
         return hidden or entry.name in PASSED_OVER
 
@@ -107,7 +107,7 @@ class Scan:
 
     def _is_image(self, name: str, path: str, is_file: bool) -> bool:
         """Whether a file is an image by its suffix, or by its first bytes where it has none."""
-        claims = _claims(name)
+        claims = has_image_suffix(name)
         if claims and not is_file:
             raise not_a_file()
         if claims or not is_file or _suffix(name) not in ("", "."):
@@ -126,11 +126,11 @@ class Scan:
             real = os.path.realpath(entry.path, strict=True)
             mode = os.stat(real).st_mode
         except OSError as error:
-            if _claims(entry.name):
+            if has_image_suffix(entry.name):
                 raise FaceError("broken-link", f"it is a link that leads nowhere ({error.strerror})") from error
             return False
         inside = os.path.join(real, "").startswith(self._real_root)
-        if not (_claims(entry.name) or stat.S_ISDIR(mode) or inside):
+        if not (has_image_suffix(entry.name) or stat.S_ISDIR(mode) or inside):
             return False
         if not inside:
             raise FaceError("outside", "it is a link that leaves the folder: copy what it leads to into the folder")
@@ -156,6 +156,6 @@ def _suffix(name: str) -> str:
     return os.path.splitext(name)[1].lower()
 
 
-def _claims(name: str) -> bool:
+def has_image_suffix(name: str) -> bool:
     """Whether a file's suffix says that it is an image."""
     return _suffix(name) in IMAGE_SUFFIXES or _suffix(name) in FOREIGN_SUFFIXES

@@ -42,12 +42,17 @@ def faces(source: FaceSource) -> list[tuple[str | None, str, bytes]]:
 @pytest.mark.parametrize("root", ["", "./", "photos of us/"])
 def test_it_reads_as_the_folder_does(tmp_path: Path, suffix: str, root: str) -> None:
     raw = make_folder(tmp_path / "raw")
-    for junk in ("notes.txt", "__MACOSX/._x.jpg", "@eaDir/1.jpg"):
-        put(raw / junk, b"junk") if suffix == ".zip" and not root else None
+    for junk in ("notes.txt", "__MACOSX/._x.jpg", "__MACOSX/deep/@eaDir/._y.jpg", "family/@eaDir/1.jpg"):
+        put(raw / junk, b"junk")
+    for junk in ("#recycle/old/1.jpg", ".Trash-1/1.jpg", ".hidden/1.jpg", "family/._1.jpg", "family/.DS_Store"):
+        put(raw / junk, b"junk")
     packed(raw, tmp_path / f"raw{suffix}", root)
     source = open_source(tmp_path / f"raw{suffix}")
     assert isinstance(source, ArchiveSource)
-    assert faces(source) == faces(open_source(raw))
+    folder = open_source(raw)
+    assert faces(source) == faces(folder)
+    assert (source.ignored, source.passed_over) == (folder.ignored, folder.passed_over)
+    assert sum(folder.passed_over.values()) == 6
     assert source.where(0).startswith(f"{tmp_path}/raw{suffix}:")
     with ThreadPoolExecutor(8) as pool:
         assert [*pool.map(source.read, [*range(len(source))] * 5)] == [face[2] for face in faces(source)] * 5

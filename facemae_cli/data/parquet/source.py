@@ -20,6 +20,7 @@ from facemae_cli.errors import FaceError, InputError
 
 IMAGE_COLUMNS = ("image", "img", "photo", "face")
 LABEL_COLUMNS = ("label", "labels", "identity", "person", "name", "id")
+HIDDEN_FILES = "Parquet files that begin with a dot"
 KEPT = 8  # row groups in memory
 
 
@@ -37,9 +38,14 @@ def parquet_files(path: Path) -> list[Path]:
     if path.is_file():
         return [path] if path.suffix.lower() == ".parquet" else []
     for folder in (path, path / "data"):
-        if folder.is_dir() and (found := [name for name in os.listdir(folder) if name.endswith(".parquet")]):
-            return [folder / name for name in in_order(found) if not name.startswith(".")]
+        if folder.is_dir() and (found := [name for name in _in(folder) if not name.startswith(".")]):
+            return [folder / name for name in in_order(found)]
     return []
+
+
+def _in(folder: Path) -> list[str]:
+    """The Parquet files in a folder by name, hidden ones too."""
+    return [name for name in os.listdir(folder) if name.endswith(".parquet")]
 
 
 class ParquetSource(FaceSource):
@@ -47,7 +53,8 @@ class ParquetSource(FaceSource):
 
     Images stand in a column `image` (a struct of `bytes` and `path`, or plain bytes), people in `label` (a number, for
     which the file may give names, or text). A photo is called as its `path`, else by its row. Row groups are read whole
-    and a few are kept, so reading in order is fast, and memory does not grow with the dataset. Raises InputError.
+    and a few are kept, so reading in order is fast, and memory does not grow with the dataset. Shards that begin with a
+    dot are passed over and counted. Raises InputError.
     """
 
     kind = "parquet"
@@ -58,6 +65,8 @@ class ParquetSource(FaceSource):
         self.limits = limits or limits_in_use()
         self.refused: Sequence[Refusal] = ()
         self._files = parquet_files(self.path)
+        if self.path.is_dir() and (hidden := sum(name.startswith(".") for name in _in(self._files[0].parent))):
+            self.passed_over = {HIDDEN_FILES: hidden}
         self._names: list[Name] = []
         self._groups: list[tuple[int, int]] = []  # shard, row group
         rows: list[int] = []

@@ -53,6 +53,17 @@ def test_class_labels_give_people_their_names(tmp_path: Path, where: str) -> Non
     assert source.where(2).endswith(".parquet row 2")
 
 
+def test_hidden_shards_are_passed_over_and_counted(tmp_path: Path) -> None:
+    """As macOS leaves them beside what was copied to another disk, here of a shard that stands in `data`."""
+    write(tmp_path / "set/data/train-0.parquet", [row(0, 1)], pa.int64())
+    for hidden in ("set/._train-0.parquet", "set/data/._train-0.parquet", "set/data/.old.parquet"):
+        (tmp_path / hidden).write_bytes(b"hidden")
+    source = open_source(tmp_path / "set")
+    assert (source.kind, len(source)) == ("parquet", 1)
+    assert source.passed_over == {"Parquet files that begin with a dot": 2}
+    assert open_source(tmp_path / "set/data/train-0.parquet").passed_over == {}
+
+
 def test_labels_may_be_numbers_text_or_missing(tmp_path: Path) -> None:
     assert called(write(tmp_path / "a.parquet", [row(0, 7), row(1, -1)], pa.int64())) == [("7", "0"), (None, "1")]
     assert called(write(tmp_path / "b.parquet", [row(0, "x/y"), row(1, "..")], pa.string())) == [
