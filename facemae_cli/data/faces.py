@@ -6,7 +6,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -49,6 +49,28 @@ def left_out_rows(ignored: int, passed_over: Mapping[str, int]) -> list[tuple[st
         counts = ", ".join(f"{count} {one_line(name)}" for name, count in passed_over.items())
         rows.append(("passed over", f"{counts}: what is deleted, hidden or the system's is not part of a dataset"))
     return rows
+
+
+@dataclass(frozen=True)
+class NotRead:
+    """What of a dataset's place is not part of it: `ignored` and `passed_over` as in `FaceSource`."""
+
+    ignored: int = 0
+    passed_over: Mapping[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, source: FaceSource) -> NotRead:
+        """That of one dataset."""
+        return cls(source.ignored, source.passed_over)
+
+    def as_json(self) -> dict[str, Any]:
+        """The counts as JSON types."""
+        return {"ignored_files": self.ignored, "passed_over": dict(self.passed_over)}
+
+    def lines(self, dataset: str) -> list[str]:
+        """The same for a person who is told of several datasets, this one called `dataset`; none where all was read."""
+        rows = left_out_rows(self.ignored, self.passed_over)
+        return [f"{label} in {one_line(dataset)}: {value}" for label, value in rows]
 
 
 def once(refused: Iterable[Refusal]) -> list[Refusal]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from facemae_cli.data.attributes import Attributes, read_attributes
-from facemae_cli.data.faces import Refusal, once
+from facemae_cli.data.faces import NotRead, Refusal, once
 from facemae_cli.data.open import open_source
 from facemae_cli.data.packs.people import names_in, shared_people
 from facemae_cli.data.packs.source import PackSource, open_packs
@@ -37,6 +37,7 @@ class VerifyResult:
     """What `verify` found: figures by pack, gates and whether they passed, and what must be known to read them.
 
     `recognizer` is None where only a pack was `written`, of which `packed` tells the counts.
+    `not_read`: what of the place of `--trained-on` is not part of that dataset; of a pack all is read, or refused.
     """
 
     recognizer: Recognizer | None = None
@@ -44,6 +45,7 @@ class VerifyResult:
     gates: list[AccuracyGate] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
     refused: list[Refusal] = field(default_factory=list)
+    not_read: Mapping[str, NotRead] = field(default_factory=dict)
     report: Path | None = None
     written: Path | None = None
     packed: WrittenPack | None = None
@@ -62,6 +64,7 @@ class VerifyResult:
             **(self.recognizer.as_json() if self.recognizer else {"model": None}),
             "packs": {name: pack.as_json() for name, pack in self.packs.items()},
             "gates": [gate.as_json() for gate in self.gates],
+            "not_read": {option: each.as_json() for option, each in self.not_read.items()},
             "notices": self.notices,
             "report": None if self.report is None else str(self.report),
             "written": packed and {"out": str(self.written), "faces": packed.faces, "pairs": packed.pairs},
@@ -228,7 +231,12 @@ def _measured(
     progress: Progress,
 ) -> VerifyResult:
     """The result with every pack in its turn: its faces embedded (`how` says how), its pairs verified."""
-    names = names_in(open_source(trained_on)) if trained_on is not None else None
+    names = None
+    if trained_on is not None:
+        training = open_source(trained_on)
+        names, not_read = names_in(training), NotRead.of(training)
+        result = replace(result, not_read={"--trained-on": not_read})
+        result = _noted(result, progress, not_read.lines("--trained-on"))
     for name, pack in packs.items():
         made = recognizer.embed(pack, label=f"embed {name}", progress=progress, **how)
         shared = None if names is None else shared_people(pack, names)

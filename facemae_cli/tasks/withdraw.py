@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from facemae_cli import __version__
-from facemae_cli.data.faces import FaceSource, Name, fingerprint
+from facemae_cli.data.faces import FaceSource, Name, NotRead, fingerprint
 from facemae_cli.data.files import require_outside
 from facemae_cli.data.images.codec import suffix_of
 from facemae_cli.data.manifest import Manifest, read_manifest
@@ -35,11 +35,28 @@ UNIT = 512  # faces made durable together
 
 @dataclass(frozen=True)
 class Withdrawal:
-    """What was taken out of one dataset: `withdrawn` faces, of which it keeps `left`."""
+    """What was taken out of one dataset: `withdrawn` faces, of which it keeps `left`.
+
+    `not_read`: what of its place is not part of it, so that nobody was looked for there; where the dataset was
+    changed, it went with the old folder."""
 
     dataset: Path
     withdrawn: int
     left: int
+    not_read: NotRead = field(default_factory=NotRead)
+
+    def as_json(self) -> dict[str, Any]:
+        """The counts as JSON types."""
+        faces = {"withdrawn": self.withdrawn, "left": self.left, "changed": self.withdrawn > 0}
+        return {"dataset": str(self.dataset), **faces, **self.not_read.as_json()}
+
+    def rows(self) -> list[tuple[str, str]]:
+        """The same for a person."""
+        lines = self.not_read.lines(str(self.dataset))
+        if lines and self.withdrawn:
+            lines.append(f"that went with the folder that was {self.dataset}")
+        faces = f"{self.withdrawn} faces from {self.dataset}, {self.left} are left"
+        return [("withdrawn", faces), *(("note", line) for line in lines)]
 
 
 @dataclass(frozen=True)
@@ -51,21 +68,13 @@ class WithdrawResult:
 
     def as_json(self) -> dict[str, Any]:
         """The result for machines, which names nobody."""
-        rows = [
-            {"dataset": str(one.dataset), "withdrawn": one.withdrawn, "left": one.left, "changed": one.withdrawn > 0}
-            for one in self.datasets
-        ]
-        return {"command": "withdraw", "entries": self.entries, "datasets": rows}
+        return {"command": "withdraw", "entries": self.entries, "datasets": [one.as_json() for one in self.datasets]}
 
     def summary(self) -> list[tuple[str, str]]:
         """The result for a person."""
-        rows = [
-            ("withdrawn", f"{one.withdrawn} faces from {one.dataset}, {one.left} are left") for one in self.datasets
-        ]
-        return [
-            *rows,
-            ("note", "the raw photos, copies handed on, models trained on them, caches and reports are not touched"),
-        ]
+        rows = [row for one in self.datasets for row in one.rows()]
+        rest = "the raw photos, copies handed on, models trained on them, caches and reports are not touched"
+        return [*rows, ("note", rest)]
 
 
 def withdraw(
@@ -102,7 +111,8 @@ def withdraw(
     for job in jobs:
         if job.left_out:
             job.run(threads, progress)
-        done.append(Withdrawal(job.path, len(job.left_out), len(job.source) - len(job.left_out)))
+        left = len(job.source) - len(job.left_out)
+        done.append(Withdrawal(job.path, len(job.left_out), left, NotRead.of(job.source)))
     return WithdrawResult(done, len(listed.lines))
 
 

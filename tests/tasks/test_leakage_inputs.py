@@ -77,11 +77,20 @@ def test_people_on_one_side_and_empty_ones_are_counted(folder: Path) -> None:
 def test_non_members_may_be_given_and_those_who_are_members_are_left_out(folder: Path) -> None:
     write_faces(folder / "others", range(100, 110), 2)
     shutil.copytree(folder / "raw" / "p2", folder / "others" / "someone")
+    shutil.copytree(folder / "raw" / "p2", folder / "others" / "#recycle" / "p2")
+    (folder / "released" / "notes.txt").write_text("not an image")
     result = audit(non_members=folder / "others")
     told = result.memberships[0]
     assert told.given
     assert (told.membership.members, told.membership.non_members) == (PEOPLE, 10)
     assert any(line.startswith("1 people of --non-members are left out") for line in result.notices)
+    assert result.notices[0] == "files ignored in --released: 1, which are not images"
+    assert result.notices[1].startswith("passed over in --non-members: 1 #recycle: ")
+    assert result.as_json()["not_read"] == {
+        "--original": {"ignored_files": 0, "passed_over": {}},
+        "--released": {"ignored_files": 1, "passed_over": {}},
+        "--non-members": {"ignored_files": 0, "passed_over": {"#recycle": 1}},
+    }
 
 
 def test_a_planted_copy_is_found_and_listed(folder: Path) -> None:

@@ -9,7 +9,7 @@ import unicodedata
 from pathlib import Path
 
 import pytest
-from helpers.maskcases import PEOPLE, key_file, make_folder, make_rec
+from helpers.maskcases import PEOPLE, key_file, make_folder, make_rec, put
 
 from facemae_cli.app import main
 from facemae_cli.data.open import open_source
@@ -46,7 +46,8 @@ def test_names_tell_who_is_who_to_the_owner_of_the_key(
     mask(raw, tmp_path / "masked", key=key)
     out = tmp_path / "names.csv"
     assert main(["names", "-i", str(raw), "-o", str(out), "-k", str(key), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["photos"] == 9
+    told = json.loads(capsys.readouterr().out)
+    assert (told["photos"], told["ignored_files"], told["passed_over"]) == (9, 0, {})
     assert stat.S_IMODE(out.stat().st_mode) == 0o600
     head, *rows = table(out)
     assert tuple(head) == NAMES
@@ -63,6 +64,15 @@ def test_names_tell_who_is_who_to_the_owner_of_the_key(
     key_copy.write_bytes(key.read_bytes())
     with pytest.raises(UsageError, match="is a key, which is never replaced"):
         names(raw, key_copy, key=key, overwrite=True)
+
+
+def test_what_was_not_read_is_said(raw: Path, key: Path, tmp_path: Path) -> None:
+    put(raw / "#recycle" / "Ottoline-Vavasour" / "old.png", b"deleted")
+    put(raw / "notes.txt", b"not an image")
+    result = names(raw, tmp_path / "names.csv", key=key)
+    assert result.photos == 9
+    assert dict(result.summary())["passed over"].startswith("1 #recycle: ")
+    assert (result.as_json()["passed_over"], result.as_json()["ignored_files"]) == ({"#recycle": 1}, 1)
 
 
 def test_faces_of_one_name_are_one_row_as_mask_takes_the_first_of_them(key: Path, tmp_path: Path) -> None:

@@ -153,14 +153,21 @@ def test_people_in_both_are_counted(tmp_path: Path, phi: str) -> None:
     for name in ("person 01", "Person_03", "Somebody"):
         (tmp_path / "train" / name).mkdir(parents=True)
         (tmp_path / "train" / name / "1.jpg").write_bytes(photo(1, 0))
+    (tmp_path / "train" / "#recycle" / "Person_04").mkdir(parents=True)
+    (tmp_path / "train" / "#recycle" / "Person_04" / "1.jpg").write_bytes(photo(1, 0))
+    (tmp_path / "train" / "notes.txt").write_text("not an image")
     notices = Notices()
     result = cpu([folder], model=phi, trained_on=tmp_path / "train", progress=notices)
     assert result.as_json()["packs"]["lfw"]["people_in_training"] == 2
+    assert result.as_json()["not_read"] == {"--trained-on": {"ignored_files": 1, "passed_over": {"#recycle": 1}}}
+    ignored, recycled = notices.lines[-3:-1]
+    assert ignored == "files ignored in --trained-on: 1, which are not images"
+    assert recycled.startswith("passed over in --trained-on: 1 #recycle: ")
     assert notices.lines[-1].startswith("lfw: 2 of its people are, by name, among the training faces")
     numbered = write_bin(tmp_path / "x.bin", *images_of(4))
     result = cpu([numbered], model=phi, trained_on=tmp_path / "train")
     assert result.packs["x"].shared_people is None
-    assert result.notices == ["x: names are not known on both sides, so neither is who is among the training faces"]
+    assert result.notices[2:] == ["x: names are not known on both sides, so neither is who is among the training faces"]
 
 
 def test_accuracy_by_group(tmp_path: Path, phi: str) -> None:

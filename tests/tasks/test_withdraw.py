@@ -162,6 +162,27 @@ def test_stopped_it_leaves_the_old_dataset_and_done_again_it_is_whole(
     assert not list(tmp_path.glob("*.facemae-part"))
 
 
+def test_what_was_not_read_is_said_of_each_dataset(raw: Path, key: Path, tmp_path: Path) -> None:
+    places = [tmp_path / "masked", tmp_path / "others"]
+    mask(raw, places[0], key=key)
+    mask(raw, places[1], key=key, exclude=listed(tmp_path, GONE))
+    for place in places:
+        deleted = next(place.rglob("*.png"))
+        deleted.rename(place / f".{deleted.name}")
+    result = withdraw(places, people=listed(tmp_path, GONE), key=key)
+    hidden = {"ignored_files": 0, "passed_over": {"images that begin with a dot": 1}}
+    rows = result.as_json()["datasets"]
+    assert [row["changed"] for row in rows] == [True, False]
+    assert [{key: row[key] for key in hidden} for row in rows] == [hidden, hidden]
+    told = [value for label, value in result.summary() if label == "note"]
+    assert [line.partition(", ")[0] for line in told[:3]] == [
+        f"passed over in {places[0]}: 1 images that begin with a dot: what is deleted",
+        f"that went with the folder that was {places[0]}",
+        f"passed over in {places[1]}: 1 images that begin with a dot: what is deleted",
+    ]
+    assert [len([*place.glob(".*.png")]) for place in places] == [0, 1]
+
+
 def test_a_staged_part_of_a_stopped_mask_goes_with_them(raw: Path, key: Path, tmp_path: Path) -> None:
     mask(raw, tmp_path / "masked", key=key)
 

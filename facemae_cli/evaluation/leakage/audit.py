@@ -157,6 +157,7 @@ class Audit:
             settings=self.repeatable,
             seed=self.plan.seed,
             refused=embedded.refused,
+            not_read=self.data.not_read,
         )
 
     def _further(self, views: Sequence[AttackerView], measured: Measurements) -> FurtherFindings:
@@ -178,6 +179,8 @@ class Audit:
         )
 
     def _early_notices(self, not_imitated: str | None) -> Iterator[str]:
+        for name, not_read in self.data.not_read.items():
+            yield from not_read.lines(name)
         yield from self.further.lines()
         for name, each in self.settings.attackers.items():
             yield from warnings(name, each, self.trust.origin)

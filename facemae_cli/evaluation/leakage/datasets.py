@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from facemae_cli.data.faces import FaceSource, Refusal
+from facemae_cli.data.faces import FaceSource, NotRead, Refusal
 from facemae_cli.data.images.codec import decode_masked
 from facemae_cli.data.manifest import Manifest, read_manifest
 from facemae_cli.data.open import open_source
@@ -48,6 +48,11 @@ class Datasets:
     def refused(self) -> list[Refusal]:
         """What could not be taken for a face when the datasets were listed."""
         return [item for source in self.sources.values() for item in source.refused]
+
+    @property
+    def not_read(self) -> dict[str, NotRead]:
+        """What of each dataset's place is not part of it, by the option that gave the dataset."""
+        return {f"--{name}": NotRead.of(source) for name, source in self.sources.items()}
 
     @property
     def non_member_people(self) -> People | None:

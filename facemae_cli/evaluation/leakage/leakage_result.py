@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from facemae_cli.data.faces import Refusal
+from facemae_cli.data.faces import NotRead, Refusal
 from facemae_cli.evaluation.leakage import summary
 from facemae_cli.evaluation.leakage.duplicates import Duplicates
 from facemae_cli.evaluation.leakage.further_findings import FurtherFindings
@@ -28,7 +28,7 @@ class LeakageResult:
     joined. `duplicates`: released faces that are real ones, and photos held twice. `exposed`: people, worst first;
     `triplets`: faces to show, only where asked for. `further`: groups, controls and more. `unmeasured`: what could not
     be measured, and why. `digests`: sha256 of the datasets and the release's model, by name. `settings`: how it was
-    measured, as text, by name.
+    measured, as text, by name. `not_read`: what of each dataset's place is not part of it, by option.
     """
 
     original: Path
@@ -48,6 +48,7 @@ class LeakageResult:
     settings: Mapping[str, str] = field(default_factory=dict)
     seed: int = 0
     refused: list[Refusal] = field(default_factory=list)
+    not_read: Mapping[str, NotRead] = field(default_factory=dict)
     report: Path | None = None
 
     @property
@@ -81,6 +82,7 @@ class LeakageResult:
             **self.further.as_json(),
             "exposed": [person.as_json() for person in self.exposed],
             "not_measured": self.unmeasured,
+            "not_read": {option: each.as_json() for option, each in self.not_read.items()},
             "notices": self.notices,
             "digests": self.digests,
             "measured_by": dict(self.settings),
