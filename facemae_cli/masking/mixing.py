@@ -64,6 +64,11 @@ class Mixing:
         return asdict(self)
 
 
+def warp_of(mixing: Mixing | None) -> float:
+    """How much a release warps faces that are mixed so; 0 where each is of one person (None)."""
+    return mixing.warp if mixing else 0.0
+
+
 class Part(NamedTuple):
     """A photo in a mixture: its number in the dataset, and whether it is mirrored."""
 

@@ -27,7 +27,7 @@ from facemae_cli.inference.released_writer import PredictedFaces, ReleasedFaces,
 from facemae_cli.masking import patches as masking
 from facemae_cli.masking.levels import measured_elsewhere
 from facemae_cli.masking.mask_color import MaskColor, least_hidden
-from facemae_cli.masking.mixing import Mixing
+from facemae_cli.masking.mixing import Mixing, warp_of
 from facemae_cli.networks.backends import choose_backend, compile_autoencoder
 from facemae_cli.networks.card import Model
 from facemae_cli.networks.loading import load_mae
@@ -169,8 +169,7 @@ def reconstruct(
     reader = MaskedReader(network.patch, color, least)
     _refuse_raw(source, reader)
     masked = read_manifest(source.path)
-    mixing = Mixing.of(masked)
-    warp = mixing.warp if mixing else 0.0
+    warp = warp_of(Mixing.of(masked))
     runner = Runner(network, chosen, computed, 1)
     with shared_output.process_group(chosen.type):
         runner.batch_size = shared_output.broadcast(choose_batch_size(batch_size, runner, network.example()))

@@ -10,7 +10,7 @@ from facemae_cli.data.manifest import Manifest
 from facemae_cli.errors import UsageError
 from facemae_cli.masking import mixing
 from facemae_cli.masking.key import Key
-from facemae_cli.masking.mixing import Mixing, plan_mixtures
+from facemae_cli.masking.mixing import Mixing, plan_mixtures, warp_of
 
 KEY = Key(bytes(range(32)))
 NAMES = [Name(f"p{person}", f"{photo}.jpg") for person in range(7) for photo in range(1 + person % 3)]
@@ -98,6 +98,7 @@ def test_what_cannot_be_mixed():
 def test_a_dataset_says_of_itself_how_it_is_mixed():
     said = [Manifest("mask"), None, Manifest("mask", extra={"mixing": {"people": 3, "copies": 2, "warp": 2}})]
     assert [Mixing.of(each) for each in said] == [None, None, Mixing(3, 2, 2.0)]
+    assert [warp_of(Mixing.of(each)) for each in said] == [0, 0, 2]
     for odd in ({"people": 3}, {"people": True, "copies": 2}, {"people": 1, "copies": 2}):
         with pytest.raises(UsageError, match="is not a mixture: it takes 2 people or more, and 1 copy or more"):
             Mixing.of(Manifest("mask", extra={"mixing": odd}))

@@ -30,7 +30,7 @@ from facemae_cli.inference.released_writer import ReleasedWriter
 from facemae_cli.masking.job import Masker
 from facemae_cli.masking.key import Key, seed_mask_key
 from facemae_cli.masking.mix_job import hidden_before
-from facemae_cli.masking.mixing import Mixing
+from facemae_cli.masking.mixing import Mixing, warp_of
 from facemae_cli.masking.mixtures import Mixtures
 from facemae_cli.masking.patches import DEFAULT_RATIO
 from facemae_cli.networks.backends import Backend, compile_autoencoder
@@ -153,8 +153,8 @@ class Imitation:
 
     def __init__(self, by: Imitator, source: FaceSource, times: int, seed: int) -> None:
         self.by, self.source, self.times = by, source, times
-        recipe, mixing = by.recipe, by.mixing
-        self._maskers = [None if recipe is None or mixing else recipe.masker(seed, number) for number in range(times)]
+        recipe, warp = by.recipe, warp_of(by.mixing)
+        self._maskers = [None if recipe is None or by.mixing else recipe.masker(seed, number) for number in range(times)]
         self.runner: Runner | None = None
         if by.model is not None:
             network = Reconstructor(compile_autoencoder(load_mae(by.model, by.device), by.backend, by.precision))
@@ -162,8 +162,8 @@ class Imitation:
             self.runner.batch_size = choose_batch_size(by.batch_size, self.runner, network.example())
             paste = by.model.card.paste_visible
             self._reader, self._writer = (
-                MaskedReader(network.patch, kept=int(paste), digests=mixing is not None),
-                ReleasedWriter("jpg", QUALITY, paste, warp=mixing.warp if mixing else 0.0),
+                MaskedReader(network.patch, kept=int(paste), digests=warp > 0),
+                ReleasedWriter("jpg", QUALITY, paste, warp=warp),
             )
 
     def masked(self, index: int, data: bytes, image: Pixels) -> list[MaskedForm]:
