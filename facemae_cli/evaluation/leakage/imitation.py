@@ -154,7 +154,9 @@ class Imitation:
     def __init__(self, by: Imitator, source: FaceSource, times: int, seed: int) -> None:
         self.by, self.source, self.times = by, source, times
         recipe, warp = by.recipe, warp_of(by.mixing)
-        self._maskers = [None if recipe is None or by.mixing else recipe.masker(seed, number) for number in range(times)]
+        self._maskers = [
+            None if recipe is None or by.mixing else recipe.masker(seed, number) for number in range(times)
+        ]
         self.runner: Runner | None = None
         if by.model is not None:
             network = Reconstructor(compile_autoencoder(load_mae(by.model, by.device), by.backend, by.precision))
