@@ -50,13 +50,6 @@ def test_nearly_equal_pictures_are_found_among_all_labels() -> None:
     assert [(copy.identity, copy.kind) for copy in result.copies] == [("q1", "near"), ("q3", "near")]
 
 
-@pytest.mark.parametrize("name", TRANSFORMS)
-def test_a_transformed_face_is_a_near_copy(name: str) -> None:
-    made = [encode_jpeg(np.ascontiguousarray(TRANSFORMS[name](face)), 85) for face in FACES]
-    assert found(source(*PNGS), source(*made)).released_near == len(FACES)
-    assert found(source(*PNGS[:3]), source(*made[3:])).released_near == 0
-
-
 def test_near_copies_are_those_of_plain_loops_over_all_pairs_and_symmetries() -> None:
     random = np.random.default_rng(0)
     noisy = [
@@ -94,20 +87,22 @@ def lit(face: np.ndarray, gain: float, lift: float) -> np.ndarray:
     return np.clip(face * gain + lift, 0, 255).astype(np.uint8)
 
 
-CHANGED = {
+def grey(face: np.ndarray) -> np.ndarray:
+    return np.repeat(cv2.cvtColor(face, cv2.COLOR_RGB2GRAY)[..., None], 3, axis=2)
+
+
+CHANGED = TRANSFORMS | {
     "darker": lambda face: lit(face, 0.5, 0),
     "flatter": lambda face: lit(face, 0.6, 50),
     "brighter": lambda face: lit(face // 2, 1.5, 30),
     "tinted": lambda face: lit(face, np.array([1.0, 0.93, 0.96]), 0),
-    "grey": lambda face: np.repeat(cv2.cvtColor(face, cv2.COLOR_RGB2GRAY)[..., None], 3, axis=2),
-    "grey, inverted and darker": lambda face: np.repeat(
-        lit(255 - cv2.cvtColor(face, cv2.COLOR_RGB2GRAY), 0.7, 0)[..., None], 3, axis=2
-    ),
+    "grey": grey,
+    "grey, inverted and darker": lambda face: lit(255 - grey(face), 0.7, 0),
 }
 
 
 @pytest.mark.parametrize("name", CHANGED)
-def test_a_face_under_another_light_is_a_near_copy(name: str) -> None:
+def test_a_face_transformed_or_under_another_light_is_a_near_copy(name: str) -> None:
     made = [encode_jpeg(np.ascontiguousarray(CHANGED[name](face)), 85) for face in FACES]
     assert found(source(*PNGS), source(*made)).released_near == len(FACES)
     assert found(source(*PNGS[:3]), source(*made[3:])).released_near == 0
