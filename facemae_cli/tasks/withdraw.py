@@ -54,7 +54,7 @@ class Withdrawal:
         """The same for a person."""
         lines = self.not_read.lines(str(self.dataset))
         if lines and self.withdrawn:
-            lines.append(f"that went with the folder that was {self.dataset}")
+            lines.append(f"what was passed over in {self.dataset} is gone with its old folder")
         faces = f"{self.withdrawn} faces from {self.dataset}, {self.left} are left"
         return [("withdrawn", faces), *(("note", line) for line in lines)]
 

@@ -177,7 +177,7 @@ def test_what_was_not_read_is_said_of_each_dataset(raw: Path, key: Path, tmp_pat
     told = [value for label, value in result.summary() if label == "note"]
     assert [line.partition(", ")[0] for line in told[:3]] == [
         f"passed over in {places[0]}: 1 images that begin with a dot: what is deleted",
-        f"that went with the folder that was {places[0]}",
+        f"what was passed over in {places[0]} is gone with its old folder",
         f"passed over in {places[1]}: 1 images that begin with a dot: what is deleted",
     ]
     assert [len([*place.glob(".*.png")]) for place in places] == [0, 1]
