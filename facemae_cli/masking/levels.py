@@ -28,8 +28,8 @@ class Measured:
     def __str__(self) -> str:
         other, same = (f"{rate:.1f} % ({low:.1f} to {high:.1f})" for rate, low, high in (self.other, self.same))
         return (
-            f"the strongest attacker found {other} of 1,529 people by another photo and {same} by the very photo; "
-            f"a recogniser learnt {self.lfw[0]:.1f} % of LFW"
+            f"the strongest attacker finds one of its people by {other} of their other photos and by {same} of the "
+            f"very photos; a recogniser trained on it reaches {self.lfw[0]:.1f} % on LFW"
         )
 
 
@@ -70,4 +70,4 @@ def measured_elsewhere(manifest: Manifest | None) -> str | None:
     level = LEVELS.get(str(extra.get("level")))
     if level is None or level.measured is None or extra.get("mixing") != level.mixing.as_json():
         return None
-    return f"of a release of level {extra['level']}, reconstructed by mae-v1, {level.measured}"
+    return f"of a release of level {extra['level']} (1,529 people, reconstructed by mae-v1): {level.measured}"

@@ -114,7 +114,7 @@ class InspectResult:
             if people := self.manifest.mixed_people:
                 rows.append(("mixed", f"{people} people in each face; what counts as people above are mixtures"))
             if elsewhere := measured_elsewhere(self.manifest):
-                rows.append(("protection", elsewhere))
+                rows.append(("protection", f"measured {elsewhere}"))
             rows.append(("made by", f"facemae {self.manifest.version} {self.manifest.command}"))
         rows += left_out_rows(self.ignored, self.passed_over)
         return rows + [("note", note) for note in self.notes]

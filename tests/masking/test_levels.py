@@ -37,7 +37,9 @@ def test_what_was_measured_is_said_of_a_dataset_of_a_level_alone(name: str) -> N
     mixing = LEVELS[name].mixing.as_json()
     said = measured_elsewhere(manifest(level=name, mixing=mixing))
     assert said is not None
-    assert f"of a release of level {name}, reconstructed by mae-v1, the strongest attacker found " in said
+    assert (
+        f"of a release of level {name} (1,529 people, reconstructed by mae-v1): the strongest attacker finds " in said
+    )
     for other in (
         None,
         manifest(),

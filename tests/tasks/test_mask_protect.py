@@ -248,4 +248,4 @@ def test_the_command_says_what_was_mixed(raw, key, tmp_path, capsys, monkeypatch
     assert said["faces"]["out"] == 10 * said["mixing"]["copies"]
     assert (tmp_path / "facemae.sources.csv").is_file()
     protection = dict(inspect(tmp_path / "masked").summary())["protection"]
-    assert protection.startswith("of a release of level light, reconstructed by mae-v1, the strongest attacker found")
+    assert protection.startswith("measured of a release of level light (1,529 people, reconstructed by mae-v1): ")

@@ -108,5 +108,5 @@ def limits(facts: Facts) -> list[str]:
     if not facts.figures.risks:
         said.append("It has not been audited: no figure here says how many of its people can be found.")
         if facts.elsewhere:
-            said.append(f"What was measured {facts.elsewhere}. Other faces and other people give other figures.")
+            said.append(f"Measured {facts.elsewhere}. Other faces and other people give other figures.")
     return said

@@ -203,13 +203,13 @@ def test_a_mixed_release_says_that_nobody_is_in_a_face_whole() -> None:
     for said in ("one folder or label a mixture of 3 people", "faces of 3 people each were mixed", "they have seams"):
         assert said in text
     assert "Hair, clothes" not in text
-    assert "What was measured" not in text
+    assert "Measured of" not in text
 
 
 def test_what_was_measured_of_datasets_made_alike_is_said_where_this_one_was_not_audited() -> None:
     manifest = Manifest("reconstruct", {"kind": "mae", "sha256": SHA}, 14, 0.8)
     facts = Facts(manifest, "folder", ".jpg", model=ModelFacts(None, SHA), elsewhere="of another: 5 %")
-    said = "- What was measured of another: 5 %. Other faces and other people give other figures."
+    said = "- Measured of another: 5 %. Other faces and other people give other figures."
     assert said in dataset_card(facts)
     audited = replace(facts, figures=Figures([Figure("Found", 0.05, None)]))
     assert "of another" not in dataset_card(audited)
