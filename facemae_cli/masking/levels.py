@@ -48,9 +48,9 @@ LEVELS = {
         measured=Measured((22.4, 20.1, 25.0), (90.2, 89.2, 91.2), (80.7, 0.4)),
     ),
     "strong": Level(
-        Mixing(people=3, copies=2),
-        ratio=0.8,
-        measured=Measured((6.5, 5.5, 7.7), (43.7, 42.0, 45.5), (77.2, 0.6)),
+        Mixing(people=3, copies=3, warp=1.5),
+        ratio=0.77,
+        measured=Measured((6.9, 5.8, 8.2), (45.6, 43.8, 47.3), (78.5, 0.5)),
     ),
 }
 
