@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers.models import write_embedder, write_mae
-from helpers.releases import PHOTOS, only_given_attackers, write_faces
+from helpers.releases import PHOTOS, make_mixed_release, only_given_attackers, write_faces
 from PIL import Image
 
 from facemae_cli import app, leakage, mask
@@ -333,6 +333,20 @@ def test_any_release_is_put_on_the_plane_beside_the_line_of_a_plain_mae(
     again = capsys.readouterr().out
     assert not any(line.startswith(("facemae ", "who is found")) for line in again.splitlines())  # all of it is kept
     assert again == told[-len(again) :]
+
+
+def test_in_a_mixed_release_those_are_found_whom_an_audit_finds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    only_given_attackers(monkeypatch)
+    monkeypatch.chdir(make_mixed_release(tmp_path / "mixed"))
+    attackers = importlib.import_module("paired").Attackers(["phi.onnx"], 2, tmp_path / "cache", Path("own"), ["mae"])
+    found = attackers.find(Path("raw"), Path("released"), Path("whom.csv"))
+    audited = leakage(
+        attacker=["phi.onnx"], imitation_model=["mae"], adapt="own", sources="whom.csv", k="2", device="cpu"
+    )
+    rates = {(each.attacker, each.photo): each.risk for each in audited.findings if each.attack == "real_to_released"}
+    assert {label: counted.rate for label, counted in found.items()} == pytest.approx(rates, abs=1e-9)
 
 
 def test_what_cannot_be_put_on_the_plane_is_said_before_anything_runs(

@@ -16,9 +16,12 @@ from facemae_cli.data.images.codec import encode_png
 from facemae_cli.evaluation.leakage import attackers
 from facemae_cli.evaluation.leakage.leakage_result import LeakageResult
 from facemae_cli.inference.recognizer import Recognizer
+from facemae_cli.masking.levels import Level
+from facemae_cli.masking.mixing import Mixing
 from facemae_cli.tasks.leakage import leakage
 
 PEOPLE, PHOTOS = 8, 3
+COPIES = 2  # of each photo in a mixed release
 
 
 def photo(person: int, number: int) -> np.ndarray:
@@ -43,6 +46,24 @@ def make_release(folder: Path) -> Path:
     write_mae(folder / "mae", lineage=[str(phi2.model.digest)])
     key_file(folder / "facemae.key")  # always the same masks and names: who attacks best may hang on them
     facemae_cli.mask(folder / "raw", folder / "masked", key=folder / "facemae.key")
+    facemae_cli.reconstruct(
+        folder / "masked", folder / "released", model=str(folder / "mae"), device="cpu", precision="fp32"
+    )
+    return folder
+
+
+def make_mixed_release(folder: Path) -> Path:
+    """raw, masked and released, two people in every face, with their key and `whom.csv`; `phi` attacks, `mae`
+    reconstructed, and `own` are the attacker's own people."""
+    write_faces(folder / "raw", range(6))
+    write_faces(folder / "own", range(20, 26))
+    write_embedder(folder / "phi.onnx", dim=16)
+    write_mae(folder / "mae")
+    level = Level(Mixing(people=2, copies=COPIES), 0.75)
+    key_file(folder / "facemae.key")
+    facemae_cli.mask(
+        folder / "raw", folder / "masked", key=folder / "facemae.key", protect=level, sources=folder / "whom.csv"
+    )
     facemae_cli.reconstruct(
         folder / "masked", folder / "released", model=str(folder / "mae"), device="cpu", precision="fp32"
     )

@@ -9,37 +9,18 @@ from typing import Any
 
 import cv2
 import pytest
-from helpers.maskcases import key_file
-from helpers.models import write_embedder, write_mae
-from helpers.releases import PHOTOS, audit, only_given_attackers, write_faces
+from helpers.releases import COPIES, PHOTOS, audit, make_mixed_release, only_given_attackers, write_faces
 
-import facemae_cli
 from facemae_cli.errors import UsageError
 from facemae_cli.evaluation.leakage import views
 from facemae_cli.evaluation.leakage.leakage_result import LeakageResult
-from facemae_cli.masking.levels import Level
-from facemae_cli.masking.mixing import Mixing
 
-PEOPLE, COPIES = 6, 2
 NAMES = ["phi", "thumbnail", "thumbnail-correlation", "thumbnail-whitened", "ensemble"]
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("mixed")
-    write_faces(folder / "raw", range(PEOPLE))
-    write_faces(folder / "own", range(20, 26))
-    write_embedder(folder / "phi.onnx", dim=16)
-    write_mae(folder / "mae")
-    level = Level(Mixing(people=2, copies=COPIES), 0.75)
-    key_file(folder / "facemae.key")
-    facemae_cli.mask(
-        folder / "raw", folder / "masked", key=folder / "facemae.key", protect=level, sources=folder / "whom.csv"
-    )
-    facemae_cli.reconstruct(
-        folder / "masked", folder / "released", model=str(folder / "mae"), device="cpu", precision="fp32"
-    )
-    return folder
+    return make_mixed_release(tmp_path_factory.mktemp("mixed"))
 
 
 @pytest.fixture
