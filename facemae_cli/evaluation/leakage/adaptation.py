@@ -154,11 +154,9 @@ def _centred(lessons: Centred) -> Maps:
 def _canonical(lessons: Centred) -> Maps:
     x, y = lessons.x, lessons.y
     white_x, white_y = (Axes.of_rows(side).inverse_root(RIDGES[0]) for side in (x, y))
-    (basis_x, coded_x), (basis_y, coded_y) = np.linalg.qr(white_x @ x.T), np.linalg.qr(white_y @ y.T)
-    left, correlation, right = np.linalg.svd(coded_x @ coded_y.T / len(x))
+    left, correlation, right = np.linalg.svd(white_x @ (x.T @ y / len(x)) @ white_y)
     rank = max(min(len(correlation), len(x) - 1), 1)
-    seen = np.clip(correlation[:rank], 0, 1)
-    return white_x @ basis_x @ left[:, :rank], white_y @ basis_y @ right[:rank].T * seen
+    return white_x @ left[:, :rank], white_y @ right[:rank].T * np.clip(correlation[:rank], 0, 1)
 
 
 def _whitened(ridge: float) -> Method:

@@ -34,6 +34,12 @@ class Spread:
         mean = total / count
         return cls(mean, square / count - np.outer(mean, mean))
 
+    def axes(self, gallery: Embeddings) -> Axes:
+        """The principal axes of the gallery that it is of; by its faces where these are fewer than their values."""
+        if gallery.valid.sum() < len(self.mean):
+            return Axes.of_rows(gallery.features[gallery.valid] - self.mean)
+        return Axes.of_covariance(self.covariance)
+
     def deviations(self, queries: Features) -> Floats:
         """(n,) the standard deviation of each query's similarities; 0 where all are alike."""
         wide = queries.astype(np.float64)

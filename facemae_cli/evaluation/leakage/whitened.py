@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from facemae_cli.evaluation.leakage.scan import SIDE
 from facemae_cli.evaluation.leakage.side_maps import SideMaps
-from facemae_cli.evaluation.leakage.spread import Axes, Spread
+from facemae_cli.evaluation.leakage.spread import Spread
 from facemae_cli.evaluation.leakage.thumbnails import VALUES, Thumbnails, by_distance
 from facemae_cli.inference.embed import Embeddings
 
@@ -23,9 +23,5 @@ RIDGE = 0.3  # of the mean variance, added to each direction's
 def whitening(real: Embeddings, released: Embeddings) -> SideMaps:
     """What whitens thumbnails' features, of the originals and of the release, each less its own mean."""
     spread = Spread.of(released)
-    few = released.valid.sum() < len(spread.mean)
-    axes = (
-        Axes.of_rows(released.features[released.valid] - spread.mean) if few else Axes.of_covariance(spread.covariance)
-    )
-    root = axes.inverse_root(RIDGE)
+    root = spread.axes(released).inverse_root(RIDGE)
     return SideMaps(Spread.of(real).mean, spread.mean, root, root)
