@@ -67,10 +67,13 @@ class NotRead:
         """The counts as JSON types."""
         return {"ignored_files": self.ignored, "passed_over": dict(self.passed_over)}
 
+    def rows(self) -> list[tuple[str, str]]:
+        """The same for a person; none where all was read."""
+        return left_out_rows(self.ignored, self.passed_over)
+
     def lines(self, dataset: str) -> list[str]:
         """The same for a person who is told of several datasets, this one called `dataset`; none where all was read."""
-        rows = left_out_rows(self.ignored, self.passed_over)
-        return [f"{label} in {one_line(dataset)}: {value}" for label, value in rows]
+        return [f"{label} in {one_line(dataset)}: {value}" for label, value in self.rows()]
 
 
 def once(refused: Iterable[Refusal]) -> list[Refusal]:

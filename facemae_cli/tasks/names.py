@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from facemae_cli.data.faces import left_out_rows
+from facemae_cli.data.faces import NotRead
 from facemae_cli.data.open import open_source
 from facemae_cli.data.side_files import NAMES, SideFile
 from facemae_cli.errors import InputError
@@ -22,14 +21,13 @@ from facemae_cli.runtime.progress import SILENT, Progress
 class NamesResult:
     """What `names` wrote to `out`: a row for each of `photos` photos of `people` people.
 
-    `ignored` files of the input do not claim to be images; `passed_over` counts what is the system's or hidden."""
+    `not_read`: what of the dataset's place is not part of it."""
 
     out: Path
     photos: int
     people: int
     key_id: str
-    ignored: int = 0
-    passed_over: Mapping[str, int] = field(default_factory=dict)
+    not_read: NotRead = field(default_factory=NotRead)
 
     def as_json(self) -> dict[str, Any]:
         """The result for machines, which names nobody."""
@@ -39,8 +37,7 @@ class NamesResult:
             "photos": self.photos,
             "people": self.people,
             "key_id": self.key_id,
-            "ignored_files": self.ignored,
-            "passed_over": dict(self.passed_over),
+            **self.not_read.as_json(),
         }
 
     def summary(self) -> list[tuple[str, str]]:
@@ -48,7 +45,7 @@ class NamesResult:
         return [
             ("named", f"{self.photos} photos of {self.people} people -> {self.out}, which only you may read"),
             ("key_id", self.key_id),
-            *left_out_rows(self.ignored, self.passed_over),
+            *self.not_read.rows(),
             ("note", "it undoes the pseudonyms: keep it as you keep the key, or remove it after use"),
         ]
 
@@ -83,4 +80,4 @@ def names(
     csv.writer(held, lineterminator="\n").writerows([NAMES, *rows])
     table.write(held.getvalue(), overwrite=overwrite)
     people = len({row[2] for row in rows} - {""})
-    return NamesResult(out, len(rows), people, secret.key_id, source.ignored, source.passed_over)
+    return NamesResult(out, len(rows), people, secret.key_id, NotRead.of(source))
