@@ -68,7 +68,7 @@ class Attackers:
         rebuilders = [Imitator(model, None, device, precision) for model in bundled.values()]
         embedders = load_attackers(self.embedders, "auto", "auto")
         adapter = imitators[0] if self.adapt is not None else None
-        if recipe is not None and recipe.mixing:  # whoever asks does not know with whom his photos were mixed
+        if recipe.mixing:  # whoever asks does not know with whom his photos were mixed
             imitators = []
         return AttackSettings(embedders, imitators, rebuilders, 1, 0, "auto", cores(), self.cache, adapter)
 
