@@ -7,8 +7,6 @@ from facemae_cli.commands.command import task_command
 from facemae_cli.commands.options import (
     Architecture,
     Device,
-    Epochs,
-    Init,
     ModelFolder,
     Overwrite,
     Precision,
@@ -34,7 +32,15 @@ def fit(
     resume: Resume = False,
     refused: RefusedFile = None,
     model: Architecture = "facemae-tiny",
-    init: Init = None,
+    init: Annotated[
+        list[str] | None,
+        model(
+            "--init",
+            metavar="MODEL",
+            help="Start from this trained model's weights; repeatable: from the mean of theirs.",
+            show_default="random weights",
+        ),
+    ] = None,
     embedder: Annotated[
         list[str] | None,
         model(
@@ -71,7 +77,7 @@ def fit(
         from_card("--view-blur", metavar="SIGMA", help="Blur what the embedder sees by up to this many pixels."),
     ] = None,
     ratio: Annotated[float | None, from_card("--ratio", metavar="SHARE", help="Share of the patches hidden.")] = None,
-    epochs: Epochs = None,
+    epochs: Annotated[int | None, from_card("--epochs", metavar="N", help="Passes over the faces; 0: none.")] = None,
     warmup: Warmup = None,
     batch_size: StepSize = None,
     lr: Annotated[float | None, from_card("--lr", metavar="RATE", help="Learning rate for 256 faces a step.")] = None,

@@ -32,7 +32,7 @@ from facemae_cli.training.optimizers import fit_optimizer
 from facemae_cli.training.recipes import FitRecipe, read_recipe
 from facemae_cli.training.run_folder import RunFolder, ancestor, child_card, same_to_resume, write_model
 from facemae_cli.training.trainer import HISTORY, STABLE, Trainer
-from facemae_cli.training.weight_average import WeightAverage
+from facemae_cli.training.weight_average import WeightAverage, take_mean
 
 _OWN_FILES = (CARD_NAME, WEIGHTS_NAME, CHECKPOINT, STABLE, HISTORY, "samples.png", "curves.png")
 
@@ -84,7 +84,7 @@ def fit(
     model: str = "facemae-tiny",
     embedder: Sequence[str] | None = None,
     recipe: str | Path | None = None,
-    init: str | None = None,
+    init: str | Sequence[str] | None = None,
     loss: str | None = None,
     beta: float | None = None,
     pixel_weight: float | None = None,
@@ -113,7 +113,7 @@ def fit(
     model: the card of what is built, a bundled name or a folder.
     embedder: the frozen embedders to match: names, paths or hub ids; of several the mean cosine counts; None: none.
     recipe: a YAML file with fields of a recipe, which win over the card's; None: none.
-    init: a model whose weights are started from; None: random weights.
+    init: models whose weights, of several their mean, are started from; None: random weights.
     loss: "irm", "mse" or "mixed". None: as in the card.
     beta: weight of relation matching, 0 or more. None: as in the card.
     pixel_weight: weight of the mean squared pixel error under "mixed", 0 or more. None: as in the card.
@@ -121,7 +121,7 @@ def fit(
     view_shift: pixels of 112 by which what the embedder sees is shifted at most. None: as in the card.
     view_blur: largest sigma in pixels by which what the embedder sees is blurred. None: as in the card.
     ratio: share of the patches hidden, in (0, 1). None: as in the card.
-    epochs: passes over the faces. None: as in the card.
+    epochs: passes over the faces; 0: none, so that what `init` gives is measured and written. None: as in the card.
     warmup: epochs in which the learning rate rises. None: as in the card.
     batch_size: faces a step, over all processes. None: as in the card.
     lr: learning rate for 256 faces a step. None: as in the card.
@@ -148,7 +148,7 @@ def fit(
     place = RunFolder(run.folder, _OWN_FILES, resume=resume, overwrite=overwrite, shows_faces=True)
     with distributed.process_group(run.device):
         place.check(data)
-        return run.fit(data, embedder or (), init, place)
+        return run.fit(data, embedder or (), [init] if isinstance(init, str) else init or (), place)
 
 
 class _Run:
@@ -160,9 +160,8 @@ class _Run:
         self.model, self.recipe, self.folder, self.device, self.progress = model, recipe, folder, device, progress
         self.precision: Precision = choose_precision(precision, device)
 
-    def fit(self, data: Path, embedders: Sequence[str], init: str | None, place: RunFolder) -> FitResult:
-        teachers = self._teachers(embedders)
-        parent = ancestor(init, "mae", self.progress)
+    def fit(self, data: Path, embedders: Sequence[str], init: Sequence[str], place: RunFolder) -> FitResult:
+        teachers, parents = self._teachers(embedders), self._parents(init)
         source = open_source(data)
         train, held = hold_out(source, self.recipe.validation, self.recipe.seed)
         size, gpu = self.model.card.input.side, self.device.type == "cuda"
@@ -172,19 +171,20 @@ class _Run:
         ]
         loaded = [load_embedder(teacher, self.device) for teacher in teachers.values()]
         phi = Ensemble(loaded) if len(loaded) > 1 else next(iter(loaded), None)
-        network = self._network(parent)
+        network = self._network(list(parents.values()))
         said = self.recipe.fixed(), self.model.card, source, self.precision
-        trainer = self._trainer(network, phi, loaders, same_to_resume(*said, {**teachers, "init": parent}))
+        trainer = self._trainer(network, phi, loaders, same_to_resume(*said, {**teachers, "init": None, **parents}))
         with place.claim() as trainer.folder:
             history = trainer.run(place.resume)
             found = distributed.gather_objects([*source.refused, *loaders[0].refused, *loaders[1].refused])
             result = FitResult(
-                self.folder, self.recipe.epochs, trainer.step, len(train), len(held), _figures(history),
+                self.folder, self.recipe.epochs, trainer.step, len(train) if trainer.step else 0, len(held),
+                _figures(history),
                 once(chain.from_iterable(found)), place.samples, source.ignored, source.passed_over,
             )  # fmt: skip
             if distributed.rank() == 0:
                 with trainer.averaged():
-                    self._write(network, source, result, [*teachers.values(), parent], trainer.folder)
+                    self._write(network, source, result, [*teachers.values(), *parents.values()], trainer.folder)
         return result
 
     def _teachers(self, embedders: Sequence[str]) -> dict[str, Model]:
@@ -197,13 +197,23 @@ class _Run:
         models = filter(None, (ancestor(text, "embedder", self.progress) for text in embedders))
         return {f"embedder {number}" if number > 1 else "embedder": model for number, model in enumerate(models, 1)}
 
-    def _network(self, parent: Model | None) -> MaskedAutoencoder:
+    def _parents(self, init: Sequence[str]) -> dict[str, Model]:
+        """The models that are started from, as `_teachers` has its own."""
+        if not init and not self.recipe.epochs:
+            raise UsageError("--epochs 0 learns nothing, and there is no --init MODEL to write")
+        models = [found for text in init if (found := ancestor(text, "mae", self.progress))]
+        for model in models:
+            if dict(model.card.architecture or {}) != dict(self.model.card.architecture or {}):
+                raise UsageError(f"--init {model.name} has another architecture than --model {self.model.name}")
+        return {f"init {number}" if number > 1 else "init": model for number, model in enumerate(models, 1)}
+
+    def _network(self, parents: Sequence[Model]) -> MaskedAutoencoder:
         torch.manual_seed(self.recipe.seed)
-        if parent is None:
+        if not parents:
             return build_mae(self.model.card).to(self.device)
-        if dict(parent.card.architecture or {}) != dict(self.model.card.architecture or {}):
-            raise UsageError(f"--init {parent.name} has another architecture than --model {self.model.name}")
-        return load_mae(parent, self.device)
+        first, *others = (load_mae(parent, self.device) for parent in parents)
+        take_mean(first, others)
+        return first
 
     def _trainer(
         self, network: MaskedAutoencoder, phi: nn.Module | None, loaders: list[FaceLoader], settings: dict[str, Any]
@@ -231,7 +241,7 @@ class _Run:
         network: nn.Module,
         source: FaceSource,
         result: FitResult,
-        ancestors: Sequence[Model | None],
+        ancestors: Sequence[Model],
         folder: Path,
     ) -> None:
         card = child_card(

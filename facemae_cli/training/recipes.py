@@ -107,7 +107,8 @@ class FitRecipe(Recipe):
     """Share of the patches hidden; None is the strategy's own (0.75)."""
     flip: bool = True
     """Half of the faces mirrored."""
-    epochs: Count = 200
+    epochs: Annotated[int, Within(0)] = 200
+    """0: nothing is learnt; what `--init` gives is measured and written."""
     warmup: Weight = 40.0
     """Epochs of linear warm-up."""
     schedule: Literal["cosine", "wsd"] = "cosine"

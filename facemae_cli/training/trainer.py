@@ -105,6 +105,9 @@ class Trainer:
             self._restore()
         forward = self._forward()
         total, faces = self.schedule.steps, self.loader.batch_size
+        if not total:
+            self.history = [{"epoch": 0, "step": 0, **self._validation()}]
+            self.save()
         if self.step == total:
             self._picture()  # the run may have been killed on it
         if distributed.rank() == 0:
@@ -187,16 +190,19 @@ class Trainer:
         line: dict[str, Any] = {"epoch": epoch + 1, "step": self.step, "lr": self.schedule.rate(self.step - 1)}
         for name, value in figures.items():
             line[name] = distributed.mean_over_ranks(value, self.device)
-        self.objective.network.eval()
         if distributed.rank() == 0:
             self.progress.advance(0, f"{self._epoch_words()}, validating")
-        with self.averaged():
-            line |= {f"val_{name}": value for name, value in self.objective.validate().items()}
-        self.history.append(line)
+        self.history.append(line | self._validation())
         self._sums, self._counted = {}, 0
         self.save()
         if self.step == self.schedule.steps or time.monotonic() - self._pictured > PICTURE_SECONDS:
             self._picture()
+
+    def _validation(self) -> dict[str, float]:
+        """What faces held out say of the weights as they are."""
+        self.objective.network.eval()
+        with self.averaged():
+            return {f"val_{name}": value for name, value in self.objective.validate().items()}
 
     def _picture(self) -> None:
         if distributed.rank() == 0:

@@ -72,7 +72,7 @@ def test_a_default_is_said_as_it_is(capsys: pytest.CaptureFixture[str], monkeypa
     assert "-i, --in DATA       Raw faces: a folder of images, or a .rec.  [default: raw]\n" in mask.replace(
         "-i, --in DATA   ", "-i, --in DATA       "
     )
-    assert re.search(r"--epochs N +Passes over the faces\.  \[default: the card's\]\n", fit)
+    assert re.search(r"--epochs N +Passes over the faces; 0: none\.  \[default: the card's\]\n", fit)
     assert re.search(r"--pairs PACK +A \.bin.*repeatable\.\s+\[required\]\n", verify)
     assert re.search(r"--overwrite +Replace an output that exists\.\n", mask)
 

@@ -19,6 +19,7 @@ from helpers.models import write_embedder, write_mae
 from helpers.ranks import end_of, run_ranks
 from helpers.sources import smooth_face
 from safetensors import safe_open
+from safetensors.torch import load_file
 
 from facemae_cli.data.images.codec import encode_png
 from facemae_cli.errors import FacemaeError, InputError, UsageError
@@ -114,6 +115,26 @@ def test_init_continues_from_weights_and_is_an_ancestor(tmp_path: Path, data: Pa
     assert load_card(tmp_path / "second" / "model.yaml").lineage == (resolve(str(tmp_path / "first")).digest,)
 
 
+def test_the_mean_of_two_models_is_measured_written_and_has_both_ancestors(
+    tmp_path: Path, data: Path, model: str
+) -> None:
+    made = [str(tmp_path / name) for name in ("first", "second")]
+    for seed, folder in enumerate(made):
+        run(data, Path(folder), model, seed=seed)
+    result = run(data, tmp_path / "mean", model, init=made, epochs=0)
+    first, second, mean = (load_file(Path(folder) / "weights.safetensors") for folder in (*made, tmp_path / "mean"))
+    assert first.keys() == mean.keys()
+    for name, value in mean.items():
+        torch.testing.assert_close(value, (first[name] + second[name]) / 2)
+    assert load_card(tmp_path / "mean" / "model.yaml").lineage == tuple(resolve(folder).digest for folder in made)
+    assert (result.faces, result.steps, set(result.figures)) == (0, 0, {"val_psnr"})
+    assert history(tmp_path / "mean") == [{"epoch": 0, "step": 0, **result.figures}]
+    again = run(data, tmp_path / "mean", model, init=made, epochs=0, resume=True)
+    assert again.figures == result.figures
+    with pytest.raises(UsageError, match=r"made with init 2 .*, this run says None"):
+        run(data, tmp_path / "mean", model, init=made[:1], epochs=0, resume=True)
+
+
 def test_equal_runs_write_equal_bytes(tmp_path: Path, data: Path, model: str) -> None:
     for name in ("a", "b"):
         run(data, tmp_path / name, model)
@@ -207,7 +228,8 @@ def test_what_cannot_be_fitted_is_one_clear_error(tmp_path: Path, data: Path, mo
         ({"loss": "irm", "embedder": [model]}, "kind mae; one of kind embedder is needed"),
         ({"model": str(wrong)}, "kind embedder; one of kind mae is needed"),
         ({"batch_size": 19}, "--batch-size 19 is more than the 18 faces"),
-        ({"epochs": 0}, "recipe epochs: 0"),
+        ({"epochs": -1}, "recipe epochs: -1"),
+        ({"epochs": 0}, "--epochs 0 learns nothing"),
         ({"init": model}, "an architecture without weights"),
         ({"out": data / "run"}, "lies inside --data"),
         ({"data": tmp_path / "nowhere"}, "does not exist"),

@@ -41,7 +41,7 @@ def test_a_recipe_file_is_a_layer_and_one_that_is_not_there_is_one_line(tmp_path
         ("beta", float("nan"), "recipe beta: nan is not a float"),
         ("beta", -1, "recipe beta: -1 must be 0 or more"),
         ("epochs", 1.5, "recipe epochs: 1.5 is not an int"),
-        ("epochs", 0, "recipe epochs: 0 must be 1 or more"),
+        ("epochs", -1, "recipe epochs: -1 must be 0 or more"),
         ("flip", 1, "recipe flip: 1 is not a bool"),
         ("loss", "l1", "recipe loss: 'l1' is not known; say irm or mse or mixed"),
         ("beta2", 1.0, r"recipe beta2: 1.0 must be in \[0, 1\)"),

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from facemae_cli.training.weight_average import WeightAverage
+from facemae_cli.training.weight_average import WeightAverage, take_mean
 
 
 def network(value: float) -> nn.Linear:
@@ -56,3 +56,13 @@ def test_what_was_kept_comes_back_and_another_network_s_does_not() -> None:
         second.restore({"weight": torch.zeros(1, 1), "more": torch.zeros(1)})
     with pytest.raises(ValueError, match="average of weight has another shape"):
         second.restore({"weight": torch.zeros(2, 2)})
+
+
+def test_the_mean_of_several_networks_by_hand() -> None:
+    first = network(1.0)
+    take_mean(first, [network(2.0), network(6.0)])
+    assert (first.weight.item(), first.bias.item()) == (3.0, -3.0)
+    take_mean(first, [])
+    assert first.weight.item() == 3.0
+    with pytest.raises(KeyError):
+        take_mean(first, [nn.Linear(1, 1, bias=False)])
