@@ -335,6 +335,17 @@ def test_any_release_is_put_on_the_plane_beside_the_line_of_a_plain_mae(
     assert again == told[-len(again) :]
 
 
+def test_a_release_is_attacked_by_the_model_that_made_it(tmp_path: Path) -> None:
+    frontier, steps, tables = (importlib.import_module(name) for name in ("frontier", "steps", "tables"))
+    scale = tables.Scale.load(BENCHMARKS / "scales" / "cpu.yaml")
+    faces = tables.Faces("faces", tmp_path / "faces.rec", 8)
+    setup = tables.Setup(steps.Lab(tmp_path), scale, faces, [Path("even.bin")], ["phi.onnx"], range(1))
+    asked = frontier.Frontier(setup, "mae-v1", [0.75], Path("own.rec"), {}, {"other": "facemae-v1"})
+    rows = [*asked.line(), asked.row("plain", faces), asked.row("other", faces)]
+    by = [row.leakage.arguments[row.leakage.arguments.index("--imitation-model") + 1] for row in rows]
+    assert by == ["mae-v1", "mae-v1", "facemae-v1"]
+
+
 def test_in_a_mixed_release_those_are_found_whom_an_audit_finds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -362,6 +373,7 @@ def test_what_cannot_be_put_on_the_plane_is_said_before_anything_runs(
         ([f"a={raw}", f"a={masked}"], "two releases have one title"),
         ([f"a={raw}", "--seeds", "0"], "--seeds 0: give 1 or more"),
         ([f"a={raw}", "--sources", "b=whom.csv"], "--sources b: no release has that title"),
+        ([f"a={raw}", "--model", "b=mae-v1"], "--model b: no release has that title"),
     ):
         with pytest.raises(SystemExit):
             frontier.main([*releases, *rest])

@@ -12,7 +12,8 @@ first pack, where it gives away less only by twice the standard error. Everythin
 measured anew.
 
 Of a release whose faces are made of several people (`mask --protect`), `--sources TITLE=FILE` says of whom, and names
-are its own; who leads to any of them is found.
+are its own; who leads to any of them is found. A release that another model than the line's made is attacked by it:
+`--model TITLE=MODEL`.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import json
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -46,26 +47,30 @@ TITLES = {"other": "other photos", "same": "the very photo"}
 
 @dataclass(frozen=True)
 class Frontier:
-    """What is measured and how; `model`, a plain MAE, draws the line at `ratios`, and imitates where there is
-    `adapt`."""
+    """What is measured and how; `model`, a plain MAE, draws the line at `ratios`. Where there is `adapt`, attackers
+    imitate a release and learn by that model, or by the one that `makers` has for its title."""
 
     setup: Setup
     model: str
     ratios: Sequence[float]
     adapt: Path | None
     sources: Mapping[str, Path]
+    makers: Mapping[str, str] = field(default_factory=dict)
 
     def row(self, title: str, data: Step | Faces) -> Row:
         """A release's fits, and its audit."""
         how = ("--imitations", "0")
         if self.adapt is not None:
-            how = ("--adapt", str(self.adapt), "--imitation-model", self.model)
+            how = ("--adapt", str(self.adapt), "--imitation-model", self._maker(title))
         if title in self.sources:
             how += ("--sources", str(self.sources[title]))
         setup = self.setup
         return Row(
             title, tuple(setup.taught(data, seed) for seed in setup.seeds), setup.audited(setup.private, data, *how)
         )
+
+    def _maker(self, title: str) -> str:
+        return self.makers.get(title, self.model)
 
     def line(self) -> list[Row]:
         """The plain MAE's, most hidden last."""
@@ -80,7 +85,7 @@ class Frontier:
         """What was measured of a row. Raises SystemExit where the audit and the pairing do not find the same."""
         assert row.leakage is not None
         lab, audit = self.setup.lab, self.setup.lab.run(row.leakage)
-        found = self._found(row.leakage, Path(audit["released"]), self.sources.get(row.title))
+        found = self._found(row, row.leakage, Path(audit["released"]))
         for result in audit["results"]:
             label = called(result["attack"], result["attacker"], result["model"]), result["photo"]
             wanted = result["k"] == K and result["attack"] != "real_to_real"
@@ -89,7 +94,7 @@ class Frontier:
         packs = [pack.stem for pack in self.setup.packs]
         return Point(row.title, {pack: accuracies(lab, row, pack) for pack in packs}, found)
 
-    def _found(self, step: Step, released: Path, sources: Path | None) -> dict[tuple[str, str], Clusters]:
+    def _found(self, row: Row, step: Step, released: Path) -> dict[tuple[str, str], Clusters]:
         """Who is found, kept in the work folder."""
         setup = self.setup
         path = setup.lab.work / "found" / f"{Path(step.name).name}.json"
@@ -97,10 +102,10 @@ class Frontier:
             kept = json.loads(path.read_text())
             if kept["stamp"] == step.stamp:
                 return {tuple(label): _clusters(found) for label, found in kept["found"]}
-        models = () if self.adapt is None else (self.model,)
+        models = () if self.adapt is None else (self._maker(row.title),)
         attackers = Attackers(setup.attackers, K, setup.lab.work / "cache", self.adapt, models)
         print(f"who is found in {released}", flush=True)
-        found = attackers.find(setup.private.place, released, sources)
+        found = attackers.find(setup.private.place, released, self.sources.get(row.title))
         path.parent.mkdir(exist_ok=True)
         lists = [(label, {key: value.tolist() for key, value in asdict(each).items()}) for label, each in found.items()]
         path.write_text(json.dumps({"stamp": step.stamp, "found": lists}))
@@ -202,6 +207,9 @@ def parsed(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--sources", action="append", default=[], metavar="TITLE=FILE", help="of whom each face of a release was made"
     )
+    parser.add_argument(
+        "--model", action="append", default=[], metavar="TITLE=MODEL", help="what made a release, if not the line's"
+    )
     parser.add_argument("--scale", type=Path, required=True)
     parser.add_argument("--line", default="mae-v1", metavar="MODEL", help="the plain MAE")
     parser.add_argument("--ratios", default=RATIOS, help=f"percent that it hides, default: {RATIOS}")
@@ -218,8 +226,10 @@ def parsed(arguments: Sequence[str]) -> argparse.Namespace:
     if len(set(titles)) < len(titles):
         parser.error(f"two releases have one title: {', '.join(titles)}")
     found.sources = {title: Path(file) for title, _, file in (text.partition("=") for text in found.sources)}
-    if unknown := set(found.sources) - set(titles):
-        parser.error(f"--sources {sorted(unknown)[0]}: no release has that title")
+    found.model = {title: model for title, _, model in (text.partition("=") for text in found.model)}
+    for option, titled in (("--sources", found.sources), ("--model", found.model)):
+        if unknown := set(titled) - set(titles):
+            parser.error(f"{option} {sorted(unknown)[0]}: no release has that title")
     if found.seeds < 1:
         parser.error(f"--seeds {found.seeds}: give 1 or more")
     return found
@@ -246,8 +256,9 @@ def main(arguments: Sequence[str]) -> None:
     original = given(asked.original, asked.original.stem)
     setup = Setup(lab, scale, original, asked.pairs, asked.attacker, range(asked.seeds))
     frontier = Frontier(
-        setup, asked.line, [float(text) / 100 for text in asked.ratios.split(",")], asked.adapt, asked.sources
-    )
+        setup, asked.line, [float(text) / 100 for text in asked.ratios.split(",")], asked.adapt, asked.sources,
+        asked.model,
+    )  # fmt: skip
     line = frontier.line()
     rows = [frontier.row(title, given(place, title)) for title, place in releases.items()]
     steps = [step for row in (*line, *rows) for step in (*row.utility, row.leakage) if step is not None]
