@@ -42,15 +42,6 @@ def count_reasons(refused: Iterable[Refusal]) -> dict[str, int]:
     return dict(sorted(Counter(item.reason for item in refused).items()))
 
 
-def left_out_rows(ignored: int, passed_over: Mapping[str, int]) -> list[tuple[str, str]]:
-    """What a summary says of files and folders in a dataset's place that are not part of it: (label, value) rows."""
-    rows = [("files ignored", f"{ignored}, which are not images")] if ignored else []
-    if passed_over:
-        counts = ", ".join(f"{count} {one_line(name)}" for name, count in passed_over.items())
-        rows.append(("passed over", f"{counts}: what is deleted, hidden or the system's is not part of a dataset"))
-    return rows
-
-
 @dataclass(frozen=True)
 class NotRead:
     """What of a dataset's place is not part of it: `ignored` and `passed_over` as in `FaceSource`."""
@@ -68,8 +59,12 @@ class NotRead:
         return {"ignored_files": self.ignored, "passed_over": dict(self.passed_over)}
 
     def rows(self) -> list[tuple[str, str]]:
-        """The same for a person; none where all was read."""
-        return left_out_rows(self.ignored, self.passed_over)
+        """The same for a person as (label, value) rows of a summary; none where all was read."""
+        rows = [("files ignored", f"{self.ignored}, which are not images")] if self.ignored else []
+        if self.passed_over:
+            counts = ", ".join(f"{count} {one_line(name)}" for name, count in self.passed_over.items())
+            rows.append(("passed over", f"{counts}: what is deleted, hidden or the system's is not part of a dataset"))
+        return rows
 
     def lines(self, dataset: str) -> list[str]:
         """The same for a person who is told of several datasets, this one called `dataset`; none where all was read."""

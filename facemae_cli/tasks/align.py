@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from itertools import islice, zip_longest
@@ -17,7 +17,7 @@ from facemae_cli import __version__
 from facemae_cli.data.alignment.crop import Choice, Crop, Rules, find_crops
 from facemae_cli.data.alignment.detector import Detector, load_detector
 from facemae_cli.data.alignment.template import SIZE
-from facemae_cli.data.faces import FaceSource, Name, Refusal, count_reasons, fingerprint, left_out_rows
+from facemae_cli.data.faces import FaceSource, Name, NotRead, Refusal, count_reasons, fingerprint
 from facemae_cli.data.images.codec import decode, encode_jpeg, encode_png, probe
 from facemae_cli.data.manifest import Manifest, read_manifest
 from facemae_cli.data.open import open_source
@@ -50,8 +50,7 @@ class AlignResult:
     doubts: dict[str, int]
     choice: str
     detector_sha256: str
-    ignored: int
-    passed_over: Mapping[str, int]
+    not_read: NotRead
     sheet: Path | None
     refused: list[Refusal]
 
@@ -65,8 +64,7 @@ class AlignResult:
             "chosen": self.choice,
             "size": SIZE,
             "detector": {"name": "yunet", "sha256": self.detector_sha256},
-            "ignored_files": self.ignored,
-            "passed_over": dict(self.passed_over),
+            **self.not_read.as_json(),
             "sheet": None if self.sheet is None else str(self.sheet),
         }
 
@@ -80,7 +78,7 @@ class AlignResult:
             listed = ", ".join(f"{count} {code}" for code, count in self.doubts.items())
             where = f", see {self.sheet}" if self.sheet else "; --doubtful FILE shows them"
             rows.append(("doubtful", f"{self.doubtful} ({listed}){where}"))
-        return rows + left_out_rows(self.ignored, self.passed_over)
+        return rows + self.not_read.rows()
 
 
 def align(
@@ -281,8 +279,7 @@ class _Job:
             doubts=doubts,
             choice=self.rules.choice,
             detector_sha256=self.detector.sha256,
-            ignored=self.source.ignored,
-            passed_over=self.source.passed_over,
+            not_read=NotRead.of(self.source),
             sheet=self.sheet.path if self.sheet and self.shown else None,
             refused=[*self.source.refused, *output.refused],
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import islice
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facemae_cli import __version__
-from facemae_cli.data.faces import FaceSource, Name, Refusal, count_reasons, input_plan, left_out_rows
+from facemae_cli.data.faces import FaceSource, Name, NotRead, Refusal, count_reasons, input_plan
 from facemae_cli.data.images.codec import suffix_of
 from facemae_cli.data.manifest import Manifest
 from facemae_cli.data.open import kind_of, open_source
@@ -49,8 +49,7 @@ class ConvertResult:
     pairs: int | None = None
     notes: list[str] = field(default_factory=list)
     refused: list[Refusal] = field(default_factory=list)
-    ignored: int = 0
-    passed_over: Mapping[str, int] = field(default_factory=dict)
+    not_read: NotRead = field(default_factory=NotRead)
 
     def as_json(self) -> dict[str, Any]:
         """The result for machines; the refused inputs are listed by whoever shows it."""
@@ -62,15 +61,14 @@ class ConvertResult:
             "faces": {"in": self.faces_in, "out": self.faces, "refused": count_reasons(self.refused)},
             "pairs": self.pairs,
             "notes": self.notes,
-            "ignored_files": self.ignored,
-            "passed_over": dict(self.passed_over),
+            **self.not_read.as_json(),
         }
 
     def summary(self) -> list[tuple[str, str]]:
         """The result for a person."""
         rows = [("converted", f"{self.faces} of {self.faces_in} faces -> {self.out}")]
         rows += [] if self.pairs is None else [("pairs", str(self.pairs))]
-        rows += left_out_rows(self.ignored, self.passed_over)
+        rows += self.not_read.rows()
         return rows + [("note", note) for note in self.notes]
 
     def count_pairs(self, pairs: int, left_out: int) -> None:
@@ -116,9 +114,9 @@ def convert(
     source, target = _open(input, out), kind_of(out)
     if pairs is not None and (isinstance(source, PackSource) or target != "pack"):
         raise UsageError("--pairs samples pairs for a .bin or pairs.txt out of faces that have none; leave it out here")
-    result = ConvertResult(input, out, source.kind, target, len(source) + len(source.refused))
+    faces = len(source) + len(source.refused)
+    result = ConvertResult(input, out, source.kind, target, faces, not_read=NotRead.of(source))
     result.refused += source.refused
-    result.ignored, result.passed_over = source.ignored, source.passed_over
     job = _Job(source, result, threads, progress, as_paths(audit) or [])
     read_figures(job.audits, job.manifest())  # before any work
     if target == "pack" and out.name != "pairs.txt":

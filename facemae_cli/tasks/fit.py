@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from facemae_cli.data.faces import FaceSource, Refusal, left_out_rows, once
+from facemae_cli.data.faces import FaceSource, NotRead, Refusal, once
 from facemae_cli.data.open import open_source
 from facemae_cli.errors import UsageError
 from facemae_cli.networks.architectures.mae import MaskedAutoencoder
@@ -49,8 +49,7 @@ class FitResult:
     figures: dict[str, float]
     refused: Sequence[Refusal]
     samples: Path
-    ignored: int = 0
-    passed_over: Mapping[str, int] = field(default_factory=dict)
+    not_read: NotRead = field(default_factory=NotRead)
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -62,8 +61,7 @@ class FitResult:
             "held_out": self.held_out,
             "figures": self.figures,
             "samples": str(self.samples),
-            "ignored_files": self.ignored,
-            "passed_over": dict(self.passed_over),
+            **self.not_read.as_json(),
         }
 
     def summary(self) -> list[tuple[str, str]]:
@@ -71,7 +69,7 @@ class FitResult:
             ("fitted on", f"{self.faces} faces, {self.epochs} epochs, {self.steps} steps"),
             ("held out", f"{self.held_out} faces of other people"),
         ]
-        rows += left_out_rows(self.ignored, self.passed_over)
+        rows += self.not_read.rows()
         rows += [(name.removeprefix("val_"), f"{value:.4f}") for name, value in self.figures.items()]
         shown = f"{self.samples} shows faces of --data: beside the model, for its owner alone, not to be published"
         return [*rows, ("model", str(self.out)), ("samples", shown)]
@@ -180,7 +178,7 @@ class _Run:
             result = FitResult(
                 self.folder, self.recipe.epochs, trainer.step, len(train) if trainer.step else 0, len(held),
                 _figures(history),
-                once(chain.from_iterable(found)), place.samples, source.ignored, source.passed_over,
+                once(chain.from_iterable(found)), place.samples, NotRead.of(source),
             )  # fmt: skip
             if distributed.rank() == 0:
                 with trainer.averaged():

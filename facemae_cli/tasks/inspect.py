@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from facemae_cli.data.faces import FaceSource, Refusal, count_reasons, left_out_rows
+from facemae_cli.data.faces import FaceSource, NotRead, Refusal, count_reasons
 from facemae_cli.data.images.codec import ImageInfo, decode, decode_masked, probe
 from facemae_cli.data.manifest import Manifest, read_manifest
 from facemae_cli.data.open import kind_of, open_source
@@ -38,8 +38,8 @@ class InspectResult:
     `photos`: people by how many photos they have. `sizes` ("WxH", in pixels), `formats`: faces by what they are.
     `hidden`: masked faces by how many of their 196 patches are hidden. `pairs`: of a verification pack, (of one
     person, of two), else None. `subsampled`: faces in JPEGs whose pixels share samples of colour; `not_crops`: faces
-    that by their size cannot be aligned crops. `about`: what the format itself says. `ignored` files are not images,
-    `passed_over` counts what is the system's or hidden.
+    that by their size cannot be aligned crops. `about`: what the format itself says. `not_read`: what of its place is
+    not part of it.
     """
 
     path: Path
@@ -54,8 +54,7 @@ class InspectResult:
     subsampled: int = 0
     not_crops: int = 0
     image_bytes: int = 0
-    ignored: int = 0
-    passed_over: Mapping[str, int] = field(default_factory=dict)
+    not_read: NotRead = field(default_factory=NotRead)
     pairs: tuple[int, int] | None = None
     about: dict[str, Any] = field(default_factory=dict)
     manifest: Manifest | None = None
@@ -80,8 +79,7 @@ class InspectResult:
             "image_bytes": self.image_bytes,
             "masked": {"faces": self.hidden.total(), "ratio": self.ratios()},
             "pairs": None if self.pairs is None else dict(zip(("same", "different"), self.pairs, strict=True)),
-            "ignored_files": self.ignored,
-            "passed_over": dict(self.passed_over),
+            **self.not_read.as_json(),
             "manifest": None if self.manifest is None else json.loads(self.manifest.as_json()),
             "notes": self.notes,
         }
@@ -116,7 +114,7 @@ class InspectResult:
             if elsewhere := measured_elsewhere(self.manifest):
                 rows.append(("protection", f"measured {elsewhere}"))
             rows.append(("made by", f"facemae {self.manifest.version} {self.manifest.command}"))
-        rows += left_out_rows(self.ignored, self.passed_over)
+        rows += self.not_read.rows()
         return rows + [("note", note) for note in self.notes]
 
     def _people(self) -> str:
@@ -149,8 +147,7 @@ def inspect(path: str | Path, *, workers: int | None = None, progress: Progress 
     threads = thread_count(workers)
     path = Path(path)
     source = open_pack(path) if path.exists() and kind_of(path) == "pack" else open_source(path, whole=True)
-    result = InspectResult(path, source.kind, ignored=source.ignored, refused=list(source.refused))
-    result.passed_over = source.passed_over
+    result = InspectResult(path, source.kind, not_read=NotRead.of(source), refused=list(source.refused))
     progress.start("inspect", len(source))
     examined = ordered_map(lambda index: _examine(source, index), range(len(source)), threads)
     people: Counter[str] = Counter()

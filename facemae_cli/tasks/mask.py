@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from facemae_cli.data.faces import FaceSource, Refusal, count_reasons, left_out_rows
+from facemae_cli.data.faces import FaceSource, NotRead, Refusal, count_reasons
 from facemae_cli.data.files import require_outside
 from facemae_cli.data.images.codec import decode
 from facemae_cli.data.manifest import Manifest, read_manifest
@@ -46,8 +46,7 @@ class MaskResult:
     `seed` is None where masks came from the key. `names` is "keyed" or "kept". `resized` faces went through `size`.
     `subsampled` faces come from JPEGs whose pixels share samples of colour. `sizes`: raw faces by WxH pixels.
     `mixing` says how faces were mixed, at which `level`, and `sources` where it is written of whom; `faces` are then
-    mixtures. `ignored` files of the input do not claim to be images; `passed_over` counts what is the system's or
-    hidden.
+    mixtures. `not_read`: what of the input's place is not part of it.
     """
 
     out: Path
@@ -56,8 +55,7 @@ class MaskResult:
     excluded: int
     identities: int
     refused: list[Refusal]
-    ignored: int
-    passed_over: Mapping[str, int]
+    not_read: NotRead
     strategy: str
     ratio: float | None
     names: str
@@ -79,8 +77,7 @@ class MaskResult:
             "faces": {"in": self.faces_in, "out": self.faces, "refused": count_reasons(self.refused)},
             "excluded": self.excluded,
             "identities": self.identities,
-            "ignored_files": self.ignored,
-            "passed_over": dict(self.passed_over),
+            **self.not_read.as_json(),
             "strategy": self.strategy,
             "mask_ratio": self.ratio,
             "names": self.names,
@@ -113,7 +110,7 @@ class MaskResult:
             rows.append(("mixed", f"{level}{self.mixing}; of whom: {self.sources}, which only you may read"))
         rows += [("key_id", self.key_id)] if self.key_id else []
         rows += [("excluded", f"{self.excluded} faces, as asked")] if self.excluded else []
-        rows += left_out_rows(self.ignored, self.passed_over)
+        rows += self.not_read.rows()
         return rows + [("note", note) for note in self.notes()]
 
     def notes(self) -> list[str]:
@@ -359,8 +356,7 @@ def _result(job: MaskJob, output: Output, out: Path, excluded: int) -> MaskResul
         excluded=excluded,
         identities=len({name.identity for name in masked} - {None}),
         refused=refused,
-        ignored=job.source.ignored,
-        passed_over=job.source.passed_over,
+        not_read=NotRead.of(job.source),
         strategy=job.masker.strategy,
         ratio=hidden / (masking.TOKENS * faces) if faces else None,
         names="keyed" if job.key else "kept",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from facemae_cli import __version__
-from facemae_cli.data.faces import FaceChunk, FaceSource, Refusal, chunks, count_reasons, input_plan, left_out_rows
+from facemae_cli.data.faces import FaceChunk, FaceSource, NotRead, Refusal, chunks, count_reasons, input_plan
 from facemae_cli.data.images.codec import encode_png
 from facemae_cli.data.images.headers.header import limits_in_use, use_limits
 from facemae_cli.data.manifest import Manifest, code_of, read_manifest
@@ -53,7 +53,7 @@ PREVIEWED = 16 * SHOWN  # the first faces, whose pictures are kept until enough 
 class ReconstructResult:
     """What `reconstruct` did: `faces` of `faces_in` released, by which model, on what.
 
-    `ignored` files of the input do not claim to be images; `passed_over` counts what is the system's or hidden."""
+    `not_read`: what of the input's place is not part of it."""
 
     out: Path
     faces_in: int
@@ -69,8 +69,7 @@ class ReconstructResult:
     halved: bool
     pasted: bool
     license: str | None = None
-    ignored: int = 0
-    passed_over: Mapping[str, int] = field(default_factory=dict)
+    not_read: NotRead = field(default_factory=NotRead)
 
     def as_json(self) -> dict[str, Any]:
         """The result for machines; the refused inputs are listed by whoever shows it."""
@@ -78,8 +77,7 @@ class ReconstructResult:
             "command": "reconstruct",
             "out": str(self.out),
             "faces": {"in": self.faces_in, "out": self.faces, "refused": count_reasons(self.refused)},
-            "ignored_files": self.ignored,
-            "passed_over": dict(self.passed_over),
+            **self.not_read.as_json(),
             "mask_ratio": self.ratio,
             "model": {"name": self.model, "sha256": self.model_sha256, "license": self.license},
             "device": self.device,
@@ -102,7 +100,7 @@ class ReconstructResult:
             rows.append(("licence of the model", self.license))
         if self.pasted:
             rows.append(("note", "the model's card pastes visible patches: real pixels are in the release"))
-        return rows + left_out_rows(self.ignored, self.passed_over)
+        return rows + self.not_read.rows()
 
 
 def reconstruct(
@@ -284,8 +282,7 @@ class _Job:
             halved=output.tally.get("halvings", 0) > 0,
             pasted=self.model.card.paste_visible,
             license=self.model.card.license,
-            ignored=self.source.ignored,
-            passed_over=self.source.passed_over,
+            not_read=NotRead.of(self.source),
         )
 
 

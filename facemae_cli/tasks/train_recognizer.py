@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from facemae_cli.data.faces import FaceSource, Refusal, left_out_rows, once
+from facemae_cli.data.faces import FaceSource, NotRead, Refusal, once
 from facemae_cli.data.images.codec import decode_visible
 from facemae_cli.data.open import open_source
 from facemae_cli.data.packs.people import names_in, shared_people
@@ -59,14 +59,12 @@ class TrainRecognizerResult:
     figures: dict[str, float]
     exported: list[str]
     refused: Sequence[Refusal] = field(default_factory=list)
-    ignored: int = 0
-    passed_over: Mapping[str, int] = field(default_factory=dict)
+    not_read: NotRead = field(default_factory=NotRead)
 
     def as_json(self) -> dict[str, Any]:
         """The result for machines; the refused inputs are listed by whoever shows it."""
-        said = {name: value for name, value in vars(self).items() if name not in ("refused", "ignored")}
-        over = {"ignored_files": self.ignored, "passed_over": dict(self.passed_over)}
-        return {"schema": 1, **said, "out": str(self.out), **over}
+        said = {name: value for name, value in vars(self).items() if name not in ("refused", "not_read")}
+        return {"schema": 1, **said, "out": str(self.out), **self.not_read.as_json()}
 
     def summary(self) -> list[tuple[str, str]]:
         """The result for a person."""
@@ -76,7 +74,7 @@ class TrainRecognizerResult:
             rows.append(("unlabelled", f"{self.unlabelled} faces, which taught no class"))
         if self.held_out:
             rows.append(("held out", f"{self.held_out} faces of other people"))
-        rows += left_out_rows(self.ignored, self.passed_over)
+        rows += self.not_read.rows()
         rows += [(name.removeprefix("val_"), f"{value:.4f}") for name, value in self.figures.items()]
         return [*rows, ("model", str(self.out)), *(("exported", str(self.out / name)) for name in self.exported)]
 
@@ -221,8 +219,7 @@ class _Run:
                 figures=_figures(history),
                 exported=[EXPORTS[kind] for kind in EXPORTS if kind in export],
                 refused=once(chain.from_iterable(refused)),
-                ignored=source.ignored,
-                passed_over=source.passed_over,
+                not_read=NotRead.of(source),
             )
             if distributed.rank() == 0:
                 self._write(objective.embedder, source, result, [teacher, parent], trainer.folder)

@@ -43,7 +43,7 @@ def test_a_folder(tmp_path):
         "pairs.txt": b"ann\t1\t2\n",
     }
     result = inspect(put(tmp_path, files))
-    assert (result.kind, result.faces, result.people, result.loose, result.ignored) == ("folder", 4, 2, 1, 1)
+    assert (result.kind, result.faces, result.people, result.loose, result.not_read.ignored) == ("folder", 4, 2, 1, 1)
     assert dict(result.sizes) == {"112x112": 3, "128x128": 1}
     assert dict(result.formats) == {"jpeg": 3, "png": 1}
     assert dict(result.photos) == {1: 1, 2: 1}
@@ -65,7 +65,7 @@ def test_what_mask_would_refuse_or_remark_on_is_told(tmp_path):
     files = {"images/1.jpg": jpeg_420(face(1)), "images/2.png": encode_png(face(2)), "images/3.png": encode_png(scene)}
     files |= {"images/@eaDir/1.jpg": b"a thumbnail"}
     result = inspect(put(tmp_path, files))
-    assert (result.faces, result.subsampled, result.not_crops, result.passed_over) == (3, 1, 1, {"@eaDir": 1})
+    assert (result.faces, result.subsampled, result.not_crops, result.not_read.passed_over) == (3, 1, 1, {"@eaDir": 1})
     assert {key: result.as_json()[key] for key in ("subsampled", "not_crops", "passed_over")} == {
         "subsampled": 1,
         "not_crops": 1,
