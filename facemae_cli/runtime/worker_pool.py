@@ -57,7 +57,10 @@ def open_pool(workers: int, items: float, prepare: Callable[[], object]) -> Iter
 
 
 class WorkerPool(Executor):
-    """`count` processes, each looked after by a thread that waits for its results."""
+    """`count` processes, each looked after by a thread that waits for its results.
+
+    What is submitted must not keep arrays that it was handed: they last until it returns.
+    """
 
     def __init__(self, count: int, prepare: Callable[[], object]) -> None:
         self._workers: list[_Worker] = []
@@ -104,8 +107,8 @@ class _Worker:
     def __init__(self, prepare: Callable[[], object]) -> None:
         ours, theirs = socketpair()
         with theirs:
-            self._channel = _Channel(Connection(ours.detach()), _Block(_nameless()))
-            handed = (theirs.fileno(), self._channel.block.descriptor)
+            self._channel = _Channel(Connection(ours.detach()), _Block(_nameless()), _Block(_nameless()))
+            handed = (theirs.fileno(), *(block.descriptor for block in self._channel.blocks))
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-c", _START, _ROOT, *map(str, handed)],
                 pass_fds=handed,
@@ -148,7 +151,8 @@ class _Worker:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        self._channel.block.close()
+        for block in self._channel.blocks:
+            block.close()
 
 
 class _Block:
@@ -174,29 +178,30 @@ class _Block:
 
 
 class _Channel:
-    """Objects sent over a connection, their arrays by a block, which holds one message at a time."""
+    """Objects sent over a connection, their arrays by a block for each way, which holds one message at a time."""
 
-    def __init__(self, connection: Connection, block: _Block) -> None:
-        self.connection, self.block = connection, block
+    def __init__(self, connection: Connection, outgoing: _Block, incoming: _Block) -> None:
+        self.connection, self.blocks = connection, (outgoing, incoming)
 
     def send(self, value: object) -> None:
         arrays: list[memoryview] = []
         data = pickle.dumps(value, 5, buffer_callback=lambda buffer: arrays.append(buffer.raw()))
         sizes, at = [array.nbytes for array in arrays], 0
-        view = self.block.view(sum(sizes))
+        view = self.blocks[0].view(sum(sizes))
         for array, size in zip(arrays, sizes, strict=True):
             view[at : at + size] = array
             at += size
         self.connection.send_bytes(struct.pack(f"<I{len(sizes)}Q", len(sizes), *sizes) + data)
 
-    def receive(self) -> Any:
-        """Raises EOFError where the other side is gone."""
+    def receive(self, *, keep: bool = True) -> Any:
+        """Raises EOFError where the other side is gone. Without `keep`, arrays last until the next message alone."""
         message = self.connection.recv_bytes()
         (count,) = struct.unpack_from("<I", message)
         sizes, at = struct.unpack_from(f"<{count}Q", message, 4), 0
-        arrays, view = [], self.block.view(sum(sizes))
-        for size in sizes:  # copied, since the next message takes their place
-            arrays.append(bytearray(view[at : at + size]))
+        arrays, view = [], self.blocks[1].view(sum(sizes))
+        for size in sizes:
+            array = view[at : at + size]
+            arrays.append(bytearray(array) if keep else array)
             at += size
         return pickle.loads(memoryview(message)[4 + 8 * count :], buffers=arrays)
 
@@ -206,8 +211,8 @@ def serve() -> None:
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     keep_freed_memory()  # decoded chunks come and go: 120 us a face less
-    connection, block = (int(word) for word in sys.argv[2:])
-    channel = _Channel(Connection(connection), _Block(block))
+    connection, incoming, outgoing = (int(word) for word in sys.argv[2:])
+    channel = _Channel(Connection(connection), _Block(outgoing), _Block(incoming))
     with suppress(EOFError, ConnectionError):
         sys.path[:] = channel.connection.recv()
         channel.connection.recv()()
@@ -218,7 +223,7 @@ def serve() -> None:
 def _answer(channel: _Channel) -> tuple[BaseException | None, Any]:
     """The error or the result of the next call."""
     try:
-        work, args, named = channel.receive()
+        work, args, named = channel.receive(keep=False)
         return None, work(*args, **named)
     except (EOFError, ConnectionError):
         raise

@@ -38,6 +38,13 @@ def test_arrays_of_any_size_come_and_go(pool: WorkerPool) -> None:
         made += 1  # it is the caller's own
 
 
+def test_what_a_worker_was_handed_may_be_its_answer(pool: WorkerPool) -> None:
+    """Its arguments lie in memory that the next call writes over."""
+    handed = [np.arange(first, first + 300_000) for first in (0, 7)]
+    made = [pool.submit(np.ravel, array).result() for array in handed]
+    assert all(np.array_equal(*pair) for pair in zip(made, handed, strict=True))
+
+
 def test_an_error_is_raised_as_it_is(pool: WorkerPool) -> None:
     with pytest.raises(ValueError, match="invalid literal"):
         pool.submit(int, "x").result()
