@@ -104,10 +104,24 @@ class _Lane:
             self._done.record()
 
     def fetch(self) -> Tensor:
-        """The result, once it is there; afterwards the lane is free for another batch."""
+        """The result, once it is there; it stays until the lane is given another batch."""
         if self._done is not None:
             self._done.synchronize()
-        return self._result.clone() if self._pinned else self._result
+        return self._result
+
+
+class _Rows:
+    """`count` rows on the host, filled in order by batches of them."""
+
+    def __init__(self, count: int) -> None:
+        self._count, self._filled = count, 0
+        self.filled = torch.empty(0)
+
+    def add(self, batch: Tensor) -> None:
+        if not self._filled:
+            self.filled = torch.empty((self._count, *batch.shape[1:]), dtype=batch.dtype)
+        self.filled[self._filled : self._filled + len(batch)] = batch
+        self._filled += len(batch)
 
 
 def _can_pin() -> bool:
@@ -136,24 +150,26 @@ class Runner:
 
         A GPU has the next batch before the last one's results are fetched.
         """
-        made: list[Tensor] = []
+        made = _Rows(len(inputs[0]))
         waiting: deque[_Lane] = deque()
         first = 0
         while first < len(inputs[0]):
             rows = [tensor[first : first + self.batch_size] for tensor in inputs]
             if len(waiting) == len(self._lanes):
-                made.append(waiting.popleft().fetch())
+                made.add(waiting.popleft().fetch())
             lane = next(lane for lane in self._lanes if lane not in waiting)
             try:
                 self._start(lane, rows)
             except torch.OutOfMemoryError:
-                made += [each.fetch() for each in waiting]
-                waiting.clear()
+                while waiting:
+                    made.add(waiting.popleft().fetch())
                 self._halve()
                 continue
             waiting.append(lane)
             first += len(rows[0])
-        return torch.cat([*made, *(each.fetch() for each in waiting)])
+        while waiting:
+            made.add(waiting.popleft().fetch())
+        return made.filled
 
     @torch.inference_mode()
     def _start(self, lane: _Lane, rows: list[Tensor]) -> None:
