@@ -49,6 +49,7 @@ RUNS = (
     Run("backends", "--faces 64", "--models facemae-v1 --faces 32 --rounds 2"),
     Run("audit", "--faces 512", "--faces 64 --rounds 2"),
     Run("retrieval", "--faces 20000", "--faces 4000", "--faces 500000 --k 2"),
+    Run("retrieval", "--faces 20000 --dim 128", "--faces 4000 --dim 128"),
     Run(
         "fit",
         "--phi mbf --onnx --batch 32 --steps 4 --rounds 2",
