@@ -130,3 +130,10 @@ def test_where_all_resamples_are_alike_the_interval_is_wilson_s() -> None:
     assert membership([0.9] * 4, [0.1] * 5, resamples=50).auc_interval == pytest.approx(wilson(4, 4))
     tied = membership([0.5] * 8, [0.5] * 8, resamples=50)
     assert tied.auc_interval == pytest.approx(wilson(4, 8))
+
+
+def test_who_is_told_from_everybody_is_told_in_all_cases() -> None:
+    """1,047 widths that sum to 1 round to a little more: 1.0000000000000002 is no share of people."""
+    told = membership(np.linspace(0.8, 0.9, 764), np.linspace(0.1, 0.2, 283), resamples=50)
+    assert told.auc == 1
+    assert told.auc_interval == pytest.approx(wilson(283, 283))
