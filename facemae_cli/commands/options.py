@@ -109,14 +109,9 @@ Architecture = Annotated[
         "--model", "-m", metavar="MODEL", help="The card of what is built, and its recipe: a bundled name or a folder."
     ),
 ]
-Init = Annotated[
-    str | None,
-    model("--init", metavar="MODEL", help="Start from this trained model's weights.", show_default="random weights"),
-]
 RecipeFile = Annotated[
     Path | None, training("--recipe", metavar="FILE", help="YAML with fields of a recipe, which win over the card's.")
 ]
-Epochs = Annotated[int | None, from_card("--epochs", metavar="N", help="Passes over the faces.")]
 Warmup = Annotated[float | None, from_card("--warmup", metavar="EPOCHS", help="How long the learning rate rises.")]
 StepSize = Annotated[int | None, from_card("--batch-size", metavar="N", help="Faces a step, over all processes.")]
 RunSeed = Annotated[int | None, from_card("--seed", metavar="N", help="Where all random choices come from.")]

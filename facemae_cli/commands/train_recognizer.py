@@ -8,8 +8,6 @@ from facemae_cli.commands.options import (
     Architecture,
     Cache,
     Device,
-    Epochs,
-    Init,
     ModelFolder,
     Overwrite,
     Precision,
@@ -48,7 +46,12 @@ def train_recognizer(
     resume: Resume = False,
     refused: RefusedFile = None,
     model: Architecture = "r50",
-    init: Init = None,
+    init: Annotated[
+        str | None,
+        model(
+            "--init", metavar="MODEL", help="Start from this trained model's weights.", show_default="random weights"
+        ),
+    ] = None,
     teacher: Annotated[
         str | None,
         model(
@@ -78,7 +81,7 @@ def train_recognizer(
     schedule: Annotated[
         str | None, from_card("--schedule", metavar="steps|poly|cosine", help="How the learning rate falls.")
     ] = None,
-    epochs: Epochs = None,
+    epochs: Annotated[int | None, from_card("--epochs", metavar="N", help="Passes over the faces.")] = None,
     warmup: Warmup = None,
     batch_size: StepSize = None,
     lr: Annotated[float | None, from_card("--lr", metavar="RATE", help="Learning rate for 512 faces a step.")] = None,

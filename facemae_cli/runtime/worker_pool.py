@@ -108,7 +108,7 @@ class _Worker:
         ours, theirs = socketpair()
         with theirs:
             self._channel = _Channel(Connection(ours.detach()), _Block(_nameless()), _Block(_nameless()))
-            handed = (theirs.fileno(), *(block.descriptor for block in self._channel.blocks))
+            handed = (theirs.fileno(), self._channel.outgoing.descriptor, self._channel.incoming.descriptor)
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-c", _START, _ROOT, *map(str, handed)],
                 pass_fds=handed,
@@ -151,8 +151,8 @@ class _Worker:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        for block in self._channel.blocks:
-            block.close()
+        self._channel.outgoing.close()
+        self._channel.incoming.close()
 
 
 class _Block:
@@ -181,13 +181,13 @@ class _Channel:
     """Objects sent over a connection, their arrays by a block for each way, which holds one message at a time."""
 
     def __init__(self, connection: Connection, outgoing: _Block, incoming: _Block) -> None:
-        self.connection, self.blocks = connection, (outgoing, incoming)
+        self.connection, self.outgoing, self.incoming = connection, outgoing, incoming
 
     def send(self, value: object) -> None:
         arrays: list[memoryview] = []
         data = pickle.dumps(value, 5, buffer_callback=lambda buffer: arrays.append(buffer.raw()))
         sizes, at = [array.nbytes for array in arrays], 0
-        view = self.blocks[0].view(sum(sizes))
+        view = self.outgoing.view(sum(sizes))
         for array, size in zip(arrays, sizes, strict=True):
             view[at : at + size] = array
             at += size
@@ -198,7 +198,7 @@ class _Channel:
         message = self.connection.recv_bytes()
         (count,) = struct.unpack_from("<I", message)
         sizes, at = struct.unpack_from(f"<{count}Q", message, 4), 0
-        arrays, view = [], self.blocks[1].view(sum(sizes))
+        arrays, view = [], self.incoming.view(sum(sizes))
         for size in sizes:
             array = view[at : at + size]
             arrays.append(bytearray(array) if keep else array)

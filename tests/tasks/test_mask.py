@@ -64,13 +64,8 @@ def test_the_result_and_the_manifest_say_what_was_done(raw, key, tmp_path):
     listener = Listener()
     (raw / "notes.txt").write_text("no image")
     result = mask(raw, tmp_path / "masked", key=key, progress=listener)
-    assert (result.faces_in, result.faces, result.identities, result.refused, result.not_read.ignored) == (
-        9,
-        9,
-        3,
-        [],
-        1,
-    )
+    counted = result.faces_in, result.faces, result.identities, result.refused, result.not_read.ignored
+    assert counted == (9, 9, 3, [], 1)
     assert (result.ratio, result.strategy, result.names, result.seed) == (0.75, "random", "keyed", None)
     assert listener.stages == [("mask", 9, 0)]
     assert listener.done == 9
