@@ -98,6 +98,13 @@ class FaceSource(ABC):
     def name(self, index: int) -> Name:
         """Identity and photo of face `index`, 0 <= index < len(self)."""
 
+    def names_digest(self) -> str:
+        """A SHA-256 that changes when a name does."""
+        names = hashlib.sha256()
+        for index in range(len(self)):
+            names.update(repr(self.name(index)).encode("utf-8", "surrogatepass") + b"\n")
+        return names.hexdigest()
+
     @abstractmethod
     def where(self, index: int) -> str:
         """Where face `index` stands, for an error message: a file's path, or a `.rec`'s key and byte offset."""
@@ -190,7 +197,4 @@ def fingerprint(source: FaceSource, samples: int = 256) -> str:
 
 def input_plan(source: FaceSource) -> dict[str, Any]:
     """What a stopped run must find again of its input, for a journal: all names, and the bytes of up to 4096 faces."""
-    names = hashlib.sha256()
-    for index in range(len(source)):
-        names.update(repr(source.name(index)).encode("utf-8", "surrogatepass") + b"\n")
-    return {"faces": len(source), "input_names": names.hexdigest(), "input": fingerprint(source, samples=4096)}
+    return {"faces": len(source), "input_names": source.names_digest(), "input": fingerprint(source, samples=4096)}

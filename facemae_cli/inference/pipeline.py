@@ -11,6 +11,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import closing
 from typing import TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -85,7 +86,7 @@ class _Lane:
         held = self._given.get(at)
         if held is None or held.shape[1:] != rows.shape[1:] or held.dtype != rows.dtype or len(held) < padded:
             held = self._given[at] = torch.empty((padded, *rows.shape[1:]), dtype=rows.dtype, pin_memory=_can_pin())
-        held[: len(rows)] = rows
+        _copy(rows, held[: len(rows)])
         held[len(rows) : padded] = rows[:1]
         return held[:padded].to(self._device, non_blocking=True)
 
@@ -120,8 +121,14 @@ class _Rows:
     def add(self, batch: Tensor) -> None:
         if not self._filled:
             self.filled = torch.empty((self._count, *batch.shape[1:]), dtype=batch.dtype)
-        self.filled[self._filled : self._filled + len(batch)] = batch
+        _copy(batch, self.filled[self._filled : self._filled + len(batch)])
         self._filled += len(batch)
+
+
+def _copy(rows: Tensor, into: Tensor) -> None:
+    """Rows from host memory to host memory, by numpy: after a copy by torch its threads wait for the next at full
+    speed, on cores that workers want."""
+    np.copyto(into.view(torch.uint8).numpy(), rows.contiguous().view(torch.uint8).numpy())  # numpy has no bfloat16
 
 
 def _can_pin() -> bool:

@@ -37,7 +37,9 @@ SWITCH = 5e-4  # seconds after which a thread that looks after a worker may inte
 PATIENCE = 5.0  # seconds that a worker may take to end what it does
 _ROOT = str(Path(__file__).parents[2])
 _START = "import sys; sys.path.insert(0, sys.argv[1]); from facemae_cli.runtime.worker_pool import serve; serve()"
-_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+_ONE_THREAD = dict.fromkeys(
+    ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OPENCV_FOR_THREADS_NUM"), "1"
+)
 
 
 @contextmanager

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import closing
+from concurrent.futures import Executor
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -35,7 +36,7 @@ from facemae_cli.networks.zoo import bundled, resolve
 from facemae_cli.reports import pictures
 from facemae_cli.reports.publication.facts import Facts, ModelFacts, read_figures
 from facemae_cli.reports.publication.files import format_of, published_files
-from facemae_cli.runtime import shared_output
+from facemae_cli.runtime import launcher, shared_output
 from facemae_cli.runtime.device import choose_device
 from facemae_cli.runtime.memory import keep_freed_memory
 from facemae_cli.runtime.paths import as_paths
@@ -44,6 +45,7 @@ from facemae_cli.runtime.threads import thread_count
 from facemae_cli.runtime.worker_pool import open_pool
 
 WINDOW = 4  # batches made durable together, and within which faces are sorted by their number of visible patches
+CHUNK = 128  # faces a message: of 64, messages take a twentieth of the host's time, and units are large here
 PROBED = 8  # faces looked at to tell a raw dataset from a masked one
 SHOWN = 12  # faces on a preview
 PREVIEWED = 16 * SHOWN  # the first faces, whose pictures are kept until enough of them were released
@@ -162,26 +164,27 @@ def reconstruct(
     source = open_source(Path(input))
     chosen = choose_device(device)
     keep_freed_memory()
-    by, computed = choose_backend(backend, precision, chosen, len(source), autoencoder=True)
-    network = Reconstructor(compile_autoencoder(load_mae(found, chosen), by, computed))
-    reader = MaskedReader(network.patch, color, least)
-    _refuse_raw(source, reader)
-    masked = read_manifest(source.path)
-    warp = warp_of(Mixing.of(masked))
-    runner = Runner(network, chosen, computed, 1)
-    with shared_output.process_group(chosen.type):
-        runner.batch_size = shared_output.broadcast(choose_batch_size(batch_size, runner, network.example()))
-        plan = _plan(source, found, runner, writer, color) | {"min_hidden": least, "backend": by, "warp": warp}
-        shown, paste = PREVIEWED if preview is not None else 0, found.card.paste_visible
-        reader = replace(reader, kept=len(source) if paste else shown, digests=warp > 0)
-        writer = replace(writer, paste=paste, warp=warp, shown=shown)
-        job = _Job(source, masked, found, reader, runner, writer, plan, audits, shown)
-        with shared_output.rank_zero_context(lambda: open_output(Path(out), plan=job.plan, **placed)) as output:
-            job.run(output, threads, progress)
-            result = shared_output.broadcast(job.result(output, Path(out)) if output else None)
-            assert result is not None
-            # The release is whole before any rank says so.
-            shared_output.rank_zero_first(lambda: job.finish(output, result, sheet, overwrite))
+    with _start_workers(threads, source, chosen) as pool:  # while they start, the network is loaded
+        by, computed = choose_backend(backend, precision, chosen, len(source), autoencoder=True)
+        network = Reconstructor(compile_autoencoder(load_mae(found, chosen), by, computed))
+        reader = MaskedReader(network.patch, color, least)
+        _refuse_raw(source, reader)
+        masked = read_manifest(source.path)
+        warp = warp_of(Mixing.of(masked))
+        runner = Runner(network, chosen, computed, 1)
+        with shared_output.process_group(chosen.type):
+            runner.batch_size = shared_output.broadcast(choose_batch_size(batch_size, runner, network.example()))
+            plan = _plan(source, found, runner, writer, color) | {"min_hidden": least, "backend": by, "warp": warp}
+            shown, paste = PREVIEWED if preview is not None else 0, found.card.paste_visible
+            reader = replace(reader, kept=len(source) if paste else shown, digests=warp > 0)
+            writer = replace(writer, paste=paste, warp=warp, shown=shown)
+            job = _Job(source, masked, found, reader, runner, writer, plan, audits, shown)
+            with shared_output.rank_zero_context(lambda: open_output(Path(out), plan=job.plan, **placed)) as output:
+                job.run(output, pool, progress)
+                result = shared_output.broadcast(job.result(output, Path(out)) if output else None)
+                assert result is not None
+                # The release is whole before any rank says so.
+                shared_output.rank_zero_first(lambda: job.finish(output, result, sheet, overwrite))
     return result
 
 
@@ -202,7 +205,7 @@ class _Job:
     previewed: int
     shown: list[tuple[Any, Any]] = field(default_factory=list)
 
-    def run(self, output: Output | None, workers: int, progress: Progress) -> None:
+    def run(self, output: Output | None, pool: Executor, progress: Progress) -> None:
         """Release, unit by unit, what an interrupted run has not. The first rank has the output."""
         unit = int(self.plan["unit"])
         start = min(shared_output.broadcast(output.units_done if output else 0) * unit, len(self.source))
@@ -210,7 +213,7 @@ class _Job:
         # What an interrupted run has done is done again where the preview shows it.
         begins = [*range(0, min(start, self.previewed), unit), *range(start, len(self.source), unit)]
         units = [range(at, min(at + unit, len(self.source))) for at in begins]
-        with closing(shared_output.run_sharded(units, partial(self._released, workers))) as released:
+        with closing(shared_output.run_sharded(units, partial(self._released, pool))) as released:
             for faces, halvings in released:
                 assert output is not None
                 self.shown += [row for chunk in faces for row in chunk.shown][: SHOWN - len(self.shown)]
@@ -218,14 +221,12 @@ class _Job:
                     output.write_unit(self._made(faces), {"halvings": halvings})
                     progress.advance(sum(len(chunk.indexes) for chunk in faces))
 
-    def _released(self, workers: int, units: Sequence[range]) -> Generator[tuple[list[ReleasedFaces], int], None, None]:
+    def _released(
+        self, pool: Executor, units: Sequence[range]
+    ) -> Generator[tuple[list[ReleasedFaces], int], None, None]:
         """The faces of each unit, and how often the batch was halved for it."""
-        parts = (chunks(self.source, unit) for unit in units)
-        faces = sum(map(len, units)) / (CPU_SHARE if self.runner.device.type == "cpu" else 1)
-        with (
-            open_pool(workers, faces, partial(use_limits, limits_in_use())) as pool,
-            closing(pipeline_in(pool, parts, self.reader, self._compute, self.writer)) as stages,
-        ):
+        parts = (chunks(self.source, unit, CHUNK) for unit in units)
+        with closing(pipeline_in(pool, parts, self.reader, self._compute, self.writer)) as stages:
             for released in stages:
                 halvings, self.runner.halvings = self.runner.halvings, 0
                 yield released, halvings
@@ -284,6 +285,12 @@ class _Job:
             license=self.model.card.license,
             not_read=NotRead.of(self.source),
         )
+
+
+def _start_workers(workers: int, source: FaceSource, device: torch.device) -> AbstractContextManager[Executor]:
+    """What reads and writes this rank's share of the images."""
+    faces = len(source) / launcher.world_size() / (CPU_SHARE if device.type == "cpu" else 1)
+    return open_pool(workers, faces, partial(use_limits, limits_in_use()))
 
 
 def _refuse_raw(source: FaceSource, reader: MaskedReader) -> None:

@@ -55,7 +55,7 @@ def write_masked(path: Path, faces: int) -> None:
     """People of `drawings`, 147 of 196 patches of each hidden, as `mask` writes them."""
     random = np.random.default_rng(0)
     with open_output(path, plan={"faces": faces}) as output:
-        for name, image in zip(named(faces, 1), drawn_faces(faces), strict=True):
+        for name, image in zip(named(faces, 4), drawn_faces(faces), strict=True):
             output.write(name, encode_png(masking.apply(image, masking.hidden("random", random.permutation(196)))))
         output.commit()
         output.finish(Manifest(command="mask"))

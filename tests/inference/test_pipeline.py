@@ -85,6 +85,17 @@ def test_batches_are_full_or_padded_to_a_power_of_two_and_cut_back() -> None:
     assert seen == [8, 4]
 
 
+@pytest.mark.parametrize("pinned", [False, True])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.uint8, torch.float32, torch.int64])
+def test_rows_of_any_kind_come_back_as_they_are(dtype: torch.dtype, pinned: bool) -> None:
+    rows = torch.arange(66, dtype=dtype).reshape(11, 3, 2)
+    runner = Runner(lambda batch: batch.transpose(1, 2), CPU, "fp32", 4)
+    runner._lanes = [_Lane(CPU, pinned)]
+    made = runner(rows)
+    assert made.dtype == dtype
+    assert torch.equal(made, rows.transpose(1, 2))
+
+
 def test_memory_that_runs_out_halves_the_batch_and_loses_nothing() -> None:
     def network(rows: torch.Tensor) -> torch.Tensor:
         if len(rows) > 3:

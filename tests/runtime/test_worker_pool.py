@@ -69,6 +69,12 @@ def test_readers_of_faces_need_no_torch_there(pool: WorkerPool) -> None:
     assert pool.submit(eval, LOADED).result() is False
 
 
+def test_a_worker_computes_in_one_thread(pool: WorkerPool) -> None:
+    chunk = chunk_of(*(masked_png(seed) for seed in range(32)))
+    pool.submit(MaskedReader(8), chunk).result()  # large enough for OpenCV to share it out
+    assert pool.submit(eval, "__import__('cv2').getNumThreads()").result() == 1
+
+
 def test_a_worker_that_is_killed_is_told_of_in_one_line() -> None:
     with WorkerPool(1, int) as pool:
         number = pool.submit(os.getpid).result()

@@ -83,8 +83,11 @@ class Output:
         as it was, and OutputError where the disk fails.
         """
         self._check_usable()
-        with self._disk():
+        try:
             self._writer.write(name, image)
+        except OSError:
+            with self._disk():
+                raise
         self._pending += 1
 
     def write_unit(self, made: Iterable[Made], counts: Mapping[str, int] | None = None) -> list[Refusal]:
@@ -99,7 +102,8 @@ class Output:
                 if each.error is not None or each.name is None:
                     raise each.error or FaceError("no-name", "it has no name")
                 self.write(each.name, each.image)
-                sums.update(each.counts)
+                for what, count in each.counts.items():
+                    sums[what] += count
                 sums["out"] += 1
             except FaceError as error:
                 refused.append(Refusal(each.where, error.reason, error.detail))

@@ -40,17 +40,19 @@ def line(key: int, label: float, name: Name) -> bytes:
 
 
 class Lst:
-    """An opened `.lst`: names are looked up by key, in the file, so that one of 42 million lines can be open."""
+    """An opened `.lst`: names are looked up by key, in the file, so that one of 42 million lines can be open.
+
+    `text`: the file's bytes, in UTF-8."""
 
     def __init__(self, path: Path) -> None:
         """Raises InputError where the file cannot be read."""
         self.path = path
-        self._text = _open(path)
-        self._starts = _line_starts(self._text)
+        self.text = _open(path)
+        self._starts = _line_starts(self.text)
         first = self._fields(0) if len(self._starts) else []
         self.dialect = "im2rec" if len(first) > 2 and _is_number(first[1]) else "insightface"
         if self.dialect == "im2rec":
-            keys = _leading_numbers(self._text, self._starts)
+            keys = _leading_numbers(self.text, self._starts)
             order = np.argsort(keys, kind="stable")[np.count_nonzero(keys < 0) :]
             self._keys, self._starts = keys[order], self._starts[order]
         else:
@@ -93,8 +95,8 @@ class Lst:
 
     def _fields(self, row: int) -> list[str]:
         start = int(self._starts[row])
-        end = self._text.find(b"\n", start)
-        raw = self._text[start : end if end >= 0 else len(self._text)]
+        end = self.text.find(b"\n", start)
+        raw = self.text[start : end if end >= 0 else len(self.text)]
         return raw.decode("utf-8", "surrogateescape").rstrip("\r").split("\t")
 
     def _path(self, fields: list[str]) -> str:

@@ -86,6 +86,12 @@ class RecordReader:
                 return float("nan")
         return float(self.label[row])
 
+    def labels(self) -> NDArray[np.float32]:
+        """Of every record what `label_of` says."""
+        for row in np.flatnonzero(self.length < 0).tolist():
+            self.label_of(row)
+        return self.label
+
     def read(self, row: int) -> bytes:
         """The image in a record. Raises FaceError: `empty`, `too-large`, `truncated-record`, and where an index alone
         has told of it what `indexed.read_head` finds, or `bad-index`; OutputError where the disk fails."""

@@ -105,6 +105,12 @@ def test_portions_and_copies_look_for_themselves(tmp_path):
     assert faces(pickle.loads(pickle.dumps(opened))) == faces(RecSource(tmp_path / "a.rec", whole=True))
 
 
+def test_names_are_those_of_all_records_though_few_were_looked_at(tmp_path):
+    write(tmp_path / "a.rec", insightface())
+    opened, whole = RecSource(tmp_path / "a.rec"), RecSource(tmp_path / "a.rec", whole=True)
+    assert opened.names_digest() == whole.names_digest()
+
+
 def replaced(at: int, new: bytes):
     return lambda record: record[:at] + new + record[at + len(new) :]
 

@@ -178,6 +178,28 @@ def test_names_from_the_lst(tmp_path):
     assert names == [Name("ann", "x.jpg"), Name("ann", "y.png"), Name("0", "3"), Name("bob", "x.jpg"), Name("1", "5")]
 
 
+def test_the_digest_of_names_changes_with_each_thing_that_makes_them(tmp_path):
+    def digest() -> str:
+        return RecSource(path).names_digest()
+
+    path = tmp_path / "a.rec"
+    write(path, [(0, 1.0, 0, body(0)), (0, 2.0, 1, body(1))])
+    before = digest()
+    assert digest() == before
+    write(path, [(0, 1.0, 0, body(0)), (0, 2.0, 1, body(7))])
+    assert digest() == before, "what is on a photo is not its name"
+    others = {before}
+    write(path, [(0, 1.0, 0, body(0)), (0, 3.0, 1, body(1))])
+    others.add(digest())
+    write(path, [(0, 1.0, 0, body(0)), (0, 2.0, 9, body(1))])
+    others.add(digest())
+    write(path, [(0, 1.0, 0, body(0)), (0, 2.0, 1, body(1))])
+    for text in ("0\t1\tx.jpg\n", "0\t1\ty.jpg\n"):
+        (tmp_path / "a.lst").write_text(text)
+        others.add(digest())
+    assert len(others) == 5
+
+
 def test_names_of_loose_photos(tmp_path):
     write(tmp_path / "a.rec", [(0, -1.0, 0, body(0)), (0, 2.0, 1, body(1))])
     (tmp_path / "a.lst").write_text("0\t-1\tx.jpg\n1\t2\ty.jpg\n")
