@@ -36,7 +36,7 @@ RUNS = (
     Run("records", "--records 50000", "--records 5000 --rounds 2"),
     Run("codec", "--faces 1000", "--faces 96 --rounds 2"),
     Run("mask", "--faces 1000", "--faces 96 --rounds 2"),
-    Run("host", "--faces 16384", "--faces 512 --rounds 1"),
+    Run("host", "--faces 65536 --rounds 2", "--faces 512 --rounds 1"),
     Run("reconstruct", "--model facemae-base --faces 48", "--faces 8", "--model facemae-base --faces 4096"),
     Run(
         "reconstruct",
