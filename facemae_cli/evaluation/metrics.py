@@ -39,6 +39,12 @@ def wilson(successes: float, total: float, z: float = Z95) -> Interval:
     return low, 1.0 if successes == total else max(min(middle + half, 1.0), rate)
 
 
+def wilson_band(rates: Floats, total: float) -> tuple[Floats, Floats]:
+    """`wilson`'s ends, (n,) each, of (n,) rates of `total`, of which rounding may have put some above 1."""
+    low, high = np.array([wilson(min(rate, 1.0) * total, total) for rate in rates.tolist()]).T
+    return low, high
+
+
 @dataclass(frozen=True)
 class Verification:
     """What InsightFace's protocol says of a pack of pairs; None where the pairs cannot tell, with a note why.

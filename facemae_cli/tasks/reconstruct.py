@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from facemae_cli import __version__
-from facemae_cli.data.faces import FaceChunk, FaceSource, NotRead, Refusal, chunks, count_reasons, input_plan
+from facemae_cli.data.faces import CHUNK, FaceChunk, FaceSource, NotRead, Refusal, chunks, count_reasons, input_plan
 from facemae_cli.data.images.codec import encode_png
 from facemae_cli.data.images.headers.header import limits_in_use, use_limits
 from facemae_cli.data.manifest import Manifest, code_of, read_manifest
@@ -45,7 +45,7 @@ from facemae_cli.runtime.threads import thread_count
 from facemae_cli.runtime.worker_pool import open_pool
 
 WINDOW = 4  # batches made durable together, and within which faces are sorted by their number of visible patches
-CHUNK = 128  # faces a message: of 64, messages take a twentieth of the host's time, and units are large here
+LARGE = 128  # faces a message where a unit has eight such: of 64, messages take a twentieth of the host's time
 PROBED = 8  # faces looked at to tell a raw dataset from a masked one
 SHOWN = 12  # faces on a preview
 PREVIEWED = 16 * SHOWN  # the first faces, whose pictures are kept until enough of them were released
@@ -225,7 +225,8 @@ class _Job:
         self, pool: Executor, units: Sequence[range]
     ) -> Generator[tuple[list[ReleasedFaces], int], None, None]:
         """The faces of each unit, and how often the batch was halved for it."""
-        parts = (chunks(self.source, unit, CHUNK) for unit in units)
+        size = LARGE if int(self.plan["unit"]) >= 8 * LARGE else CHUNK
+        parts = (chunks(self.source, unit, size) for unit in units)
         with closing(pipeline_in(pool, parts, self.reader, self._compute, self.writer)) as stages:
             for released in stages:
                 halvings, self.runner.halvings = self.runner.halvings, 0

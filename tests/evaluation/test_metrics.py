@@ -235,6 +235,11 @@ def test_wilson_refuses_what_is_no_share(successes: float, total: float) -> None
         metrics.wilson(successes, total)
 
 
+def test_a_band_is_wilson_of_each_rate_and_of_1_where_rounding_went_above() -> None:
+    low, high = metrics.wilson_band(np.array([0.0, 0.25, 1.0 + 2e-16 * 2]), 8)
+    assert list(zip(low, high, strict=True)) == [metrics.wilson(successes, 8) for successes in (0, 2, 8)]
+
+
 def test_distances_are_squared_and_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     features = np.array([[1, 0], [0, 1], [-1, 0], [0.6, 0.8]], np.float32)
     chosen = [[0, 0], [0, 1], [0, 2], [1, 3], [3, 1]]

@@ -45,7 +45,7 @@ def parquet_files(path: Path) -> list[Path]:
 
 def _in(folder: Path) -> list[str]:
     """The Parquet files in a folder by name, hidden ones too."""
-    return [name for name in os.listdir(folder) if name.endswith(".parquet")]
+    return [name for name in os.listdir(folder) if name.lower().endswith(".parquet")]
 
 
 class ParquetSource(FaceSource):

@@ -10,7 +10,7 @@ import numpy as np
 
 from facemae_cli.evaluation.leakage.prose import PHOTOS, title
 from facemae_cli.evaluation.leakage.results import Finding, MembershipFinding
-from facemae_cli.evaluation.metrics import Floats, Roc, wilson
+from facemae_cli.evaluation.metrics import Floats, Roc, wilson_band
 from facemae_cli.reports.html import Figure
 from facemae_cli.reports.plots import Axis, Line, Mark, line_plot, thinned
 from facemae_cli.reports.text import exact_percent, percent
@@ -138,11 +138,10 @@ def _decades(first: float) -> list[float]:
 
 
 def _roc_line(label: str, found: MembershipFinding, first: float) -> Line:
-    members = found.membership.members
     x, y = _from(found.membership.curve, first)
     chosen = thinned(x, log=True)
     x, y = x[chosen], y[chosen]
-    low, high = np.array([wilson(min(share, 1.0) * members, members) for share in y]).T
+    low, high = wilson_band(y, found.membership.members)
     return Line(label, x, y, low, high, steps=True)
 
 

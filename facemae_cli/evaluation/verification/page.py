@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facemae_cli import __version__
-from facemae_cli.evaluation.metrics import Floats, Verification, roc, wilson
+from facemae_cli.evaluation.metrics import Floats, Verification, roc, wilson_band
 from facemae_cli.evaluation.verification.groups import GroupAccuracy, group_lines
 from facemae_cli.reports.html import (
     Block,
@@ -205,7 +205,7 @@ def _roc_plot(far: Floats, tar: Floats, negatives: int, positives: int, ident: s
         x, y = np.insert(x, 0, first), np.insert(y, 0, tar[~accepted][-1])
     chosen = thinned(x, log=True)
     x, y = x[chosen], y[chosen]
-    low, high = np.array([wilson(min(rate, 1.0) * positives, positives) for rate in y]).T
+    low, high = wilson_band(y, positives)
     room = max(1.0 - float(low.min()), 0.01)
     decades = [10.0**-power for power in range(math.floor(-math.log10(first)) + 1)]
     return line_plot(
