@@ -85,7 +85,7 @@ class Output:
         self._check_usable()
         try:
             self._writer.write(name, image)
-        except OSError:
+        except (OSError, OutputError):
             with self._disk():
                 raise
         self._pending += 1
