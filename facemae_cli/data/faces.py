@@ -63,7 +63,8 @@ class NotRead:
         rows = [("files ignored", f"{self.ignored}, which are not images")] if self.ignored else []
         if self.passed_over:
             counts = ", ".join(f"{count} {one_line(name)}" for name, count in self.passed_over.items())
-            rows.append(("passed over", f"{counts}: what is deleted, hidden or the system's is not part of a dataset"))
+            why = "what is deleted, hidden, the system's or beside a file of faces is not part of it"
+            rows.append(("passed over", f"{counts}: {why}"))
         return rows
 
     def lines(self, dataset: str) -> list[str]:
@@ -81,7 +82,8 @@ class FaceSource(ABC):
 
     `refused` holds what was found broken while opening (framing errors of a `.rec`, say); those are not
     among the `len(self)` readable faces. `ignored` counts files that do not claim to be images; `passed_over`, by
-    what they are, folders and images that were left alone since they are the system's or hidden.
+    what they are, folders and images that were left alone since they are the system's, hidden, or beside a file that
+    holds the faces.
     """
 
     path: Path

@@ -34,6 +34,22 @@ def is_system_folder(name: str) -> bool:
     return name.startswith(".") or name.casefold() in SYSTEM_FOLDERS
 
 
+def beside(folder: Path, held: str, own: str = "") -> dict[str, int]:
+    """What could be taken for faces in `folder`, of which `held` and a folder called `own` are the whole dataset: how
+    many images and folders. Nothing is looked into."""
+    found: Counter[str] = Counter()
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.is_dir():
+                    found[f"folders beside {held}"] += entry.name != own and not is_system_folder(entry.name)
+                elif not entry.name.startswith("."):
+                    found[f"images beside {held}"] += has_image_suffix(entry.name)
+    except OSError:  # a file may be read in a folder that must not be listed
+        return {}
+    return dict(sorted((+found).items()))
+
+
 class Scan:
     """The images below `root`. Symbolic links are resolved, never walked into; of files without a suffix the first
     bytes are read, to learn whether they are images; nothing else is opened but folders.

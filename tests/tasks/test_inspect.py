@@ -74,7 +74,7 @@ def test_what_mask_would_refuse_or_remark_on_is_told(tmp_path):
     told = "\n".join(value for _, value in result.summary())
     for part in ("1 are not aligned face crops", "`facemae align`", "2 sizes", "one person has all 3 photos", "4:2:0"):
         assert part in told
-    assert "1 @eaDir: what is deleted, hidden or the system's" in told
+    assert "1 @eaDir: what is deleted, hidden, the system's or beside" in told
 
 
 def test_masked_faces_are_measured(tmp_path):

@@ -61,7 +61,7 @@ def test_every_masked_face_becomes_a_released_one_under_its_name(tmp_path: Path,
     assert (result.as_json()["passed_over"], result.as_json()["ignored_files"]) == ({"#recycle": 1}, 1)
     assert (
         "passed over",
-        "1 #recycle: what is deleted, hidden or the system's is not part of a dataset",
+        "1 #recycle: what is deleted, hidden, the system's or beside a file of faces is not part of it",
     ) in result.summary()
     assert result.ratio == 0.75
     before, after = open_source(masked), open_source(out)

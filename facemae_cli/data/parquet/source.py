@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from bisect import bisect_right
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Sequence
 from itertools import accumulate
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Any
 from facemae_cli.data.faces import FaceSource, Name, Refusal
 from facemae_cli.data.images.headers.header import Limits, limits_in_use
 from facemae_cli.data.names import in_order, one_line
+from facemae_cli.data.scan import beside
 from facemae_cli.errors import FaceError, InputError
 
 IMAGE_COLUMNS = ("image", "img", "photo", "face")
@@ -48,13 +49,22 @@ def _in(folder: Path) -> list[str]:
     return [name for name in os.listdir(folder) if name.lower().endswith(".parquet")]
 
 
+def _left_alone(path: Path, folder: Path) -> dict[str, int]:
+    """What stands in `path`, and in the `folder` of its shards, and is not read."""
+    hidden = sum(name.startswith(".") for name in _in(folder))
+    found = Counter(beside(folder, "the Parquet files"))
+    if folder != path:
+        found.update(beside(path, "the Parquet files", own=folder.name))
+    return ({HIDDEN_FILES: hidden} if hidden else {}) | found
+
+
 class ParquetSource(FaceSource):
     """The faces of `X.parquet`, or of the shards in a folder, in the order of their rows.
 
     Images stand in a column `image` (a struct of `bytes` and `path`, or plain bytes), people in `label` (a number, for
     which the file may give names, or text). A photo is called as its `path`, else by its row. Row groups are read whole
     and a few are kept, so reading in order is fast, and memory does not grow with the dataset. Shards that begin with a
-    dot are passed over and counted. Raises InputError.
+    dot, and images and folders beside the shards, are passed over and counted. Raises InputError.
     """
 
     kind = "parquet"
@@ -65,8 +75,8 @@ class ParquetSource(FaceSource):
         self.limits = limits or limits_in_use()
         self.refused: Sequence[Refusal] = ()
         self._files = parquet_files(self.path)
-        if self.path.is_dir() and (hidden := sum(name.startswith(".") for name in _in(self._files[0].parent))):
-            self.passed_over = {HIDDEN_FILES: hidden}
+        if self.path.is_dir():
+            self.passed_over = _left_alone(self.path, self._files[0].parent)
         self._names: list[Name] = []
         self._groups: list[tuple[int, int]] = []  # shard, row group
         rows: list[int] = []

@@ -25,6 +25,7 @@ from facemae_cli.data.recordio.lst import Lst
 from facemae_cli.data.recordio.reader import RecFile, RecordReader
 from facemae_cli.data.recordio.records import HEADER_BYTES, read_payload, unpack_header
 from facemae_cli.data.recordio.scan import ScanResult, Words, mapped, scan_words
+from facemae_cli.data.scan import beside
 from facemae_cli.errors import InputError
 
 _EXACT = 2**24  # whole numbers above are rounded in float32
@@ -78,6 +79,7 @@ class RecSource(FaceSource):
         self.rec = sidecars.rec_file(self.path)
         self._shown = one_line(str(self.rec))
         self._file = RecFile(self.rec)
+        self.passed_over = beside(self.path, self.rec.name) if self.path.is_dir() else {}
         text = sidecars.read_sidecar(self.rec, "idx")
         index = None if text is None else sidecars.parse_index(text)
         places = None if whole or index is None else self._places(index)

@@ -75,6 +75,16 @@ def test_labels_may_be_numbers_text_or_missing(tmp_path: Path) -> None:
     assert called(write(tmp_path / "c.parquet", [row(0)])) == [(None, "0")]
 
 
+def test_what_stands_beside_shards_is_counted(tmp_path: Path) -> None:
+    write(tmp_path / "set/data/train-0.parquet", [row(0, 1)], pa.int64())
+    for extra in ("set/README.md", "set/a.jpg", "set/data/b.PNG", "set/more/c.jpg", "set/.git/d.jpg"):
+        (tmp_path / extra).parent.mkdir(exist_ok=True)
+        (tmp_path / extra).write_bytes(b"")
+    counts = {"images beside the Parquet files": 2, "folders beside the Parquet files": 1}
+    assert open_source(tmp_path / "set").passed_over == counts
+    assert open_source(tmp_path / "set/data/train-0.parquet").passed_over == {}
+
+
 def test_shards_are_read_in_order_and_few_groups_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "KEPT", 2)
     for shard in range(3):

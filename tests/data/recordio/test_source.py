@@ -200,6 +200,17 @@ def test_the_digest_of_names_changes_with_each_thing_that_makes_them(tmp_path):
     assert len(others) == 5
 
 
+def test_what_stands_beside_a_train_rec_is_counted(tmp_path):
+    write(tmp_path / "train.rec", insightface())
+    assert RecSource(tmp_path).passed_over == {}
+    for name in ("lfw.bin", "property", "a.jpg", "b.tiff", ".c.jpg"):
+        (tmp_path / name).write_bytes(b"")
+    for name in ("ann", "bob", ".git", "@eaDir"):
+        (tmp_path / name).mkdir()
+    assert RecSource(tmp_path).passed_over == {"folders beside train.rec": 2, "images beside train.rec": 2}
+    assert RecSource(tmp_path / "train.rec").passed_over == {}
+
+
 def test_names_of_loose_photos(tmp_path):
     write(tmp_path / "a.rec", [(0, -1.0, 0, body(0)), (0, 2.0, 1, body(1))])
     (tmp_path / "a.lst").write_text("0\t-1\tx.jpg\n1\t2\ty.jpg\n")
