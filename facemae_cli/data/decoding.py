@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import Executor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from facemae_cli.data.faces import FaceChunk
 from facemae_cli.data.images.codec import decode_visible, resize
+from facemae_cli.data.images.headers.header import limits_in_use, use_limits
 from facemae_cli.errors import FaceError
+from facemae_cli.runtime.worker_pool import open_pool
 
 Pixels = NDArray[np.uint8]
+
+
+def open_image_pool(workers: int, faces: float) -> AbstractContextManager[Executor]:
+    """`workers` processes, or threads where they are few, that read and write so many faces' images within the limits
+    that this process holds to."""
+    return open_pool(workers, faces, partial(use_limits, limits_in_use()))
 
 
 @dataclass(frozen=True)

@@ -20,16 +20,14 @@ from torch import Tensor, nn
 from facemae_cli.data.decoding import DecodedFaces, FaceDecoder
 from facemae_cli.data.faces import FaceSource, Refusal, chunks
 from facemae_cli.data.images.codec import decode_visible, in_shape
-from facemae_cli.data.images.headers.header import limits_in_use, use_limits
 from facemae_cli.errors import FaceError
 from facemae_cli.inference import feature_cache
-from facemae_cli.inference.pipeline import AHEAD, CPU_SHARE, Runner, choose_batch_size
+from facemae_cli.inference.pipeline import AHEAD, Runner, choose_batch_size, open_codecs
 from facemae_cli.networks.embedder import Embedder
 from facemae_cli.runtime import distributed
 from facemae_cli.runtime.device import Precision
 from facemae_cli.runtime.progress import SILENT, Progress
 from facemae_cli.runtime.threads import cores, ordered_units
-from facemae_cli.runtime.worker_pool import open_pool
 
 GATHERED = 4096  # features that ranks hand each other at a time
 NO_EMBEDDING = "no-embedding"
@@ -223,11 +221,10 @@ class _Job:
         units = units_of(count, runner.batch_size)
         parts = (chunks(self.source, [self.wanted[at] for at in unit]) for unit in units)
         decoder = FaceDecoder(self.embedder.spec.sides, partial(_shown, self.embedder.spec.sides))
-        faces = sum(map(len, units)) / (CPU_SHARE if self.device.type == "cpu" else 1)
         progress.start(label, count)
         with (
             evaluating(self.embedder),
-            open_pool(threads, faces, partial(use_limits, limits_in_use())) as pool,
+            open_codecs(threads, sum(map(len, units)), self.device) as pool,
             closing(ordered_units(pool, decoder, parts, AHEAD)) as made,
         ):
             for unit, decoded in with_units(made, units, count, progress):

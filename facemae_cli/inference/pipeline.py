@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from facemae_cli.data.decoding import open_image_pool
 from facemae_cli.errors import UsageError
 from facemae_cli.runtime.choices import check_batch_size
 from facemae_cli.runtime.device import Precision, autocast
@@ -31,6 +32,11 @@ CPU_SHARE = 16  # times as long as reading a face takes the network on a CPU, so
 CPU_BATCH = 32
 CUDA_BATCHES = (64, 128, 256, 512, 1024, 2048)
 MEMORY_SHARE = 0.6  # of a GPU that a batch may take
+
+
+def open_codecs(workers: int, faces: float, device: torch.device) -> AbstractContextManager[Executor]:
+    """What reads and writes the images of so many faces for a network that computes on `device`."""
+    return open_image_pool(workers, faces / (CPU_SHARE if device.type == "cpu" else 1))
 
 
 def pipeline(

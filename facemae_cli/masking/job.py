@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facemae_cli import __version__
+from facemae_cli.data.decoding import open_image_pool
 from facemae_cli.data.faces import CHUNK, FaceChunk, FaceSource, Name, Refusal, input_plan
 from facemae_cli.data.images.codec import decode, encode_png, probe, resize, unblended
-from facemae_cli.data.images.headers.header import MAX_PIXELS, limits_in_use, use_limits
+from facemae_cli.data.images.headers.header import MAX_PIXELS
 from facemae_cli.data.output.output import Made as MadeFace
 from facemae_cli.data.output.output import Output, all_refused
 from facemae_cli.errors import FaceError, UsageError
@@ -25,7 +26,6 @@ from facemae_cli.masking.pseudonyms import kept_order, keyed_order
 from facemae_cli.runtime import shared_output
 from facemae_cli.runtime.progress import Progress
 from facemae_cli.runtime.threads import ordered_map, ordered_units
-from facemae_cli.runtime.worker_pool import open_pool
 
 Item = TypeVar("Item")
 Made = TypeVar("Made")
@@ -200,7 +200,7 @@ def in_workers(
     few."""
     parts = ([chunk(unit[at : at + CHUNK]) for at in range(0, len(unit), CHUNK)] for unit in units)
     with (
-        open_pool(workers, sum(map(len, units)), partial(use_limits, limits_in_use())) as pool,
+        open_image_pool(workers, sum(map(len, units))) as pool,
         closing(ordered_units(pool, work, parts, AHEAD)) as made,
     ):
         yield from made

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Executor
-from contextlib import AbstractContextManager, closing
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -15,14 +15,13 @@ import torch
 from facemae_cli import __version__
 from facemae_cli.data.faces import CHUNK, FaceChunk, FaceSource, NotRead, Refusal, chunks, count_reasons, input_plan
 from facemae_cli.data.images.codec import encode_png
-from facemae_cli.data.images.headers.header import limits_in_use, use_limits
 from facemae_cli.data.manifest import Manifest, code_of, read_manifest
 from facemae_cli.data.open import open_source
 from facemae_cli.data.output.output import Made, Output, check_output, open_output
 from facemae_cli.data.side_files import SideFile
 from facemae_cli.errors import InputError, UsageError
 from facemae_cli.inference.masked_reader import MaskedReader, VisibleFaces
-from facemae_cli.inference.pipeline import CPU_SHARE, Runner, choose_batch_size, pipeline_in
+from facemae_cli.inference.pipeline import Runner, choose_batch_size, open_codecs, pipeline_in
 from facemae_cli.inference.reconstruct import Reconstructor, release
 from facemae_cli.inference.released_writer import PredictedFaces, ReleasedFaces, ReleasedWriter
 from facemae_cli.masking import patches as masking
@@ -42,7 +41,6 @@ from facemae_cli.runtime.memory import keep_freed_memory
 from facemae_cli.runtime.paths import as_paths
 from facemae_cli.runtime.progress import SILENT, Progress
 from facemae_cli.runtime.threads import thread_count
-from facemae_cli.runtime.worker_pool import open_pool
 
 WINDOW = 4  # batches made durable together, and within which faces are sorted by their number of visible patches
 LARGE = 128  # faces a message where a unit has eight such: of 64, messages take a twentieth of the host's time
@@ -164,7 +162,8 @@ def reconstruct(
     source = open_source(Path(input))
     chosen = choose_device(device)
     keep_freed_memory()
-    with _start_workers(threads, source, chosen) as pool:  # while they start, the network is loaded
+    share = len(source) / launcher.world_size()
+    with open_codecs(threads, share, chosen) as pool:  # while they start, the network is loaded
         by, computed = choose_backend(backend, precision, chosen, len(source), autoencoder=True)
         network = Reconstructor(compile_autoencoder(load_mae(found, chosen), by, computed))
         reader = MaskedReader(network.patch, color, least)
@@ -286,12 +285,6 @@ class _Job:
             license=self.model.card.license,
             not_read=NotRead.of(self.source),
         )
-
-
-def _start_workers(workers: int, source: FaceSource, device: torch.device) -> AbstractContextManager[Executor]:
-    """What reads and writes this rank's share of the images."""
-    faces = len(source) / launcher.world_size() / (CPU_SHARE if device.type == "cpu" else 1)
-    return open_pool(workers, faces, partial(use_limits, limits_in_use()))
 
 
 def _refuse_raw(source: FaceSource, reader: MaskedReader) -> None:

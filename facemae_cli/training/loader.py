@@ -5,21 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from facemae_cli.data.decoding import DecodedFaces, FaceDecoder
+from facemae_cli.data.decoding import DecodedFaces, FaceDecoder, open_image_pool
 from facemae_cli.data.faces import FaceChunk, FaceSource, Refusal, chunks
 from facemae_cli.data.images.codec import decode, resize
-from facemae_cli.data.images.headers.header import limits_in_use, use_limits
 from facemae_cli.errors import FaceError, InputError, UsageError
 from facemae_cli.runtime import distributed
 from facemae_cli.runtime.threads import ordered_units, thread_count
-from facemae_cli.runtime.worker_pool import open_pool
 
 AHEAD = 4  # batches decoded before they are asked for
 
@@ -91,7 +88,7 @@ class FaceLoader:
         decoder = FaceDecoder((self.size, self.size), self._decode)
         faces = self.steps * share if self.feeds_gpu else 0
         with (
-            open_pool(self.threads, faces, partial(use_limits, limits_in_use())) as pool,
+            open_image_pool(self.threads, faces) as pool,
             closing(ordered_units(pool, decoder, map(self._chunks, shares_of()), AHEAD)) as decoded,
         ):
             for positions, parts in zip(shares_of(), decoded, strict=False):
