@@ -33,8 +33,10 @@ def test_what_decodes_is_given(chunk: FaceChunk) -> None:
         raise FaceError("too-large", str(len(data)))
 
     decoded = FaceDecoder((4, 6), refuse)(chunk)
-    assert decoded.images.shape == (3, 4, 6, 3) and not decoded.images.any()
-    assert all(error is not None for error in decoded.errors) and decoded.resized == [False] * 3
+    assert decoded.images.shape == (3, 4, 6, 3)
+    assert not decoded.images.any()
+    assert all(error is not None for error in decoded.errors)
+    assert decoded.resized == [False] * 3
 
 
 @pytest.mark.parametrize(("workers", "faces"), [(1, 10.0), (2, 1e6)])  # threads, and processes
