@@ -51,8 +51,8 @@ class Scale:
     """What is fitted and trained, and for how long: a YAML file of `scales/`. Recipes override the cards'.
 
     `facemae`: what its fit adds to `fit` in all tables but those of the loss, which are the paper's. `recognizer`: a
-    card's name, or a folder beside the file. `init`: whether FaceMAE starts from the plain MAE of the same seed.
-    `given`: models that stand for the two that are fitted on the public faces as the scale says.
+    card's name, or a folder beside the file. `init`: whether FaceMAE starts from the plain MAE: the given one, whatever
+    it hid, else one of the same seed and mask. `given`: models that stand for the two fitted on the public faces.
     """
 
     mae: str
@@ -184,13 +184,19 @@ class Paper(Setup):
         if not plain:
             command += [text for phi in self.phi for text in ("--embedder", phi)]
             if self.scale.init:
-                shared = {key: value for key, value in fields.items() if key in ("ratio", "strategy")}
-                first = self.mae(faces, seed, **MSE, **shared)
+                first = self._start(faces, seed, fields)
                 command += ["--init", self.model(first)]
                 after = (first,) if isinstance(first, Step) else ()
         inputs = (yaml.safe_dump(recipe), *(() if plain else self.phi))
         network, count = f"{self.scale.mae} {plain}", faces.count * base.get("epochs", 1)
         return Step(name, tuple(command), after, count, network, inputs=inputs)
+
+    def _start(self, faces: Faces, seed: int, fields: Mapping[str, Any]) -> Step | str:
+        """The plain MAE that FaceMAE starts from on `faces`."""
+        if faces is self.public and "mse" in self.scale.given:
+            return self.scale.given["mse"]
+        shared = {key: value for key, value in fields.items() if key in ("ratio", "strategy")}
+        return self.mae(faces, seed, **MSE, **shared)
 
     def facemae(self, title: str, ratio: float = 0.75, fit_ratio: float | None = None, **fields: Any) -> Row:
         """A release by an autoencoder fitted on `public` with `fields` (those of FaceMAE where there are none)."""
