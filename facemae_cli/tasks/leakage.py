@@ -3,32 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-
-import torch
 
 from facemae_cli import __version__
 from facemae_cli.data.side_files import SideFile, check_report_and_cache, report_page
-from facemae_cli.errors import UsageError
-from facemae_cli.evaluation.leakage.attackers import Origin, Trust, bundled_autoencoders, load_attackers
-from facemae_cli.evaluation.leakage.audit import Audit, imitation_models
-from facemae_cli.evaluation.leakage.datasets import Datasets, match_people, open_datasets
+from facemae_cli.evaluation.leakage.attackers import Origin, Trust, load_attackers
+from facemae_cli.evaluation.leakage.audit import Audit
+from facemae_cli.evaluation.leakage.autoencoders import Autoencoders
+from facemae_cli.evaluation.leakage.datasets import match_people, open_datasets
 from facemae_cli.evaluation.leakage.further_findings import plan_further
 from facemae_cli.evaluation.leakage.identification import Plan
-from facemae_cli.evaluation.leakage.imitation import Imitator, Recipe
 from facemae_cli.evaluation.leakage.leakage_result import LeakageResult
 from facemae_cli.evaluation.leakage.options import check_options, listed, parse_identities, parse_ks
 from facemae_cli.evaluation.leakage.results import Photo
 from facemae_cli.evaluation.leakage.verdict import Limits
 from facemae_cli.evaluation.leakage.views import AttackSettings
 from facemae_cli.evaluation.retrieval import choose_backend
-from facemae_cli.masking.mixing import people_to_mix
 from facemae_cli.networks import backends
-from facemae_cli.networks.card import Model
 from facemae_cli.networks.zoo import resolve
 from facemae_cli.runtime import distributed
-from facemae_cli.runtime.device import Precision, choose_device
+from facemae_cli.runtime.device import choose_device
 from facemae_cli.runtime.memory import keep_freed_memory
 from facemae_cli.runtime.paths import as_path
 from facemae_cli.runtime.progress import SILENT, Progress
@@ -129,7 +124,7 @@ def leakage(
     attackers = load_attackers(attacker, device, precision, backend, faces)
     origin = Origin.of(data.manifest, models)
     by, computed = backends.choose_backend(backend, precision, chosen, faces, autoencoder=True)
-    how = _Reconstructing(models, computed, chosen, batch_size, by)
+    how = Autoencoders(models, computed, chosen, batch_size, by)
     imitators, why_none = how.imitators(origin, data, imitations)
     settings = AttackSettings(
         attackers, imitators, how.rebuilders(data), imitations, seed, batch_size, workers or cores(), cache,
@@ -144,54 +139,6 @@ def leakage(
         if page is not None and distributed.rank() == 0:
             result = _with_report(page, result, overwrite)
     return result
-
-
-@dataclass(frozen=True)
-class _Reconstructing:
-    """What reconstructs faces in an audit: the `given` models, else the release's own, and how they compute."""
-
-    given: Sequence[Model]
-    precision: Precision
-    device: torch.device
-    batch_size: str
-    backend: backends.Backend
-
-    def imitators(self, origin: Origin, data: Datasets, imitations: int) -> tuple[list[Imitator], str | None]:
-        """What imitates the release; and why there is nothing although it was asked for."""
-        if not imitations:
-            return [], None
-        recipe = Recipe.of(data.manifest, data.original)
-        if recipe.mixing:
-            return [], "its faces are mixed, and whoever asks does not know with whom his photos were"
-        models, why_none = imitation_models(self.given, origin, data)
-        return [self._imitator(model, recipe) for model in models], why_none and f"{why_none}: say --imitation-model"
-
-    def adapter(self, origin: Origin, data: Datasets) -> Imitator | None:
-        """What makes the attacker's own faces as the release was made, where he has some. Raises UsageError where that
-        is not known, and for faces that cannot be mixed as the release's are."""
-        if (faces := data.adapt) is None:
-            return None
-        models, why_none = imitation_models(self.given, origin, data)
-        if not models:
-            raise UsageError(
-                f"--adapt {faces.path} needs something to reconstruct the faces with, and {why_none}: say "
-                "--imitation-model"
-            )
-        recipe = Recipe.of(data.manifest, faces)
-        if recipe.mixing:
-            try:
-                people_to_mix([faces.name(index) for index in range(len(faces))], recipe.mixing)
-            except UsageError as error:
-                raise UsageError(f"--adapt {faces.path}: {error}") from None
-        return self._imitator(models[0], recipe)
-
-    def rebuilders(self, data: Datasets) -> list[Imitator]:
-        """What reconstructs a release that is masked, as anybody who holds it can."""
-        models = {model.digest: model for model in (*bundled_autoencoders(), *self.given)} if data.masked else {}
-        return [self._imitator(model, None) for model in models.values()]
-
-    def _imitator(self, model: Model | None, recipe: Recipe | None) -> Imitator:
-        return Imitator(model, recipe, self.device, self.precision, self.batch_size, self.backend)
 
 
 def _repeatable(plan: Plan, settings: AttackSettings, trust: Trust) -> dict[str, str]:

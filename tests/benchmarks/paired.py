@@ -15,10 +15,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from facemae_cli.evaluation.leakage.attackers import bundled_autoencoders, load_attackers
+from facemae_cli.evaluation.leakage.attackers import Origin, load_attackers
+from facemae_cli.evaluation.leakage.autoencoders import Autoencoders
 from facemae_cli.evaluation.leakage.datasets import Datasets, match_people, open_datasets
 from facemae_cli.evaluation.leakage.identification import attacks, clusters
-from facemae_cli.evaluation.leakage.imitation import Imitator, Recipe
 from facemae_cli.evaluation.leakage.statistics import Clusters, compare
 from facemae_cli.evaluation.leakage.views import AttackSettings, embed_all
 from facemae_cli.networks.zoo import resolve
@@ -61,16 +61,13 @@ class Attackers:
 
     def _settings(self, data: Datasets) -> AttackSettings:
         device = choose_device("auto")
-        precision, recipe = choose_precision("auto", device), Recipe.of(data.manifest, data.original)
         models = [resolve(name, "mae") for name in self.imitation_models]
-        imitators = [Imitator(model, recipe, device, precision) for model in models]
-        bundled = {model.digest: model for model in (*bundled_autoencoders(), *models)} if data.masked else {}
-        rebuilders = [Imitator(model, None, device, precision) for model in bundled.values()]
-        embedders = load_attackers(self.embedders, "auto", "auto")
-        adapter = imitators[0] if self.adapt is not None else None
-        if recipe.mixing:  # whoever asks does not know with whom his photos were mixed
-            imitators = []
-        return AttackSettings(embedders, imitators, rebuilders, 1, 0, "auto", cores(), self.cache, adapter)
+        how = Autoencoders(models, choose_precision("auto", device), device)
+        origin, embedders = Origin.of(data.manifest, models), load_attackers(self.embedders, "auto", "auto")
+        imitators, _ = how.imitators(origin, data, imitations=len(models))
+        return AttackSettings(
+            embedders, imitators, how.rebuilders(data), 1, 0, "auto", cores(), self.cache, how.adapter(origin, data)
+        )
 
 
 def lines(original: Path, releases: Sequence[Path], attackers: Attackers) -> Iterator[str]:
@@ -91,13 +88,11 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("original", type=Path)
     parser.add_argument("release", type=Path, nargs=2)
     parser.add_argument("--attacker", action="append", default=[])
-    parser.add_argument("--adapt", type=Path, help="faces of the attacker's own; needs --imitation-model")
+    parser.add_argument("--adapt", type=Path, help="faces of the attacker's own, to learn from")
     parser.add_argument("--imitation-model", action="append", default=[])
     parser.add_argument("--k", type=int, default=2)
     parser.add_argument("--cache", type=Path, default=Path("runs/cache"))
     given = parser.parse_args(arguments)
-    if given.adapt and not given.imitation_model:
-        parser.error("--adapt needs an --imitation-model, which reconstructs the attacker's own faces")
     attackers = Attackers(given.attacker, given.k, given.cache, given.adapt, given.imitation_model)
     for line in lines(given.original, given.release, attackers):
         print(line, flush=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from facemae_cli.evaluation.leakage.attackers import Origin, Trust, describe, warnings
+from facemae_cli.evaluation.leakage.attackers import Trust, describe, warnings
 from facemae_cli.evaluation.leakage.datasets import Datasets
 from facemae_cli.evaluation.leakage.duplicates import Duplicates, find_duplicates
 from facemae_cli.evaluation.leakage.ensemble import ENSEMBLE
@@ -22,7 +22,6 @@ from facemae_cli.evaluation.leakage.verdict import UNCONFIRMED, Evidence, Limits
 from facemae_cli.evaluation.leakage.views import AttackerView, AttackSettings, Embedded, embed_all
 from facemae_cli.evaluation.retrieval import faiss_clash
 from facemae_cli.inference.recognizer import Recognizer
-from facemae_cli.networks.card import Model
 from facemae_cli.runtime.progress import Progress, Steps
 
 
@@ -43,18 +42,6 @@ class Exposure:
     duplicates: Duplicates
     exposed: list[Exposed]
     triplets: list[Triplet]
-
-
-def imitation_models(given: Sequence[Model], origin: Origin, data: Datasets) -> tuple[list[Model | None], str | None]:
-    """The models that reconstruct as the release's does: those given, else its own; None stands for masking alone. And
-    why there are none, where none is known."""
-    if given:
-        return list(given), None
-    if origin.model is not None:
-        return [origin.model], None
-    if data.masked:
-        return [None], None
-    return [], "its model is not bundled" if origin.sha256 else "no model of it is known"
 
 
 def measure_all(

@@ -1,0 +1,77 @@
+"""Which autoencoders reconstruct faces in an audit: an attacker's imitations, what he learns from, a masked release."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from facemae_cli.errors import UsageError
+from facemae_cli.evaluation.leakage.attackers import Origin, bundled_autoencoders
+from facemae_cli.evaluation.leakage.datasets import Datasets
+from facemae_cli.evaluation.leakage.imitation import Imitator, Recipe
+from facemae_cli.masking.mixing import people_to_mix
+from facemae_cli.networks.backends import Backend
+from facemae_cli.networks.card import Model
+from facemae_cli.runtime.device import Precision
+
+
+@dataclass(frozen=True)
+class Autoencoders:
+    """What reconstructs faces in an audit: the `given` models, else the release's own, and how they compute."""
+
+    given: Sequence[Model]
+    precision: Precision
+    device: torch.device
+    batch_size: str = "auto"
+    backend: Backend = "torch"
+
+    def imitators(self, origin: Origin, data: Datasets, imitations: int) -> tuple[list[Imitator], str | None]:
+        """What imitates the release; and why there is nothing although it was asked for."""
+        if not imitations:
+            return [], None
+        recipe = Recipe.of(data.manifest, data.original)
+        if recipe.mixing:
+            return [], "its faces are mixed, and whoever asks does not know with whom his photos were"
+        models, why_none = _as_the_release(self.given, origin, data)
+        return [self._imitator(model, recipe) for model in models], why_none and f"{why_none}: say --imitation-model"
+
+    def adapter(self, origin: Origin, data: Datasets) -> Imitator | None:
+        """What makes the attacker's own faces as the release was made, where he has some. Raises UsageError where that
+        is not known, and for faces that cannot be mixed as the release's are."""
+        if (faces := data.adapt) is None:
+            return None
+        models, why_none = _as_the_release(self.given, origin, data)
+        if not models:
+            raise UsageError(
+                f"--adapt {faces.path} needs something to reconstruct the faces with, and {why_none}: say "
+                "--imitation-model"
+            )
+        recipe = Recipe.of(data.manifest, faces)
+        if recipe.mixing:
+            try:
+                people_to_mix([faces.name(index) for index in range(len(faces))], recipe.mixing)
+            except UsageError as error:
+                raise UsageError(f"--adapt {faces.path}: {error}") from None
+        return self._imitator(models[0], recipe)
+
+    def rebuilders(self, data: Datasets) -> list[Imitator]:
+        """What reconstructs a release that is masked, as anybody who holds it can."""
+        models = {model.digest: model for model in (*bundled_autoencoders(), *self.given)} if data.masked else {}
+        return [self._imitator(model, None) for model in models.values()]
+
+    def _imitator(self, model: Model | None, recipe: Recipe | None) -> Imitator:
+        return Imitator(model, recipe, self.device, self.precision, self.batch_size, self.backend)
+
+
+def _as_the_release(given: Sequence[Model], origin: Origin, data: Datasets) -> tuple[list[Model | None], str | None]:
+    """The models that reconstruct as the release's does: those given, else its own; None stands for masking alone. And
+    why there are none, where none is known."""
+    if given:
+        return list(given), None
+    if origin.model is not None:
+        return [origin.model], None
+    if data.masked:
+        return [None], None
+    return [], "its model is not bundled" if origin.sha256 else "no model of it is known"
