@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from facemae_cli.data.faces import FaceSource, Name, NotRead, Refusal, count_rea
 from facemae_cli.data.images.codec import suffix_of
 from facemae_cli.data.manifest import Manifest
 from facemae_cli.data.open import kind_of, open_source
-from facemae_cli.data.output.output import Made, open_output
+from facemae_cli.data.output.output import Made, Output, open_output
 from facemae_cli.data.packs.pairs import FOLDS, Photo, format_pairs, sample_pairs
 from facemae_cli.data.packs.source import PackSource, open_pack
 from facemae_cli.data.packs.writer import check_free, copied_manifest, whole_face, whole_pairs, write_bin
@@ -36,7 +37,7 @@ PROBED = 8  # faces looked at to tell whether there are people
 PAIRS = 6000  # as LFW has
 
 
-@dataclass
+@dataclass(frozen=True)
 class ConvertResult:
     """What `convert` did: `faces` of `faces_in` are in `out` now, and `pairs` where it is a verification pack."""
 
@@ -45,10 +46,10 @@ class ConvertResult:
     format_in: str
     format_out: str
     faces_in: int
-    faces: int = 0
+    faces: int
     pairs: int | None = None
-    notes: list[str] = field(default_factory=list)
-    refused: list[Refusal] = field(default_factory=list)
+    notes: Sequence[str] = ()
+    refused: Sequence[Refusal] = ()
     not_read: NotRead = field(default_factory=NotRead)
 
     def as_json(self) -> dict[str, Any]:
@@ -60,7 +61,7 @@ class ConvertResult:
             "format": {"in": self.format_in, "out": self.format_out},
             "faces": {"in": self.faces_in, "out": self.faces, "refused": count_reasons(self.refused)},
             "pairs": self.pairs,
-            "notes": self.notes,
+            "notes": list(self.notes),
             **self.not_read.as_json(),
         }
 
@@ -70,12 +71,6 @@ class ConvertResult:
         rows += [] if self.pairs is None else [("pairs", str(self.pairs))]
         rows += self.not_read.rows()
         return rows + [("note", note) for note in self.notes]
-
-    def count_pairs(self, pairs: int, left_out: int) -> None:
-        """Takes in how many pairs were written, and how many were not."""
-        self.pairs = pairs
-        if left_out:
-            self.notes.append(f"{left_out} pairs are left out, since a face of theirs is refused")
 
 
 def convert(
@@ -114,21 +109,23 @@ def convert(
     source, target = _open(input, out), kind_of(out)
     if pairs is not None and (isinstance(source, PackSource) or target != "pack"):
         raise UsageError("--pairs samples pairs for a .bin or pairs.txt out of faces that have none; leave it out here")
-    faces = len(source) + len(source.refused)
-    result = ConvertResult(input, out, source.kind, target, faces, not_read=NotRead.of(source))
-    result.refused += source.refused
-    job = _Job(source, result, threads, progress, as_paths(audit) or [])
-    read_figures(job.audits, job.manifest())  # before any work
+    job = _Job(source, threads, progress, as_paths(audit) or [])
+    read_figures(job.audits, job.manifest(0, []))  # before any work
+    paired: _Pairs | None = None
     if target == "pack" and out.name != "pairs.txt":
         _refuse_existing(input, out, overwrite, resume)
-        job.write_bin(_Pairs.of(source, pairs, seed, result))
-    elif target == "pack" or (target == "folder" and isinstance(source, PackSource)):
-        job.write_folder(
-            out if target == "folder" else out.parent, _Pairs.of(source, pairs, seed, result), overwrite, resume
-        )
+        paired = _Pairs.of(source, pairs, seed)
+        written = job.write_bin(out, paired)
     else:
-        job.copy(out, source.name, overwrite, resume)
-    return result
+        if target == "pack" or (target == "folder" and isinstance(source, PackSource)):
+            paired = _Pairs.of(source, pairs, seed)
+        written = job.copy(out.parent if target == "pack" else out, paired, overwrite, resume)
+    notes = [*(paired.notes if paired else ()), *written.notes]
+    refused = [*source.refused, *written.refused]
+    faces = len(source) + len(source.refused)
+    return ConvertResult(
+        input, out, source.kind, target, faces, written.faces, written.pairs, notes, refused, NotRead.of(source)
+    )
 
 
 def _open(input: Path, out: Path) -> FaceSource:
@@ -147,101 +144,92 @@ def _refuse_existing(input: Path, out: Path, overwrite: bool, resume: bool) -> N
 
 @dataclass(frozen=True)
 class _Pairs:
-    """Pairs of a source's faces: `faces` (n, 2) int64 indexes, `same` (n,) bool; `photos`: how each face is called."""
+    """Pairs of a source's faces: `faces` (n, 2) int64 indexes, `same` (n,) bool; `photos`: how each face is called;
+    `notes`: how they were chosen, where they were."""
 
     faces: NDArray[np.int64]
     same: NDArray[np.bool_]
-    photos: list[Photo | None]
+    photos: Sequence[Photo | None]
+    notes: Sequence[str] = ()
 
     @classmethod
-    def of(cls, source: FaceSource, count: int | None, seed: int, result: ConvertResult) -> _Pairs:
-        """A pack's own, or else drawn ones, of which `result` gets a note. Raises InputError."""
+    def of(cls, source: FaceSource, count: int | None, seed: int) -> _Pairs:
+        """A pack's own, or else sampled ones. Raises InputError."""
         if isinstance(source, PackSource):
             return cls(source.pairs, source.same, [source.photo(index) for index in range(len(source))])
         identities = [source.name(index).identity for index in range(len(source))]
         faces, same = sample_pairs(identities, count or PAIRS, seed)
         few = f", as many as its people allow of {count or PAIRS}" if len(same) < (count or PAIRS) else ""
-        result.notes.append(f"{len(same)} pairs were sampled from seed {seed}{few}")
         numbers: Counter[str] = Counter()
         photos = []
         for identity in identities:
             numbers[identity or ""] += 1
             photos.append(None if identity is None else Photo(identity, numbers[identity]))
-        return cls(faces, same, photos)
+        return cls(faces, same, photos, [f"{len(same)} pairs were sampled from seed {seed}{few}"])
 
-    def without(self, lost: Collection[int], result: ConvertResult) -> _Pairs:
-        """The pairs both of whose faces are left; `result` gets their number. Raises InputError where none are."""
-        left = whole_pairs(result.input, self.faces, lost)
-        result.count_pairs(len(left), len(self.same) - len(left))
-        return _Pairs(self.faces[left], self.same[left], self.photos)
+    def text(self, left: NDArray[np.int64]) -> str:
+        """The `pairs.txt` of the pairs that are numbers `left`."""
+        rows = zip(self.faces[left].tolist(), self.same[left].tolist(), strict=True)
+        return format_pairs([(self.photos[first], self.photos[second], one) for (first, second), one in rows])
 
 
-@dataclass
+@dataclass(frozen=True)
+class _Written:
+    """What a run wrote: `faces`, and of its pairs, where it has any, how many, and how many it left out."""
+
+    faces: int
+    refused: Sequence[Refusal]
+    pairs: int | None = None
+    left_out: int = 0
+
+    @property
+    def notes(self) -> list[str]:
+        """What a person should know of it."""
+        return [f"{self.left_out} pairs are left out, since a face of theirs is refused"] if self.left_out else []
+
+
+@dataclass(frozen=True)
 class _Job:
-    """One run: what is read, by how many threads, and the result that is filled in."""
+    """One run: what is read, and by how many threads."""
 
     source: FaceSource
-    result: ConvertResult
     workers: int
     progress: Progress
     audits: Sequence[Path] = ()
 
-    def face(self, index: int) -> bytes | FaceError:
-        """The bytes of a face, or why there are none."""
-        return whole_face(self.source, index)
-
-    def refusal(self, index: int, error: FaceError) -> Refusal:
-        return Refusal(self.source.where(index), error.reason, error.detail)
-
-    def write_bin(self, pairs: _Pairs) -> None:
+    def write_bin(self, out: Path, pairs: _Pairs) -> _Written:
         """A `.bin` of the pairs, and its manifest beside it as `X.bin.facemae.json`."""
         made = write_bin(
-            self.result.out,
-            self.source,
-            pairs.faces,
-            pairs.same,
-            command="convert",
-            threads=self.workers,
-            progress=self.progress,
+            out, self.source, pairs.faces, pairs.same, command="convert", threads=self.workers, progress=self.progress
         )
-        self.result.faces = made.faces
-        self.result.refused += made.refused
-        self.result.count_pairs(made.pairs, made.left_out)
+        return _Written(made.faces, made.refused, made.pairs, made.left_out)
 
-    def write_folder(self, folder: Path, pairs: _Pairs, overwrite: bool, resume: bool) -> None:
-        """A folder of images as LFW calls them, with the `pairs.txt` that makes it a pack."""
-
-        def text() -> str:
-            left = pairs.without(self._lost(), self.result)
-            rows = zip(left.faces.tolist(), left.same.tolist(), strict=True)
-            return format_pairs([(left.photos[first], left.photos[second], one) for (first, second), one in rows])
-
-        self.copy(folder, lambda index: _photo_name(pairs.photos[index]), overwrite, resume, text)
-
-    def copy(
-        self,
-        out: Path,
-        name: Callable[[int], Name],
-        overwrite: bool,
-        resume: bool,
-        pairs: Callable[[], str] | None = None,
-    ) -> None:
-        """Every face into a folder or `.rec` under `name`; `pairs`, asked last, gives the text of a `pairs.txt`."""
+    def copy(self, out: Path, pairs: _Pairs | None, overwrite: bool, resume: bool) -> _Written:
+        """Every face into a folder or `.rec`. Into a folder with `pairs`, each is called as LFW calls its own, and a
+        `pairs.txt` makes the folder a pack."""
         source = self.source
         inputs = (source.path.parent if source.path.name == "pairs.txt" else source.path,)
         with open_output(out, plan=self.plan(), overwrite=overwrite, resume=resume, inputs=inputs) as output:
-            start = min(output.units_done * UNIT, len(source))
-            self.progress.start("convert", len(source), done=start)
-            with closing(ordered_map(self.face, range(start, len(source)), self.workers)) as faces:
-                for first in range(start, len(source), UNIT):
-                    output.write_unit(
-                        self._made(index, face, name) for index, face in enumerate(islice(faces, UNIT), first)
-                    )
-            self.result.faces = output.faces
-            self.result.refused += output.refused
-            manifest = self.manifest()
+            self._write_faces(output, source.name if pairs is None else lambda index: _photo_name(pairs.photos[index]))
+            refused = [*source.refused, *output.refused]
+            manifest = self.manifest(output.faces, refused)
             beside = self._published(manifest, out) if manifest.mask_ratio is not None else None
-            output.finish(manifest, refused=self.result.refused, pairs=pairs, beside=beside)
+            if pairs is None:
+                output.finish(manifest, refused=refused, beside=beside)
+                return _Written(output.faces, output.refused)
+            left = partial(whole_pairs, source.path, pairs.faces, self._lost(refused))
+            output.finish(manifest, refused=refused, pairs=lambda: pairs.text(left()), beside=beside)
+            return _Written(output.faces, output.refused, len(left()), len(pairs.same) - len(left()))
+
+    def _write_faces(self, output: Output, name: Callable[[int], Name]) -> None:
+        """What is not there yet, a unit at a time."""
+        start = min(output.units_done * UNIT, len(self.source))
+        self.progress.start("convert", len(self.source), done=start)
+        with closing(ordered_map(self._face, range(start, len(self.source)), self.workers)) as faces:
+            for first in range(start, len(self.source), UNIT):
+                output.write_unit(
+                    self._made(index, face, name) for index, face in enumerate(islice(faces, UNIT), first)
+                )
 
     def _published(self, manifest: Manifest, out: Path) -> dict[str, str]:
         """The card of what facemae masked or released, and Croissant; of other datasets nothing is known."""
@@ -259,13 +247,17 @@ class _Job:
 
     def _suffix(self) -> str:
         """What the first whole images are."""
-        firsts = (self.face(index) for index in range(len(self.source)))
+        firsts = (self._face(index) for index in range(len(self.source)))
         return next((suffix_of(face) for face in firsts if not isinstance(face, FaceError)), ".jpg")
 
-    def _lost(self) -> set[int]:
+    def _lost(self, refused: Sequence[Refusal]) -> set[int]:
         """The faces that are refused."""
-        source, refused = self.source, {item.where for item in self.result.refused}
-        return {index for index in range(len(source)) if source.where(index) in refused} if refused else set()
+        source, places = self.source, {item.where for item in refused}
+        return {index for index in range(len(source)) if source.where(index) in places} if places else set()
+
+    def _face(self, index: int) -> bytes | FaceError:
+        """The bytes of a face, or why there are none."""
+        return whole_face(self.source, index)
 
     def _made(self, index: int, face: bytes | FaceError, name: Callable[[int], Name]) -> Made:
         where = self.source.where(index)
@@ -286,9 +278,9 @@ class _Job:
             **input_plan(self.source),
         }
 
-    def manifest(self) -> Manifest:
+    def manifest(self, faces: int, refused: Sequence[Refusal]) -> Manifest:
         """What the input's manifest says of its faces."""
-        return copied_manifest(self.source, "convert", self.result.faces, self.result.refused)
+        return copied_manifest(self.source, "convert", faces, refused)
 
 
 def _photo_name(photo: Photo | None) -> Name:
