@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from facemae_cli.data.files import STAGING_SUFFIX
 from facemae_cli.data.names import one_line
 from facemae_cli.errors import InputError, UsageError
 
@@ -52,7 +53,11 @@ def parquet_files(path: Path) -> list[Path]:
 def require_exists(path: Path) -> None:
     """Raises InputError where nothing is at the path of a dataset."""
     if not os.path.exists(path):
-        raise InputError(f"{one_line(str(path))} does not exist: give a folder of images or a .rec file")
+        shown, staging = one_line(str(path)), path.with_name(path.name + STAGING_SUFFIX)
+        if path.name and os.path.isdir(staging):
+            way_out = "run the same command again, with --resume, to end it"
+            raise InputError(f"{shown} does not exist: {one_line(str(staging))} is left from a stopped run; {way_out}")
+        raise InputError(f"{shown} does not exist: give a folder of images or a .rec file")
 
 
 def open_source(path: Path, *, whole: bool = False) -> FaceSource:

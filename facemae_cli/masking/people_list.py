@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import unicodedata
 from collections.abc import Iterator, Sequence
@@ -41,6 +42,11 @@ class PeopleList:
         if not lines:
             raise InputError(f"{option} {path} names nobody: write one person or photo a line")
         return cls(path, lines)
+
+    @property
+    def digest(self) -> str:
+        """Equal for lists of the same people and photos, in whatever order."""
+        return hashlib.sha256("\n".join(sorted(self.lines)).encode()).hexdigest()
 
     def find(self, names: Sequence[Name], key: Key | None) -> dict[str, set[int]]:
         """For each line the numbers of the `names` it means, as they are or as `key` calls them; often none."""

@@ -16,7 +16,7 @@ from facemae_cli.data.images.codec import suffix_of
 from facemae_cli.data.manifest import Manifest, read_manifest
 from facemae_cli.data.open import kind_of, open_source
 from facemae_cli.data.output.beside import CARD, beside_path
-from facemae_cli.data.output.output import check_output, open_output
+from facemae_cli.data.output.output import check_output, finish_stopped, open_output
 from facemae_cli.data.recordio.sidecars import rec_file
 from facemae_cli.data.subset import Subset
 from facemae_cli.errors import InputError, UsageError
@@ -96,8 +96,9 @@ def withdraw(
         go with the person.
     workers: threads; None: one a CPU core.
 
-    Everything is checked before anything is changed. Raises UsageError where a line names nobody in any of the
-    datasets, for another key, and where nobody would be left; InputError and OutputError.
+    Everything is checked before anything is changed; but where a stopped run was just putting a dataset in its place,
+    that is ended first, and the same list goes on with the others. Raises UsageError where a line names nobody in any
+    of the datasets, for another key, and where nobody would be left; InputError and OutputError.
     """
     threads = thread_count(workers)
     places = [Path(each) for each in datasets]
@@ -106,18 +107,30 @@ def withdraw(
     require_outside(Path(people), places, "--people")
     listed = PeopleList.read(Path(people), "--people")
     made_of = None if sources is None else read_sources(Path(sources))
-    jobs = _planned(places, listed, Path(key), made_of)
+    stopped = {path: faces for path in places if (faces := _end_stopped(path, listed)) is not None}
+    jobs = _planned(places, listed, Path(key), made_of, all_found=bool(stopped))
     done = []
     for job in jobs:
         if job.left_out:
-            job.run(threads, progress)
-        left = len(job.source) - len(job.left_out)
-        done.append(Withdrawal(job.path, len(job.left_out), left, NotRead.of(job.source)))
+            job.run(listed, threads, progress)
+        left, withdrawn = len(job.source) - len(job.left_out), len(job.left_out) + stopped.get(job.path, 0)
+        done.append(Withdrawal(job.path, withdrawn, left, NotRead.of(job.source)))
     return WithdrawResult(done, len(listed.lines))
 
 
-def _planned(places: Sequence[Path], listed: PeopleList, key: Path, sources: Sources | None) -> list[_Job]:
-    """What is to be done with each dataset, all of it checked. Raises UsageError and InputError."""
+def _end_stopped(path: Path, listed: PeopleList) -> int | None:
+    """Puts a dataset in its place where a run was stopped doing so, by whatever list. How many faces that run took
+    out, where it had this one."""
+    targets = [path] if path.suffix.lower() in (".rec", ".parquet") else [path, path / "train.rec"]
+    plans = [finish_stopped(target, "withdraw") for target in targets if os.path.lexists(target.parent)]
+    return next((plan["withdrawn"] for plan in plans if plan and plan["list"] == listed.digest), None)
+
+
+def _planned(
+    places: Sequence[Path], listed: PeopleList, key: Path, sources: Sources | None, all_found: bool
+) -> list[_Job]:
+    """What is to be done with each dataset, all of it checked; `all_found`: whether every line was found before.
+    Raises UsageError and InputError."""
     opened = [_open(path) for path in places]
     secret = None
     if any(manifest.key_id is not None for _, manifest in opened):
@@ -137,7 +150,8 @@ def _planned(places: Sequence[Path], listed: PeopleList, key: Path, sources: Sou
             raise UsageError(f"{listed.path} names everybody in {path}: remove the dataset itself")
         check_output(_target(path), overwrite=True)
         jobs.append(_Job(path, source, manifest, left_out))
-    listed.require_found([*found], "--people", " and ".join(map(str, places)))
+    if not all_found:
+        listed.require_found([*found], "--people", " and ".join(map(str, places)))
     return jobs
 
 
@@ -185,10 +199,17 @@ class _Job:
     manifest: Manifest
     left_out: set[int]
 
-    def run(self, threads: int, progress: Progress) -> None:
+    def run(self, listed: PeopleList, threads: int, progress: Progress) -> None:
         """Writes the dataset without them aside, and puts it in place of the old one, which is removed."""
         kept = Subset(self.source, self.left_out)
-        plan = {"command": "withdraw", "version": __version__, "input": fingerprint(kept), "faces": len(kept)}
+        plan = {
+            "command": "withdraw",
+            "version": __version__,
+            "input": fingerprint(kept),
+            "faces": len(kept),
+            "list": listed.digest,
+            "withdrawn": len(self.left_out),
+        }
         progress.start("withdraw", len(kept))
         with open_output(_target(self.path), plan=plan, overwrite=True) as output:
             for number, image in enumerate(self._images(kept, threads), 1):

@@ -212,7 +212,7 @@ class RunFolder:
             self._put_in_place(staging)
         finally:
             _forget_empty(staging)
-            staging.leave()
+            staging.close()
 
     def _put_in_place(self, staging: Staging) -> None:
         """Moves the run that is done to its folder, the older one aside first; begun and stopped, it goes on there."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,7 +58,7 @@ class Case:
 
     `out`: the folder or file whose arrival makes the output whole; `again`: what goes on with a stopped run; `grows`:
     the output comes to be in place, file by file; `answers`: its JSON is compared too; `look`: what is asked right
-    after a kill.
+    after a kill; `replaces`: a folder among the inputs, of which a copy stands in the output's place before.
     """
 
     name: str
@@ -67,14 +68,17 @@ class Case:
     grows: bool = False
     answers: bool = False
     look: Callable[[Path], None] = nothing
+    replaces: str = ""
 
     @property
     def words(self) -> list[str]:
         return self.line.split()
 
     def begin(self, folder: Path) -> None:
-        """An empty working folder."""
+        """The working folder, which holds nothing but what is to be replaced."""
         folder.mkdir()
+        if self.replaces:
+            shutil.copytree(folder.parent / self.replaces, folder / Path(self.out).parts[0])
 
 
 MASK = "mask --in ../raw --key ../facemae.key --workers 2 --out"
@@ -82,6 +86,7 @@ RECONSTRUCT = f"reconstruct --in ../masked --model {MODEL} --batch-size 1 --prec
 FIT = f"fit --data ../raw --model {MODEL} --out out --loss mixed --embedder {EMBEDDER} --precision fp32 --device cpu"
 TRAIN = "train-recognizer --data ../raw --model ../recogniser --out out --precision fp32 --device cpu"
 LEAKAGE = f"leakage --original ../raw --released ../released --attacker {EMBEDDER} --imitation-model {MODEL}"
+WITHDRAW = "withdraw --people ../withdrawn.txt --key ../facemae.key --workers 2"
 VERIFY = f"verify --pairs ../lfw --model {EMBEDDER} --report report.html --cache cache --device cpu --workers 2 --json"
 
 _ALL = (
@@ -108,6 +113,8 @@ _ALL = (
     Case("convert-folder", "convert --in ../masked.rec --out out"),
     Case("convert-rec", "convert --in ../masked --out out/train.rec", out="out/train.rec"),
     Case("convert-pack", "convert --in ../lfw.bin --out out --workers 2"),
+    Case("withdraw-folder", f"{WITHDRAW} out", again="", replaces="masked"),
+    Case("withdraw-rec", f"{WITHDRAW} out", out="out/train.rec", again="", replaces="set"),
     Case("convert-bin", "convert --in ../lfw/pairs.txt --out out.bin", out="out.bin", again="--overwrite"),
 )
 CASES = {case.name: case for case in _ALL}
@@ -120,9 +127,11 @@ def prepare(root: Path) -> None:
     write_mae(root / "mae", recipe={"lr": 0.01})
     write_recognizer(root / "recogniser")
     write_lfw(root / "lfw", people=12)
+    (root / "withdrawn.txt").write_text("p1\np2/0.png\n")
     for line in (
         f"mask --in {root}/raw --out {root}/masked --key {root}/facemae.key",
         f"convert --in {root}/masked --out {root}/masked.rec",
+        f"convert --in {root}/masked --out {root}/set/train.rec",
         f"convert --in {root}/lfw/pairs.txt --out {root}/lfw.bin",
         f"reconstruct --in {root}/masked --out {root}/released --model {root}/mae --device cpu --precision fp32",
     ):

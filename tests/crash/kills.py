@@ -137,6 +137,7 @@ class Rounds:
 
     def _unbroken(self, folder: Path) -> dict[str, bytes]:
         self.case.begin(folder)
+        self.before = files(folder)
         code = finished(start(self.case.words, folder, self.answer))
         if code:
             raise RuntimeError(f"{self.case.name} ends with {code}: {self.answer.with_suffix('.err').read_text()}")
@@ -164,7 +165,7 @@ class Rounds:
             self.takes *= 1.02
             self.tally.kills += 1
             self._look(folder)
-            words = [*self.case.words, self.case.again]
+            words = [*self.case.words, *self.case.again.split()]
         code = 0 if ended else finished(start(words, folder, self.answer))
         self._compare(folder, code)
 
@@ -172,7 +173,8 @@ class Rounds:
         """What stands there right after a kill: the output is not there or whole, and no checkpoint is torn."""
         self.tally.workers = max(self.tally.workers, len(workers(folder)))
         shown = {name: data for name, data in files(folder).items() if not any(part in name for part in PARTS)}
-        if any(name == self.case.out or name.startswith(f"{self.case.out}/") for name in shown) and not self.case.grows:
+        stands = any(name == self.case.out or name.startswith(f"{self.case.out}/") for name in shown)
+        if stands and not self.case.grows and shown != self.before:
             self.tally.stood += 1
             self._differ("stands there in part", shown, self.whole)
         deadline = time.monotonic() + PATIENCE
@@ -188,7 +190,7 @@ class Rounds:
 
     def _compare(self, folder: Path, code: int) -> None:
         said = self.answer.with_suffix(".err").read_text()
-        complete = code == 2 and "is complete already" in said
+        complete = code == 2 and ("is complete already" in said or (self.case.replaces and "is nobody in" in said))
         if code and not complete:
             self.tally.wrong.append(f"ends with {code}: {said.strip().splitlines()[-1:]}")
         self._differ("differs in the end", files(folder), self.whole)

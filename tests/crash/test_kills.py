@@ -23,7 +23,7 @@ def run(case: str, root: Path, kills: int) -> Tally:
     return tally
 
 
-@pytest.mark.parametrize("case", ["mask-rec", "reconstruct-folder", "convert-pack", "convert-bin"])
+@pytest.mark.parametrize("case", ["mask-rec", "reconstruct-folder", "convert-pack", "convert-bin", "withdraw-rec"])
 def test_a_killed_and_resumed_run_is_the_unbroken_one(root: Path, case: str) -> None:
     assert run(case, root, 3).wrong == []
 

@@ -84,6 +84,12 @@ def test_a_path_that_is_not_there(tmp_path: Path) -> None:
             open_source(tmp_path / name)
 
 
+def test_what_a_stopped_run_left_is_named_where_its_output_is_missing(tmp_path: Path) -> None:
+    (tmp_path / "masked.facemae-part").mkdir()
+    with pytest.raises(InputError, match=r"masked does not exist: .*masked\.facemae-part is left from a stopped run"):
+        open_source(tmp_path / "masked")
+
+
 def test_messages_are_one_line(tmp_path: Path) -> None:
     odd = tmp_path / "one\ntwo"
     os.makedirs(odd)

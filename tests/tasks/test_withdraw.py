@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from helpers.models import write_mae
 from facemae_cli.app import main
 from facemae_cli.data.manifest import read_manifest
 from facemae_cli.data.open import open_source
+from facemae_cli.data.output import output
 from facemae_cli.errors import InputError, UsageError
 from facemae_cli.masking.key import Key
 from facemae_cli.tasks.convert import convert
@@ -160,6 +163,36 @@ def test_stopped_it_leaves_the_old_dataset_and_done_again_it_is_whole(
     withdraw([tmp_path / "masked"], people=people, key=key)
     assert len(images(tmp_path / "masked")) == 6
     assert not list(tmp_path.glob("*.facemae-part"))
+
+
+@pytest.mark.parametrize("out", OUTPUTS)
+@pytest.mark.parametrize(("name", "call"), [("rename", 1), ("rename", 2), ("remove_tree", 1)])
+def test_stopped_while_it_puts_a_dataset_in_place_the_same_line_ends_it(
+    raw: Path, key: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, out: str, name: str, call: int
+) -> None:
+    places = [tmp_path / out, tmp_path / "second"]
+    for place in places:
+        mask(raw, place, key=key)
+    people, calls, real = listed(tmp_path, GONE), count(1), getattr(output, name, None) or os.rename
+
+    def stopped(*arguments: Path) -> None:
+        if next(calls) == call:
+            raise KeyboardInterrupt
+        real(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(output if name == "remove_tree" else os, name, stopped)
+        with pytest.raises(KeyboardInterrupt):
+            withdraw(places, people=people, key=key)
+    assert list(tmp_path.rglob("*.facemae-part"))
+    assert len(images(places[1])) == 9
+    given = places[0].parent if out == "set/train.rec" else places[0]  # either names the dataset
+    result = withdraw([given, places[1]], people=people, key=key)
+    assert [(one.withdrawn, one.left) for one in result.datasets] == [(3, 6), (3, 6)]
+    assert [len(images(place)) for place in places] == [6, 6]
+    assert not list(tmp_path.rglob("*.facemae-part"))
+    with pytest.raises(UsageError, match="is nobody in"):
+        withdraw(places, people=people, key=key)
 
 
 def test_what_was_not_read_is_said_of_each_dataset(raw: Path, key: Path, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -74,7 +74,7 @@ class Output:
         try:
             self._writer.close()
         finally:
-            self._staging.leave()
+            self._staging.close()
 
     def write(self, name: Name, image: bytes) -> None:
         """Stages one face, an encoded image; `name.photo` gets the suffix of what `image` holds.
@@ -249,7 +249,7 @@ def open_output(
             return _enter(staging, writer, fixed, overwrite, resume)
         except BaseException:
             writer.close()
-            staging.leave()
+            staging.close()
             raise
 
 
@@ -268,6 +268,28 @@ def check_output(path: Path, *, overwrite: bool = False, resume: bool = False, i
             if not os.path.lexists(folder):
                 _check_fresh(writer, overwrite, resume)
             require_writable(writer.target.parent)
+    finally:
+        writer.close()
+
+
+def finish_stopped(path: Path, command: str) -> Mapping[str, Any] | None:
+    """Ends what a run of `command` began, if it was stopped while it put `path` in place, and returns its plan.
+
+    Raises UsageError where another process is at it, OutputError where the disk refuses.
+    """
+    folder, writer = writer_of(path)
+    try:
+        if not os.path.lexists(folder):
+            return None
+        with disk_errors(path), closing(Staging(folder)) as staging:
+            header, sealed = _header(staging)
+            plan: Mapping[str, Any] | None = header["plan"] if header and sealed else None
+            if plan is None or plan.get("command") != command:
+                return None
+            _put_in_place(staging, writer, replaces=True)
+            return plan
+    except DamagedJournal:
+        return None
     finally:
         writer.close()
 

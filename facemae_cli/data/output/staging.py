@@ -119,7 +119,7 @@ class Staging:
             if name != "lock":
                 remove_tree(self.folder / name)
 
-    def leave(self) -> None:
+    def close(self) -> None:
         """Ends the use of the folder; it goes if it holds nothing but the lock."""
         self._close_journal()
         if self._lock is None:

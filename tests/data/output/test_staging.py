@@ -97,7 +97,7 @@ def test_a_line_without_its_end_does_not_count_and_the_next_takes_its_place(tmp_
     staging = Staging(tmp_path / "x")
     staging.append({"first": 1})
     staging.append({"second": 2})
-    staging.leave()
+    staging.close()
     journal = tmp_path / "x" / "journal"
     journal.write_bytes(journal.read_bytes()[:-3])
     staging = Staging(tmp_path / "x")
@@ -105,7 +105,7 @@ def test_a_line_without_its_end_does_not_count_and_the_next_takes_its_place(tmp_
     staging.append({"sealed": True})
     assert [line.split(b"\t")[0] for line in journal.read_bytes().splitlines()] == [b'{"first":1}', b'{"sealed":true}']
     assert staging.look() == ({"first": 1}, True)
-    staging.leave()
+    staging.close()
 
 
 def test_zeros_behind_the_last_line_are_what_a_power_cut_leaves(tmp_path: Path) -> None:
@@ -114,7 +114,7 @@ def test_zeros_behind_the_last_line_are_what_a_power_cut_leaves(tmp_path: Path) 
     with (tmp_path / "x" / "journal").open("ab") as file:
         file.write(bytes(4096))
     assert list(staging.entries()) == [{"first": 1}]
-    staging.leave()
+    staging.close()
 
 
 @pytest.mark.parametrize("number", [errno.ENOLCK, errno.EIO])
@@ -161,18 +161,18 @@ def test_a_folder_that_another_process_removes_as_it_ends_is_made_again(
     staging = Staging(tmp_path / "above" / "x")
     assert left == []
     assert os.listdir(staging.folder) == ["lock"]
-    staging.leave()
+    staging.close()
     monkeypatch.undo()
     with pytest.raises(FileNotFoundError):
         Staging(tmp_path / "nowhere" / "x")
 
 
 def test_an_empty_staging_folder_goes_and_a_used_one_stays(tmp_path: Path) -> None:
-    Staging(tmp_path / "x").leave()
+    Staging(tmp_path / "x").close()
     assert not (tmp_path / "x").exists()
     staging = Staging(tmp_path / "x")
     staging.append({})
-    staging.leave()
+    staging.close()
     assert (tmp_path / "x" / "journal").exists()
 
 
@@ -195,7 +195,7 @@ def journaled(folder: Path, units: int = 3) -> Path:
     staging.append({"plan": {}, "replaces": False})
     for number in range(units):
         staging.append({"unit": number})
-    staging.leave()
+    staging.close()
     return folder / "journal"
 
 
@@ -213,7 +213,7 @@ def test_any_bit_that_flips_in_a_journal_is_found_or_undoes_the_last_line(tmp_pa
                 list(staging.entries())
         else:
             assert list(staging.entries()) == entries[:-1]
-        staging.leave()
+        staging.close()
 
 
 def test_a_line_that_is_lost_moved_or_doubled_is_found(tmp_path: Path) -> None:
@@ -224,7 +224,7 @@ def test_a_line_that_is_lost_moved_or_doubled_is_found(tmp_path: Path) -> None:
         staging = Staging(tmp_path / "x")
         with pytest.raises(DamagedJournal):
             list(staging.entries())
-        staging.leave()
+        staging.close()
 
 
 def foreign(folder: Path, kind: str) -> None:
@@ -304,6 +304,6 @@ def test_a_line_that_says_what_no_run_wrote_is_damage(tmp_path: Path, kind: str,
     staging = Staging(tmp_path / f"{kind}.facemae-part")
     staging.look()
     staging.append(entry)
-    staging.leave()
+    staging.close()
     with pytest.raises(DamagedJournal, match="start over with --overwrite"):
         open_output(tmp_path / kind, plan={}, resume=True)
