@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import heapq
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice, zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -32,6 +32,7 @@ UNIT = 64  # photos made durable together
 PROBED = 8  # photos looked at to tell whether they are aligned crops already
 QUALITY = 95  # of JPEG, chroma at full size
 SHOWN = 60  # crops on the sheet of doubtful ones
+_DOUBT_OF, _FINE = "doubt of:", 1e6  # in the journal: a photo's number and its face's, and how doubtful, in millionths
 
 
 @dataclass(frozen=True)
@@ -129,9 +130,7 @@ def align(
     ):
         job.run(output, threads, progress)
         result = job.result(output, out)
-        output.finish(_manifest(result), refused=result.refused)
-        if sheet is not None and job.shown:
-            sheet.write(encode_png(job.contact_sheet()), overwrite=overwrite)
+        job.finish(output, result, overwrite)
     return result
 
 
@@ -189,7 +188,6 @@ class _Job:
     rules: Rules
     format: str
     sheet: SideFile | None
-    shown: list[tuple[float, int, int, Crop]] = field(default_factory=list)  # a heap, the least doubtful first
 
     def plan(self) -> dict[str, Any]:
         """All that decides on the output's bytes: what a resumed run must have in common with the stopped one."""
@@ -234,36 +232,36 @@ class _Job:
 
     def _write(self, output: Output, first: int, photos: Sequence[_Photo | FaceError]) -> None:
         """Writes the faces of the photos from number `first` on; of those that are in the output, some are kept."""
-        made = {}
-        for index, photo in enumerate(photos, first):
-            for number, face in enumerate([photo] if isinstance(photo, FaceError) else photo.faces, 1):
-                made[index, number] = self._made(index, number, face), face
-        refused = output.write_unit((each for each, _ in made.values()), {"several": sum(map(_has_several, photos))})
-        lost = {item.where for item in refused}
-        for (index, number), (each, face) in made.items():
-            if isinstance(face, _Face) and each.where not in lost:
-                self._keep(index, number, face.crop)
+        made = (
+            self._made(index, number, face)
+            for index, photo in enumerate(photos, first)
+            for number, face in enumerate([photo] if isinstance(photo, FaceError) else photo.faces, 1)
+        )
+        output.write_unit(made, {"several": sum(map(_has_several, photos))})
 
     def _made(self, index: int, number: int, face: _Face | FaceError) -> Made:
         where = self.source.where(index) + (f", face {number}" if number > 1 else "")
         if isinstance(face, FaceError):
             return Made(where, error=face)
-        doubts = {f"doubt:{code}": 1 for code in face.crop.doubts}
-        return Made(
-            where, _face_name(self.source.name(index), number), face.image, {"doubtful": bool(doubts), **doubts}
-        )
+        counts = {f"doubt:{code}": 1 for code in face.crop.doubts}
+        if counts:  # for the sheet, also after a stop
+            counts |= {"doubtful": 1, f"{_DOUBT_OF}{index}:{number}": round(_FINE * face.crop.doubt)}
+        return Made(where, _face_name(self.source.name(index), number), face.image, counts)
 
-    def _keep(self, index: int, number: int, crop: Crop) -> None:
-        if self.sheet is not None and crop.doubts:
-            heapq.heappush(self.shown, (crop.doubt, -index, -number, crop))
-            if len(self.shown) > SHOWN:
-                heapq.heappop(self.shown)
+    def finish(self, output: Output, result: AlignResult, overwrite: bool) -> None:
+        """The sheet, then the faces: what is there when they are, was written before."""
+        if self.sheet is not None and result.sheet is not None:
+            self.sheet.write(encode_png(self._contact_sheet(output.tally)), overwrite=overwrite)
+        output.finish(_manifest(result), refused=result.refused)
 
-    def contact_sheet(self) -> pictures.Face:
-        """The most doubtful crops, the worst first, under what speaks most against each."""
+    def _contact_sheet(self, tally: Counter[str]) -> pictures.Face:
+        """The most doubtful crops, the worst first, under what speaks most against each. They are found again."""
         columns: dict[str, list[pictures.Face]] = {}
-        for *_, crop in sorted(self.shown, reverse=True):
-            columns.setdefault(crop.doubts[0], []).append(crop.image)
+        doubtful = Counter({key: doubt for key, doubt in tally.items() if key.startswith(_DOUBT_OF)})
+        for key, _ in doubtful.most_common(SHOWN):
+            index, number = map(int, key.removeprefix(_DOUBT_OF).split(":"))
+            if isinstance(photo := self.photo(index), _Photo) and isinstance(face := photo.faces[number - 1], _Face):
+                columns.setdefault(face.crop.doubts[0], []).append(face.crop.image)
         return pictures.contact_sheet([*zip_longest(*columns.values())], list(columns))
 
     def result(self, output: Output, out: Path) -> AlignResult:
@@ -280,7 +278,7 @@ class _Job:
             choice=self.rules.choice,
             detector_sha256=self.detector.sha256,
             not_read=NotRead.of(self.source),
-            sheet=self.sheet.path if self.sheet and self.shown else None,
+            sheet=self.sheet.path if self.sheet and tally["doubtful"] else None,
             refused=[*self.source.refused, *output.refused],
         )
 

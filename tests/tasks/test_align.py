@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -115,7 +116,8 @@ def test_a_photo_taken_on_its_side_is_turned_as_its_exif_says(tmp_path: Path) ->
 
 
 def test_a_stopped_run_goes_on_to_the_same_bytes(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    align(photos, tmp_path / "whole")
+    shutil.copy(photos / "family/bob/near.jpg", photos / "ann/0.jpg")  # doubtful, and aligned before the stop
+    align(photos, tmp_path / "whole", doubtful=tmp_path / "whole.png")
 
     class Stop(Listener):
         def advance(self, count: int = 1, note: str = "") -> None:
@@ -127,10 +129,11 @@ def test_a_stopped_run_goes_on_to_the_same_bytes(photos: Path, tmp_path: Path, m
     with pytest.raises(KeyboardInterrupt):
         align(photos, tmp_path / "raw", progress=Stop())
     again = Listener()
-    result = align(photos, tmp_path / "raw", resume=True, progress=again)
+    result = align(photos, tmp_path / "raw", resume=True, doubtful=tmp_path / "raw.png", progress=again)
     assert again.stages[0][2] > 0
+    assert (tmp_path / "raw.png").read_bytes() == (tmp_path / "whole.png").read_bytes()
     assert tree(tmp_path / "raw") == tree(tmp_path / "whole")
-    assert result.as_json()["faces"] == {"out": 4, "doubtful": 1, "doubts": {"near-border": 1}}
+    assert result.as_json()["faces"] == {"out": 5, "doubtful": 2, "doubts": {"near-border": 2}}
 
 
 def test_doubtful_crops_are_shown_to_their_owner_alone(photos: Path, tmp_path: Path) -> None:
