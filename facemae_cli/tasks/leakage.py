@@ -44,8 +44,8 @@ def leakage(
     non_members: str | Path | None = None,
     adapt: str | Path | None = None,
     known_members: str | None = None,
-    groups: Path | None = None,
-    attributes: Path | None = None,
+    groups: str | Path | None = None,
+    attributes: str | Path | None = None,
     sources: str | Path | None = None,
     max_leakage: float | None = None,
     max_leakage_same: float | None = None,
@@ -108,7 +108,7 @@ def leakage(
     })  # fmt: skip
     original, released = Path(original), Path(released)
     non_members, adapt, key, cache, report = map(as_path, (non_members, adapt, key, cache, report))
-    sources = as_path(sources)
+    sources, groups, attributes = map(as_path, (sources, groups, attributes))
     limits = Limits(max_leakage, max_leakage_same, max_tpr, photo, max_copies)
     paths = [path for path in (original, released, non_members, adapt) if path is not None]
     page = report_page(report)

@@ -132,8 +132,9 @@ class FaceLoader:
 def hold_out(source: FaceSource, about: int, seed: int) -> tuple[list[int], list[int]]:
     """Split a source by identity: (faces to train on, faces of held-out identities), both ascending.
 
-    Identities are taken in a seeded order until at least `about` faces are held out, never more than a tenth of the
-    faces; a face without identity is a person of its own. Raises InputError where there are too few people to split.
+    Identities are taken whole, in a seeded order, until `about` faces are held out, or a tenth of all where that is
+    fewer: of people with many photos it may be many more. One person at least is left to train on; a face without
+    identity is a person of its own. Raises InputError where there are too few people to split.
     """
     people: dict[str, list[int]] = {}
     for index in range(len(source)):

@@ -32,7 +32,8 @@ class Within:
         if self.high == math.inf:
             return f"above {self.low:g}" if self.open == "low" else f"{self.low:g} or more"
         left, right = "(" if self.open == "low" else "[", ")" if self.open == "high" else "]"
-        return f"in {left}{self.low:g}, {self.high:g}{right}"
+        low, high = (str(end) if isinstance(end, int) else f"{end:g}" for end in (self.low, self.high))
+        return f"in {left}{low}, {high}{right}"
 
 
 Weight = Annotated[float, Within(0)]
@@ -40,6 +41,7 @@ Share = Annotated[float, Within(0, 1)]
 Positive = Annotated[float, Within(0, open="low")]
 Count = Annotated[int, Within(1)]
 Momentum = Annotated[float, Within(0, 1, open="high")]
+Seed = Annotated[int, Within(0, 2**63 - 1)]
 
 
 @dataclass(frozen=True)
@@ -130,7 +132,7 @@ class FitRecipe(Recipe):
     """Share of the moving average of the weights that each step keeps; the average is measured and saved. 0: none."""
     clip: Positive = 1.0
     """Largest norm of the gradient."""
-    seed: int = 0
+    seed: Seed = 0
     validation: Count = 512
     """About how many faces of held-out identities are measured after each epoch."""
     weights_dtype: Literal["float32", "float16"] = "float32"
@@ -148,7 +150,7 @@ class FitRecipe(Recipe):
     def _check_schedule(self) -> None:
         if self.schedule != "wsd" and self.cooldown:
             raise UsageError(f"recipe cooldown: {self.cooldown} is of schedule: wsd; say that, or cooldown: 0")
-        if self.schedule == "wsd" and self.warmup + self.cooldown > self.epochs:
+        if self.schedule == "wsd" and self.epochs and self.warmup + self.cooldown > self.epochs:
             raise UsageError(
                 f"recipe: warmup {self.warmup} and cooldown {self.cooldown} are more than the {self.epochs} epochs; "
                 "shorten them, or say more epochs"
@@ -213,7 +215,7 @@ class RecognizerRecipe(Recipe):
     """Half of the faces mirrored."""
     augment: Share = 0.0
     """How far faces are moved, turned, zoomed, lit and hidden by squares, in [0, 1]; 0 leaves them as they are."""
-    seed: int = 0
+    seed: Seed = 0
     validation: Annotated[int, Within(0)] = 0
     """About how many faces of held-out identities are verified after each epoch; 0 trains on everybody."""
     weights_dtype: Literal["float32", "float16"] = "float32"

@@ -23,6 +23,7 @@ from facemae_cli.data.files import write_whole
 from facemae_cli.errors import InputError, UsageError
 from facemae_cli.runtime import distributed
 from facemae_cli.runtime.progress import SILENT, Progress
+from facemae_cli.runtime.signals import Stopped
 from facemae_cli.training.checkpoint import FILE as CHECKPOINT
 from facemae_cli.training.checkpoint import Checkpoint, shown
 from facemae_cli.training.loader import Batch, FaceLoader
@@ -99,7 +100,8 @@ class Trainer:
         """Train to the end of the schedule; returns the history, one dict an epoch.
 
         With `resume` a run that was killed before its first checkpoint begins again.
-        Raises UsageError where the loss stops being a number, or where the checkpoint is of another run.
+        Raises UsageError where the loss stops being a number, or where the checkpoint is of another run; Stopped where
+        another rank was told to stop.
         """
         if resume:
             self._restore()
@@ -113,10 +115,11 @@ class Trainer:
         if distributed.rank() == 0:
             self.progress.start(self.label, total * faces, done=self.step * faces)
         with postponed_signals() as stopping:
-            while self.step < total:
-                self._epoch(forward, stopping)
-                if stopping():
-                    break
+            stopped = False
+            while self.step < total and not stopped:
+                stopped = self._epoch(forward, stopping)
+            if stopped and not stopping():
+                raise Stopped(signal.SIGTERM)  # another rank was told to, and will not go on to finish with this one
         return self.history
 
     def _forward(self) -> nn.Module:
@@ -125,11 +128,13 @@ class Trainer:
         ids = [self.device.index] if self.device.type == "cuda" else None
         return DistributedDataParallel(self.objective.network, device_ids=ids)
 
-    def _epoch(self, forward: nn.Module, stopping: Callable[[], bool]) -> None:
+    def _epoch(self, forward: nn.Module, stopping: Callable[[], bool]) -> bool:
+        """One epoch, or what is left of it. Whether the ranks agreed to stop in it, or at its end."""
         steps = self.schedule.steps_per_epoch
         epoch, first = divmod(self.step, steps)
         saved, pending = time.monotonic(), []
         self.objective.network.train()
+        stop = False
         for batch in self.loader.batches(epoch, first):
             pending.append(self._step(forward, batch, epoch))
             last = self.step % steps == 0
@@ -143,8 +148,9 @@ class Trainer:
                 self.save()
                 saved, pending = time.monotonic(), []
             if stop and not last:
-                return
+                return True
         self._finish_epoch(epoch)
+        return stop
 
     def _step(self, forward: nn.Module, batch: Batch, epoch: int) -> dict[str, Tensor]:
         rate = self.schedule.rate(self.step)

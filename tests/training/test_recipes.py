@@ -42,6 +42,8 @@ def test_a_recipe_file_is_a_layer_and_one_that_is_not_there_is_one_line(tmp_path
         ("beta", -1, "recipe beta: -1 must be 0 or more"),
         ("epochs", 1.5, "recipe epochs: 1.5 is not an int"),
         ("epochs", -1, "recipe epochs: -1 must be 0 or more"),
+        ("seed", -1, r"recipe seed: -1 must be in \[0, 9223372036854775807\]"),
+        ("seed", 2**63, "recipe seed"),
         ("flip", 1, "recipe flip: 1 is not a bool"),
         ("loss", "l1", "recipe loss: 'l1' is not known; say irm or mse or mixed"),
         ("beta2", 1.0, r"recipe beta2: 1.0 must be in \[0, 1\)"),
@@ -160,6 +162,7 @@ def test_the_margin_has_its_loss_s_own_size_unless_said() -> None:
         ("lr", 0, "lr: 0 must be above 0"),
         ("m", 1.6, r"m: 1.6 must be in \[0, 1.5\)"),
         ("batch_size", 1, "batch_size: 1 must be 2 or more"),
+        ("seed", -1, "recipe seed: -1 must be in"),
         ("milestones", [3, 2], r"milestones: \[3, 2\] must be epochs above 0 that rise"),
         ("milestones", 3, "milestones: 3 is not a list of numbers"),
         ("milestones", ["3"], "milestones: '3' is not a float"),
@@ -170,3 +173,9 @@ def test_the_margin_has_its_loss_s_own_size_unless_said() -> None:
 def test_a_wrong_field_of_a_recognizer_is_named(field: str, value: object, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         RecognizerRecipe.of({field: value})
+
+
+def test_no_epochs_need_no_warm_up() -> None:
+    assert FitRecipe(schedule="wsd", warmup=0.3, cooldown=1.0, epochs=0).epochs == 0
+    with pytest.raises(UsageError, match="are more than the 1 epochs"):
+        FitRecipe(schedule="wsd", warmup=0.3, cooldown=1.0, epochs=1)

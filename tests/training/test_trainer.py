@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from facemae_cli.errors import InputError, UsageError
+from facemae_cli.runtime.signals import Stopped
 from facemae_cli.training.checkpoint import FILE, Checkpoint
 from facemae_cli.training.loader import Batch, FaceLoader
 from facemae_cli.training.lr_schedule import LrSchedule
@@ -108,6 +109,22 @@ def test_a_stopped_and_resumed_run_equals_an_unbroken_one(tmp_path: Path, at: in
     assert again == history
     assert weights(second) == weights(unbroken)
     assert (tmp_path / "broken" / HISTORY).read_bytes() == (tmp_path / "unbroken" / HISTORY).read_bytes()
+
+
+@pytest.mark.parametrize("at", [3, 5, 15])
+def test_a_rank_ends_too_where_another_one_was_told_to_stop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int
+) -> None:
+    """In the middle of an epoch, at its end, and at the end of the run."""
+    history = trainer(tmp_path / "unbroken", Mean()).run()
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "_agree", lambda self, mine: self.step == at)
+        with pytest.raises(Stopped) as caught:
+            trainer(tmp_path / "broken", Mean()).run()
+    assert caught.value.number == signal.SIGTERM
+    again = Mean()
+    assert trainer(tmp_path / "broken", again).run(resume=True) == history
+    assert again.seen == list(range(at, 15))
 
 
 @pytest.mark.parametrize("at", [0, 6, 9, 12])

@@ -61,7 +61,8 @@ def learn(
     """What n real and m reconstructed faces teach; `people`: (n,) whose the real ones are, None for each another's.
 
     `photos`: (m, S) the real faces that each reconstructed one was made of, of the first of which it is a copy; None:
-    face k was made of face k. Raises InputError where fewer than FEWEST are there both real and reconstructed.
+    face k was made of face k. Raises InputError where fewer than FEWEST are there both real and reconstructed, or all
+    are of one person.
     """
     photos = np.arange(len(real.valid))[:, None] if photos is None else photos
     whose = np.arange(len(real.valid)) if people is None else people
@@ -78,6 +79,8 @@ def learn(
         np.unique(whose[photos], return_inverse=True)[1].reshape(photos.shape),
     )
     out = pairs.whose % HELD_OUT == 0
+    if out.all():
+        raise InputError("all faces to adapt to are of one person; give those of 2 people or more")
     lessons, test = Centred.of(pairs.some(~out)), pairs.some(out)
     scores = {name: _found(_Learnt.by(method, lessons).of(test)) for name, method in METHODS.items()}
     best = max(scores, key=lambda name: scores[name])

@@ -66,6 +66,14 @@ def test_too_few_faces_teach_nothing() -> None:
         learn(seen(rows), seen(np.eye(FEWEST)))
 
 
+def test_one_person_teaches_nothing_that_could_be_tried_on_another() -> None:
+    people = np.repeat(np.arange(2), FEWEST)
+    faces = faces_of(people, DIM, 0.3, 0)
+    with pytest.raises(InputError, match="all faces to adapt to are of one person"):
+        learn(seen(faces[:FEWEST]), seen(faces[:FEWEST]), people[:FEWEST])
+    assert learn(seen(faces), seen(faces), people).faces == 2 * FEWEST
+
+
 def test_left_out_people_choose_the_map_and_it_finds_others_by_other_photos() -> None:
     """Photos of a person differ most in a few directions, which say nothing of who it is."""
 
