@@ -78,8 +78,8 @@ Backend = Annotated[
     machine(
         "--backend",
         metavar="auto|torch|onnxruntime|openvino",
-        help="What computes networks on a CPU; auto: the fastest that is installed. An .onnx file is always run by "
-        "onnxruntime.",
+        help="What computes networks on a CPU; auto: torch, or onnxruntime for an autoencoder in fp32. An .onnx file "
+        "runs in onnxruntime on a CPU in fp32.",
     ),
 ]
 Workers = Annotated[

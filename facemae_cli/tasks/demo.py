@@ -20,7 +20,7 @@ from facemae_cli.data.synthetic import write_dataset
 from facemae_cli.errors import UsageError
 from facemae_cli.masking.key import Key
 from facemae_cli.masking.pseudonyms import without_suffix
-from facemae_cli.networks.zoo import ATTACKERS, resolve
+from facemae_cli.networks.zoo import resolve
 from facemae_cli.reports import pictures
 from facemae_cli.reports.text import NONE, percent, percent_interval
 from facemae_cli.runtime.progress import SILENT, Progress, Steps
@@ -71,9 +71,15 @@ class Figures:
         if not isinstance(originals, Mapping) or leaks not in released or leaks not in originals:
             return None
         accuracy = "lfw_of_a_thin_recogniser"
-        found = [max(side[leaks].get(name, 0.0) for name in ATTACKERS) for side in (originals, released)]
+        found = [_strongest(side[leaks]) for side in (originals, released)]
         learnt = [Share(side.get(accuracy)) for side in (originals, released)]
         return cls(Share(found[0]), Share(found[1]), originals[leaks].get("chance"), *learnt)
+
+
+def _strongest(leakage: Mapping[str, Any]) -> float:
+    """What the strongest of a card's attackers finds by other photos."""
+    rates = {name: rate for name, rate in leakage.items() if not name.endswith("-very-photo")}
+    return max(rate for name, rate in rates.items() if name not in ("k", "people", "chance"))
 
 
 @dataclass(frozen=True)

@@ -131,7 +131,8 @@ def reconstruct(
     model: a fitted autoencoder; every pixel is its prediction unless its card says `paste_visible`.
     batch_size: faces that the device computes at a time, or "auto".
     precision: what networks compute in: "fp32", "bf16" or "auto", bf16 if the hardware does.
-    backend: what computes on a CPU: "torch", "onnxruntime", "openvino", or "auto", the fastest that is installed.
+    backend: what computes on a CPU: "torch", "onnxruntime", "openvino", or "auto": torch, or
+        onnxruntime for an autoencoder in fp32.
     device: "cpu", "cuda", "cuda:N", or "auto": a GPU if there is one.
     format: "jpg" (4:4:4) or "png".
     quality: of a JPEG, 1 to 100.

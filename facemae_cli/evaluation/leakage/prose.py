@@ -17,10 +17,11 @@ METHOD = (
     "face's feature, and the inner product of two features is their similarity. A photo asks for the K faces that are "
     "most similar to it. It finds its person if one of these is the person's. The search is exact, since an "
     "approximate one would make the risk look smaller.",
-    "Two attackers have learnt nothing: they compare thumbnails of 14 × 14 means, by distance and by correlation. The "
-    "ensemble adds up all attackers' similarities, each in standard deviations over the faces that are searched. Where "
-    "a release was changed as a whole, turned or inverted, say, photos are changed likewise before they ask; such "
-    "an attacker's name ends in +transforms.",
+    "Three attackers have learnt nothing: they compare thumbnails of 14 × 14 means, by distance, by correlation, and "
+    "whitened by the release's own spread. The ensemble adds up all attackers' similarities, each in standard "
+    "deviations over the faces that are searched; the three together count as one. Where a release was changed as a "
+    "whole, turned or inverted, say, photos are changed likewise before they ask; such an attacker's name ends in "
+    "+transforms.",
     "The risk is the share of the asking photos that find their person: a mean over photos, not over people (Eq. 3 of "
     "arXiv 2205.11090). Photos whose person has no face to be found do not count. A person is found where at least one "
     "of the person's photos finds the person.",
@@ -55,7 +56,8 @@ LIMITS = (
     "A risk is a mean. The people who are listed as most exposed are in more danger than it says.",
     "Only faces were attacked. Names, files' dates, captions, and whatever else goes with a release were not.",
     "Copies are found among all faces where they are equal in their bytes, or look alike from afar: as they are, "
-    "turned, mirrored, inverted, blurred, or with red and blue swapped. Of other changes none is undone.",
+    "turned, mirrored, inverted, blurred, with red and blue swapped, brighter, darker, tinted or grey. Zoomed ones "
+    "are not.",
     "Which risk is acceptable is not for a measurement to say, and nothing here is a legal opinion.",
 )
 

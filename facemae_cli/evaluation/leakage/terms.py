@@ -113,6 +113,7 @@ def _context(result: LeakageResult) -> Iterator[str]:
         yield {
             "key": "people go by pseudonyms that a key makes",
             "names": "people are called as the originals call them",
+            "sources": "a file of the steward says of whom each face was made",
         }.get(result.names.by or "", "names do not lead from the originals to the release")
 
 
