@@ -49,15 +49,17 @@ def unchanged(image: Pixels) -> Pixels:
 @dataclass(frozen=True)
 class Picture:
     """What attackers need of a picture: its `thumbnail`, (SIDE, SIDE, 3), and (H, W, 3) uint8 by the height and width
-    that each network takes."""
+    that each network takes; `size`: its own height and width."""
 
     thumbnail: Pixels
     inputs: Mapping[tuple[int, int], Pixels]
+    size: tuple[int, int]
 
     @classmethod
     def of(cls, image: Pixels, sides: Sequence[tuple[int, int]]) -> Picture:
         """That of (H, W, 3) uint8."""
-        return cls(thumbnail(image), {each: resize(in_shape(image, each), *each) for each in sides})
+        inputs = {each: resize(in_shape(image, each), *each) for each in sides}
+        return cls(thumbnail(image), inputs, (image.shape[0], image.shape[1]))
 
 
 @dataclass(frozen=True)
@@ -100,9 +102,12 @@ class _Table:
         self.viewer = viewer
         self.features = np.zeros((count, viewer.attacker.dim), np.float32)
         self.valid = np.zeros(count, np.bool_)
+        self.resized = np.zeros(count, np.bool_)  # whether the network takes another size
 
     def put(self, rows: slice, pictures: Sequence[Picture | None]) -> None:
         self.features[rows], self.valid[rows] = self.viewer.features(pictures)
+        for sides in self.viewer.sides:
+            self.resized[rows] = [each is not None and each.size != sides for each in pictures]
 
     def add(self, rows: slice, pictures: Sequence[Picture | None]) -> None:
         """What is added up over masks is brought to length 1 in the end."""
@@ -110,7 +115,7 @@ class _Table:
 
     @property
     def arrays(self) -> list[NDArray[np.generic]]:
-        return [self.features, self.valid]
+        return [self.features, self.valid, self.resized]
 
 
 @dataclass(frozen=True)
@@ -232,7 +237,7 @@ class FaceStream:
         table = self._tables[way, attacker]
         network = table.viewer.runner is not None
         lost = (self.rows[at] for at in np.flatnonzero(~table.valid).tolist()) if network else ()
-        return Embeddings(table.features, table.valid, refusals(self.source, lost))
+        return Embeddings(table.features, table.valid, refusals(self.source, lost), int(table.resized.sum()))
 
     def imitated(self, number: int) -> dict[str, Embeddings]:
         """Imitation `number` as each attacker sees it; a face that was made under no mask is not valid, and none is

@@ -78,6 +78,16 @@ def test_everybody_sees_what_an_embedding_of_the_faces_gives() -> None:
     assert [face is None for face in seen.scan.digests] == [False] * 5
 
 
+def test_faces_of_another_size_are_counted_as_an_embedding_counts_them(tmp_path: Path) -> None:
+    """`verify` reads features that an audit kept, and says how many faces were resized."""
+    source = MemorySource([*memory_source(2, 2, SPEC.size).faces, *memory_source(3, 1, 2 * SPEC.size).faces])
+    attacker = recognizer(small())
+    seen = see_dataset(source, {"small": Viewer.of(attacker, "4")}, cache=tmp_path)
+    assert seen.by["small"].resized == attacker.embed(source, batch_size="4", workers=1).resized == 3
+    kept = attacker.embed(source, batch_size="4", workers=1, cache=tmp_path)
+    assert kept.resized == 3
+
+
 def test_faces_in_several_ways_are_those_that_were_changed_before() -> None:
     source, viewer = memory_source(2, 2, 16), Viewer.of(recognizer(small()), "4")
     rows = [3, 0]
