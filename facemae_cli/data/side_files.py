@@ -108,7 +108,8 @@ def check_side_files(
 ) -> None:
     """Raises UsageError unless each of `files` may be written, none of them where another goes (see `SideFile`)."""
     for number, file in enumerate(files):
-        file.check(overwrite=overwrite, resume=resume, places=places)
+        # A picture alone is written before its output is in place, so that a stopped run may have left it.
+        file.check(overwrite=overwrite, resume=resume and file.kind == "picture", places=places)
         for other in files[:number]:
             if same_place(file.path, other.path):
                 raise UsageError(f"{other.option} and {file.option} are both {file.path}: choose two places")

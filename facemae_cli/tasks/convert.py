@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 from facemae_cli import __version__
 from facemae_cli.data.faces import FaceSource, Name, NotRead, Refusal, count_reasons, input_plan
 from facemae_cli.data.images.codec import suffix_of
-from facemae_cli.data.manifest import Manifest
+from facemae_cli.data.manifest import Manifest, read_manifest
 from facemae_cli.data.open import kind_of, open_source
 from facemae_cli.data.output.output import Made, Output, open_output
 from facemae_cli.data.packs.pairs import FOLDS, Photo, format_pairs, sample_pairs
 from facemae_cli.data.packs.source import PackSource, open_pack
 from facemae_cli.data.packs.writer import check_free, copied_manifest, whole_face, whole_pairs, write_bin
-from facemae_cli.errors import FaceError, UsageError
+from facemae_cli.errors import FaceError, InputError, UsageError
 from facemae_cli.masking.levels import measured_elsewhere
 from facemae_cli.networks.zoo import bundled
 from facemae_cli.reports.publication.facts import Facts, ModelFacts, read_figures
@@ -107,10 +107,13 @@ def convert(
     if pairs is not None and pairs < 2 * FOLDS:
         raise UsageError(f"--pairs {pairs} is under {2 * FOLDS}, one of each kind in each of {FOLDS} folds")
     source, target = _open(input, out), kind_of(out)
+    if not len(source) and not source.refused:
+        raise InputError(f"{source.path} holds no faces; --in takes a dataset or a verification pack")
     if pairs is not None and (isinstance(source, PackSource) or target != "pack"):
         raise UsageError("--pairs samples pairs for a .bin or pairs.txt out of faces that have none; leave it out here")
     job = _Job(source, threads, progress, as_paths(audit) or [])
     read_figures(job.audits, job.manifest(0, []))  # before any work
+    _require_as_many(source)
     paired: _Pairs | None = None
     if target == "pack" and out.name != "pairs.txt":
         _refuse_existing(input, out, overwrite, resume)
@@ -120,12 +123,33 @@ def convert(
         if target == "pack" or (target == "folder" and isinstance(source, PackSource)):
             paired = _Pairs.of(source, pairs, seed)
         written = job.copy(out.parent if target == "pack" else out, paired, overwrite, resume)
-    notes = [*(paired.notes if paired else ()), *written.notes]
+    notes = [*_lost_pairs(source, target), *(paired.notes if paired else ()), *written.notes]
     refused = [*source.refused, *written.refused]
     faces = len(source) + len(source.refused)
     return ConvertResult(
         input, out, source.kind, target, faces, written.faces, written.pairs, notes, refused, NotRead.of(source)
     )
+
+
+def _require_as_many(source: FaceSource) -> None:
+    """Raises InputError for masked and released datasets with more faces than facemae wrote: the card would say of any
+    photo that was put there that it is reconstructed."""
+    manifest = None if isinstance(source, PackSource) else read_manifest(source.path)
+    made = None if manifest is None or manifest.mask_ratio is None else manifest.counts.get("out")
+    if isinstance(made, int) and len(source) > made:
+        raise InputError(
+            f"{source.path} holds {len(source)} faces, and facemae wrote {made} of them: take out those that were added"
+        )
+
+
+def _lost_pairs(source: FaceSource, target: str) -> list[str]:
+    """What a person might miss in the output."""
+    if isinstance(source, PackSource):
+        alone = "of a pack the faces of its pairs alone are copied: give the folder itself for all of its photos"
+        return [alone] if source.path.name == "pairs.txt" and target != "pack" else []
+    if target != "pack" and (source.path / "pairs.txt").is_file():
+        return [f"its pairs.txt is not copied: --in {source.path / 'pairs.txt'} copies pairs with their faces"]
+    return []
 
 
 def _open(input: Path, out: Path) -> FaceSource:
@@ -209,7 +233,8 @@ class _Job:
         `pairs.txt` makes the folder a pack."""
         source = self.source
         inputs = (source.path.parent if source.path.name == "pairs.txt" else source.path,)
-        with open_output(out, plan=self.plan(), overwrite=overwrite, resume=resume, inputs=inputs) as output:
+        plan = self.plan() | {"called": "as they are" if pairs is None else "as LFW calls its photos"}
+        with open_output(out, plan=plan, overwrite=overwrite, resume=resume, inputs=inputs) as output:
             self._write_faces(output, source.name if pairs is None else lambda index: _photo_name(pairs.photos[index]))
             refused = [*source.refused, *output.refused]
             manifest = self.manifest(output.faces, refused)

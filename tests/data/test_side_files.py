@@ -4,9 +4,11 @@ import json
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from facemae_cli.data.faces import Refusal
+from facemae_cli.data.images.codec import encode_png
 from facemae_cli.data.side_files import (
     Kind,
     SideFile,
@@ -106,6 +108,18 @@ def test_no_two_side_files_are_one_and_none_lies_in_a_dataset(tmp_path: Path) ->
         check_side_files(files, overwrite=False)
     with pytest.raises(UsageError, match=r"^--refused \S+ is inside the dataset"):
         check_side_files([refused_list(tmp_path / "raw" / "x")], overwrite=True, places=[tmp_path / "raw"])
+
+
+def test_a_resumed_run_goes_on_with_an_older_picture_and_with_nothing_else(tmp_path: Path) -> None:
+    """A list is written when all is done: the stopped run cannot have left it, and then it is too late to refuse."""
+    older = tmp_path / "older.jsonl"
+    older.touch()
+    with pytest.raises(UsageError, match="exists: choose another --refused"):
+        check_side_files([refused_list(older)], overwrite=False, resume=True)
+    check_side_files([refused_list(older)], overwrite=True, resume=True)
+    sheet = tmp_path / "sheet.png"
+    sheet.write_bytes(encode_png(np.zeros((8, 8, 3), np.uint8)))
+    check_side_files([SideFile(sheet, "--preview", "picture")], overwrite=False, resume=True)
 
 
 def test_refused_inputs_are_json_lines(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from facemae_cli.data.images.codec import encode_jpeg, encode_png, suffix_of
+from facemae_cli.data.manifest import Manifest, write_manifest
 from facemae_cli.data.open import open_source
 from facemae_cli.data.output import output
 from facemae_cli.data.packs.source import open_pack
@@ -312,3 +313,44 @@ def test_a_stopped_run_goes_on(tmp_path, monkeypatch, out):
             assert (tmp_path / "part" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
     assert [item.reason for item in result.refused] == [item.reason for item in whole.refused]
     assert (result.faces, result.pairs) == (whole.faces, whole.pairs)
+
+
+def test_a_run_under_other_names_does_not_go_on(tmp_path):
+    raw(tmp_path / "raw", people=20, photos=2)
+    with pytest.raises(Stop):
+        convert(tmp_path / "raw", tmp_path / "x", progress=Stopping(after=10))
+    with pytest.raises(UsageError, match="--resume: the stopped run had called"):
+        convert(tmp_path / "raw", tmp_path / "x" / "pairs.txt", pairs=40, resume=True)
+
+
+@pytest.mark.parametrize("out", ["x.rec", "x", "x.bin", "x/pairs.txt"])
+def test_no_faces_replace_nothing(tmp_path, out):
+    raw(tmp_path / "raw")
+    if out in ("x.rec", "x"):
+        convert(tmp_path / "raw", tmp_path / out)
+    before = tree(tmp_path)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="empty holds no faces"):
+        convert(tmp_path / "empty", tmp_path / out, overwrite=True)
+    assert tree(tmp_path) == before
+
+
+def test_pairs_and_photos_that_are_not_copied_are_said(tmp_path):
+    convert(pack(tmp_path), tmp_path / "lfw")
+    assert convert(tmp_path / "lfw", tmp_path / "a.rec").notes == [
+        f"its pairs.txt is not copied: --in {tmp_path / 'lfw' / 'pairs.txt'} copies pairs with their faces"
+    ]
+    (note,) = convert(tmp_path / "lfw" / "pairs.txt", tmp_path / "b.rec").notes
+    assert note.startswith("of a pack the faces of its pairs alone are copied")
+    assert convert(tmp_path / "lfw" / "pairs.txt", tmp_path / "c.bin").notes == []
+
+
+def test_photos_put_into_a_release_are_not_copied_under_its_card(tmp_path):
+    raw(tmp_path / "released")
+    counts = {"in": 6, "out": 6, "refused": {}}
+    manifest = Manifest("reconstruct", mask_ratio=0.75, counts=counts)
+    write_manifest(tmp_path / "released" / "facemae.json", manifest)
+    with pytest.raises(InputError, match="holds 7 faces, and facemae wrote 6 of them"):
+        convert(tmp_path / "released", tmp_path / "out.rec")
+    (tmp_path / "released" / "loose.png").unlink()
+    assert convert(tmp_path / "released", tmp_path / "out.rec").faces == 6

@@ -151,8 +151,9 @@ def allowed(command: str, option: str, place: str, flags: list[str], line: list[
     if option == "write_pack":
         return bool(flags) and ours(command, place) and Path(place) not in inputs and place.endswith(".bin")
     kind = SIDE_FILES.get(option)
-    replaced = bool(flags)  # under --resume a picture may be what the stopped run left
-    return replaced and ((kind == "picture" and place == "sheet.png") or (kind == "list" and place == "empty"))
+    if kind == "picture":  # under --resume it may be what the stopped run left
+        return bool(flags) and place == "sheet.png"
+    return "--overwrite" in flags and kind == "list" and place == "empty"
 
 
 def ours(command: str, place: str) -> bool:
