@@ -1,4 +1,4 @@
-"""facemae: release a face dataset that protects its people and still trains recognisers.
+"""facemae: turn a face dataset into one that still trains recognisers while its people are harder to find.
 
 The command line's tasks are importable under the same names and with the same defaults:
 `from facemae_cli import reconstruct` does what `facemae reconstruct` does, and returns its result. Paths may be text or

@@ -61,7 +61,7 @@ def facemae(
     ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show a traceback with an error.")] = False,
 ) -> None:
-    """Release a face dataset that protects its people and still trains recognisers.
+    """Turn a face dataset into one that still trains recognisers while its people are harder to find.
 
     raw/ --mask--> masked/ --reconstruct--> released/. Try `facemae demo` first; `facemae help COMMAND` explains one.
     """

@@ -1,4 +1,4 @@
-"""The house rules (design section 2), one test a sentence."""
+"""The house rules, one test a sentence."""
 
 from __future__ import annotations
 

@@ -25,7 +25,10 @@ def align(
         int, files("--min-side", metavar="N", help="Refuse faces whose crop has fewer pixels a side in the photo.")
     ] = 48,
     min_sharpness: Annotated[
-        float, files("--min-sharpness", metavar="SHARE", help="Refuse blurred faces: 0.35 is usual, 0 refuses none.")
+        float,
+        files(
+            "--min-sharpness", metavar="SHARE", help="Refuse blurred faces: sharp ones have about 0.35; 0 refuses none."
+        ),
     ] = 0.07,
     format: Annotated[
         Literal["jpg", "png"], files("--format", metavar="jpg|png", help="What crops are written as.")

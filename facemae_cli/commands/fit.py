@@ -74,7 +74,7 @@ def fit(
     ] = None,
     view_blur: Annotated[
         float | None,
-        from_card("--view-blur", metavar="SIGMA", help="Blur what the embedder sees by up to this many pixels."),
+        from_card("--view-blur", metavar="SIGMA", help="Blur what the embedder sees by up to SIGMA pixels of 112."),
     ] = None,
     ratio: Annotated[float | None, from_card("--ratio", metavar="SHARE", help="Share of the patches hidden.")] = None,
     epochs: Annotated[int | None, from_card("--epochs", metavar="N", help="Passes over the faces; 0: none.")] = None,

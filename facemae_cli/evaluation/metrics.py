@@ -1,4 +1,4 @@
-"""How well embeddings tell people apart: InsightFace's verification protocol (design section 5), and intervals."""
+"""How well embeddings tell people apart: InsightFace's verification protocol, and intervals."""
 
 from __future__ import annotations
 

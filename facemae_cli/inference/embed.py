@@ -1,4 +1,4 @@
-"""Faces to features, as verification and retrieval compare them (design section 5), through the one pipeline.
+"""Faces to features, as verification and retrieval compare them, through the one pipeline.
 
 A feature is f(x) + f(mirrored x), L2-normalised in float32. Memory holds a few batches of faces and the features.
 """

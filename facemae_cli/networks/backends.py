@@ -38,7 +38,7 @@ Run = Callable[[list[Any]], Any]
 
 FEW = 512  # faces, for fewer of which no graph is worth making
 AGREEMENT: dict[Precision, float] = {"fp32": 1e-4, "bf16": 0.05}  # of the length of what torch computes in fp32
-INSTALL = {"onnxruntime": "pip install onnxruntime", "openvino": "pip install 'facemae[openvino]'"}
+INSTALL = {"onnxruntime": "pip install onnxruntime", "openvino": "pip install openvino"}
 QUIET = 4  # onnxruntime's level for fatal errors alone: its other lines would go to stderr past the console
 VISIBLE = 2  # patches of the example that an autoencoder's graph is made from
 

@@ -19,6 +19,11 @@ def clean(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
+def counted(count: int, noun: str) -> str:
+    """How many of what: 1 epoch, 2 epochs."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def table(rows: Sequence[Sequence[str]], width: int | None = None) -> str:
     """Rows of as many cells each as aligned columns; the last cell is broken at spaces where it passes `width`."""
     cells = [[clean(cell) for cell in row] for row in rows]

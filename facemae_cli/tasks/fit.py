@@ -19,6 +19,7 @@ from facemae_cli.networks.card import CARD_NAME, WEIGHTS_NAME, Model
 from facemae_cli.networks.embedder import Ensemble
 from facemae_cli.networks.loading import build_mae, load_embedder, load_mae
 from facemae_cli.networks.zoo import resolve
+from facemae_cli.reports.text import counted
 from facemae_cli.runtime import distributed
 from facemae_cli.runtime.device import Precision, choose_device, choose_precision
 from facemae_cli.runtime.memory import keep_freed_memory
@@ -66,7 +67,7 @@ class FitResult:
 
     def summary(self) -> list[tuple[str, str]]:
         rows = [
-            ("fitted on", f"{self.faces} faces, {self.epochs} epochs, {self.steps} steps"),
+            ("fitted on", f"{self.faces} faces, {counted(self.epochs, 'epoch')}, {self.steps} steps"),
             ("held out", f"{self.held_out} faces of other people"),
         ]
         rows += self.not_read.rows()
@@ -117,7 +118,7 @@ def fit(
     pixel_weight: weight of the mean squared pixel error under "mixed", 0 or more. None: as in the card.
     privacy_margin: a cosine in [-1, 1), below which each face's to its own original is pushed. None: as in the card.
     view_shift: pixels of 112 by which what the embedder sees is shifted at most. None: as in the card.
-    view_blur: largest sigma in pixels by which what the embedder sees is blurred. None: as in the card.
+    view_blur: largest sigma, in pixels of 112, by which what the embedder sees is blurred. None: as in the card.
     ratio: share of the patches hidden, in (0, 1). None: as in the card.
     epochs: passes over the faces; 0: none, so that what `init` gives is measured and written. None: as in the card.
     warmup: epochs in which the learning rate rises. None: as in the card.

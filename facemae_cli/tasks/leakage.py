@@ -1,4 +1,4 @@
-"""Measure how much a release still gives its people away, with its uncertainty, and judge it (design section 5)."""
+"""Measure how much a release still gives its people away, with its uncertainty, and judge it."""
 
 from __future__ import annotations
 

@@ -24,6 +24,7 @@ from facemae_cli.networks.embedder import Embedder
 from facemae_cli.networks.export import require_onnx, save_onnx, save_pth
 from facemae_cli.networks.onnx_session import load_for_inference
 from facemae_cli.networks.zoo import resolve
+from facemae_cli.reports.text import counted
 from facemae_cli.runtime import distributed
 from facemae_cli.runtime.device import Precision, choose_device, choose_precision
 from facemae_cli.runtime.memory import keep_freed_memory
@@ -69,7 +70,7 @@ class TrainRecognizerResult:
     def summary(self) -> list[tuple[str, str]]:
         """The result for a person."""
         people = f" of {self.classes} people" if self.classes else ""
-        rows = [("trained on", f"{self.faces} faces{people}, {self.epochs} epochs, {self.steps} steps")]
+        rows = [("trained on", f"{self.faces} faces{people}, {counted(self.epochs, 'epoch')}, {self.steps} steps")]
         if self.unlabelled:
             rows.append(("unlabelled", f"{self.unlabelled} faces, which taught no class"))
         if self.held_out:

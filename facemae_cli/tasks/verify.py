@@ -1,4 +1,4 @@
-"""Measure how well an embedder tells people apart, on packs of pairs, by InsightFace's protocol (design section 5)."""
+"""Measure how well an embedder tells people apart, on packs of pairs, by InsightFace's protocol."""
 
 from __future__ import annotations
 

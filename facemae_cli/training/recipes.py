@@ -99,7 +99,7 @@ class FitRecipe(Recipe):
     view_shift: Annotated[int, Within(0)] = 0
     """Phi sees both faces shifted by up to so many pixels of 112, the same way."""
     view_blur: Weight = 0.0
-    """Phi sees both faces blurred by a Gaussian of up to this sigma in pixels, the same way."""
+    """Phi sees both faces blurred by a Gaussian of up to this sigma in pixels of 112, the same way."""
     view_augment: Share = 0.0
     """How far phi sees both faces moved, turned, zoomed, lit and hidden by squares, the same way, in [0, 1]."""
     second_view: bool = False

@@ -9,6 +9,7 @@ from facemae_cli.reports import text as wording
 from facemae_cli.reports.text import (
     Stage,
     clean,
+    counted,
     duration,
     exact_percent,
     finite,
@@ -34,6 +35,10 @@ def test_the_rate_of_a_resumed_run_leaves_out_what_was_there(monkeypatch: pytest
 )
 def test_duration(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+def test_one_is_not_many() -> None:
+    assert [counted(count, "epoch") for count in (0, 1, 2)] == ["0 epochs", "1 epoch", "2 epochs"]
 
 
 def test_finite_turns_what_json_lacks_into_null() -> None:

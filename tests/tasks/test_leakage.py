@@ -69,7 +69,6 @@ def test_the_figures_are_those_of_plain_loops_over_recomputed_names(folder: Path
         expected = by_looping(folder / "raw", folder / "released", called, k)
         rows = [("real_to_released", "other"), ("real_to_released", "same"), ("real_to_real", "other")]
         assert [found[(*row, "phi", k)] for row in rows] == pytest.approx(expected, abs=1e-9)
-    assert found["imitated_to_released", "other", "phi", 1] >= 0
     assert result.names is not None
     assert (result.names.by, result.names.people, result.names.joined) == ("key", PEOPLE, PEOPLE * PHOTOS)
 
@@ -183,7 +182,9 @@ def test_constant_embeddings_give_chance(folder: Path) -> None:
         assert each.risk == pytest.approx(each.chance)
         assert each.risk < 1
     assert len(by_phi) == 3
-    assert all(told.membership.auc == 0.5 for told in result.memberships if told.attacker == "phi")
+    memberships = [found.membership.auc for found in result.memberships if found.attacker == "phi"]
+    assert memberships == [0.5] * len(memberships)
+    assert memberships
 
 
 def test_an_attacker_of_the_same_lineage_is_named_and_carries_no_verdict_alone(folder: Path) -> None:

@@ -1,5 +1,6 @@
 """What an audit finds beside its rates: groups, a control, who knows some members, open-set errors in ISO's terms, and
-what the release tells by itself. A risk by group is the headline's; the others are the strongest single attacker's."""
+what the release tells by itself. A risk by group is the headline's, of known members any attacker's; the
+others are the strongest single attacker's."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """One attacker's rates on a release: real -> released, real -> real and imitated -> released, for every K and number of
-people asked for (design section 5). It works on features alone."""
+people asked for. It works on features alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The open-set question: can it be told whether a person is in a release at all? (design section 5, point 5)
+"""The open-set question: can it be told whether a person is in a release at all?
 
 A person's score is the highest similarity of any of his photos to any released face. Members are people in the
 release, non-members are not; whoever scores over a threshold is called a member.

@@ -1,4 +1,4 @@
-"""Who is in the release at all: one attacker's membership figures (design section 5, point 5), on features alone.
+"""Who is in the release at all: one attacker's membership figures, on features alone.
 
 People who are not in it are given, or made by leaving the released faces of half of the people out of the gallery.
 """

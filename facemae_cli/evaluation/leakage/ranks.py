@@ -1,4 +1,4 @@
-"""Where each query's own person stands among a gallery: what the tie rule of design section 5 needs, counted exactly.
+"""Where each query's own person stands among a gallery: what the rule for ties needs, counted exactly.
 
 A face's score is its float64 inner product with the query. Around the person's best score b, faces scoring above
 b + TIE are `above`, those in [b - TIE, b + TIE] are `tied`.
@@ -67,7 +67,7 @@ class Ranks:
 
 
 def join(parts: Sequence[Ranks]) -> Ranks:
-    """The standings of consecutive shares of the queries (of several ranks, say) as one."""
+    """The ranks of consecutive shares of the queries (of several ranks, say) as one."""
     arrays = [item.name for item in fields(Ranks) if item.name != "k"]
     return Ranks(parts[0].k, **{name: np.concatenate([getattr(part, name) for part in parts]) for name in arrays})
 

@@ -1,4 +1,4 @@
-"""Leakage rates (Eq. 3 of arXiv 2205.11090) by the tie rule of design section 5, and exact chance."""
+"""Leakage rates (Eq. 3 of arXiv 2205.11090) by the rule for ties, and exact chance."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def hits(ranks: Ranks, k: int) -> Floats:
     """(n,) how likely each query's person is among the k nearest faces, in [0, 1], ties broken at random.
 
     With g faces above the person's tie group, t in it and m of these his: 0 if g >= k, 1 if t <= k - g, else
-    1 - C(t - m, k - g) / C(t, k - g). Raises ValueError for a k that the standings were not made for.
+    1 - C(t - m, k - g) / C(t, k - g). Raises ValueError for a k that the ranks were not made for.
     """
     if not 1 <= k <= ranks.k:
         raise ValueError(f"k is 1 to {ranks.k}, for which the search was made, not {k}")
@@ -136,10 +136,10 @@ def chance(ranks: Ranks, k: int) -> Floats:
 
 
 def hit_chance(total: People, own: People, places: ArrayLike) -> Floats:
-    """How likely `draws` of `total` faces, without replacement, hold one of `own`: 1 - C(t - m, d) / C(t, d).
+    """How likely `places` of `total` faces, taken at random, hold one of `own`: 1 - C(t - m, d) / C(t, d).
 
-    A product of `draws` factors, 1 - m / (t - j), kept as a sum of logarithms: exact to about 1e-15 a factor, for any
-    number of faces. No draws, or none of one's own, is 0; more draws than there are others is 1.
+    A product of `places` factors, 1 - m / (t - j), kept as a sum of logarithms: exact to about 1e-15 a factor, for any
+    number of faces. No places, or none of one's own, is 0; more places than there are others is 1.
     """
     places = np.asarray(places)
     missed = np.zeros(len(total))
