@@ -35,13 +35,13 @@ def combine(members: Sequence[FeatureSets], weights: Sequence[float]) -> Feature
     imitated = {
         model: _asking([each.imitated.get(model, each.real) for each in members], spreads, weights) for model in models
     }
-    strangers = [each.non_members for each in members if each.non_members is not None]
+    non_members = [each.non_members for each in members if each.non_members is not None]
     return FeatureSets(
         ENSEMBLE,
         _asking([each.real for each in members], spreads, weights),
         released,
         imitated,
-        _asking(strangers, spreads, weights) if len(strangers) == len(members) else None,
+        _asking(non_members, spreads, weights) if len(non_members) == len(members) else None,
         _among_real([each.among_real or (each.real, each.real) for each in members], weights),
     )
 

@@ -35,13 +35,13 @@ class SideMaps:
 
     def of_sets(self, sets: FeatureSets, attacker: str) -> FeatureSets:
         """All that an attacker sees, as the one called `attacker` sees it who maps it; imitations are reconstructed."""
-        strangers = sets.non_members
+        non_members = sets.non_members
         return FeatureSets(
             attacker,
             self.of_real(sets.real),
             self.of_reconstructed(sets.released),
             {by: self.of_reconstructed(seen) for by, seen in sets.imitated.items()},
-            None if strangers is None else self.of_real(strangers),
+            None if non_members is None else self.of_real(non_members),
         )
 
 

@@ -361,13 +361,13 @@ def _in_the_best_way(
         ways = [transformed.faces(name, view, each, rows, transforms) for each in transforms]
         return best_way([as_they_are, *ways], view.sets.released)
 
-    strangers, real = view.sets.non_members, view.sets.real
+    non_members, real = view.sets.non_members, view.sets.real
     sets = replace(
         view.sets,
         attacker=view.sets.attacker + THROUGH,
         real=asking("original", real),
         imitated={},
-        non_members=None if strangers is None else _without(asking("non-members", strangers), known),
+        non_members=None if non_members is None else _without(asking("non-members", non_members), known),
         among_real=(real, real),
     )
     return AttackerView(sets, view.attacker)
