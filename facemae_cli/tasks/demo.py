@@ -180,7 +180,7 @@ def demo(
         model: What `reconstruct` takes.
         epochs: How long the recognisers learn.
         overwrite: Make a demo that exists anew.
-        progress: Told of eight steps. Two minutes on two cores.
+        progress: Told of eight steps.
 
     Raises:
         UsageError: `out` exists without `overwrite`, or holds a dataset that no demo made.
