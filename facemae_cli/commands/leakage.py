@@ -138,8 +138,13 @@ def leakage(
         gates("--photo", metavar="other|same", help="Whether --max-tpr is about other photos or the very one."),
     ] = "other",
     max_copies: Annotated[
-        int, gates("--max-copies", metavar="N", help="Released faces that may be real ones, exactly or nearly.")
-    ] = 0,
+        int | None,
+        gates(
+            "--max-copies",
+            metavar="N",
+            help="Released faces that may be real ones, exactly or nearly; 0 where another gate is asked for.",
+        ),
+    ] = None,
     min_attacker: Annotated[
         float,
         gates(

@@ -43,7 +43,7 @@ def leakage(
     imitations: int = 1,
     non_members: str | Path | None = None,
     adapt: str | Path | None = None,
-    known_members: str | None = None,
+    known_members: int | str | Sequence[int] | None = None,
     groups: str | Path | None = None,
     attributes: str | Path | None = None,
     sources: str | Path | None = None,
@@ -51,7 +51,7 @@ def leakage(
     max_leakage_same: float | None = None,
     max_tpr: float | None = None,
     photo: Photo = "other",
-    max_copies: int = 0,
+    max_copies: int | None = None,
     min_attacker: float = 0.6,
     allow_shared_ancestor: bool = False,
     key: str | Path | None = None,
@@ -81,7 +81,7 @@ def leakage(
     imitations: masks a photo in the attacker's own release; 0: none is made.
     non_members: faces of people who are not in the release; None: half of the people are left out of it.
     adapt: faces of the attacker's own, to learn from; mixed, if the release is, so of several people then.
-    known_members: how many people the attacker knows, real and released, "10,50,200"; None: nobody.
+    known_members: how many people the attacker knows, real and released: 10, [10, 50] or "10,50,200"; None: nobody.
     groups: a CSV file of people or photos (`data.attributes`), and their groups, whose risk is measured.
     attributes: a CSV file of the same kind, of what might be inferred of released faces.
     sources: a CSV file of the people, and photos, that each released face was made of
@@ -89,7 +89,8 @@ def leakage(
     max_leakage: gate on the risk by other photos of a person, a share, as all gates on the upper end of its interval.
     max_leakage_same: gate on the risk by the very photo.
     max_tpr: gate on the share of members told at 1 % false positives, by `photo`: "other" or "same".
-    max_copies: released faces that may be real ones, exactly or nearly, where any gate is asked for.
+    max_copies: gate on how many released faces may be real ones, exactly or nearly; None: 0, where another gate is
+        asked for.
     min_attacker: real -> real, a share, that an attacker must reach to count.
     allow_shared_ancestor: whether an attacker carries one that shares an ancestor with the release's model.
     key: tells who is who under pseudonyms; None: `facemae.key`, if it is there.
@@ -116,7 +117,8 @@ def leakage(
     chosen, ks = choose_device(device), parse_ks(listed(k))
     data = open_datasets(original, released, non_members, adapt)
     matching, unmeasured = match_people(data, key, sources)
-    further = plan_further(data.original, matching, known_members, groups, attributes)
+    asked = None if known_members is None else listed(known_members)
+    further = plan_further(data.original, matching, asked, groups, attributes)
     plan = Plan(ks, parse_identities(listed(identities), matching.names.people), trials, seed, str(chosen))
     models = [resolve(each, "mae") for each in imitation_model or ()]
     keep_freed_memory()

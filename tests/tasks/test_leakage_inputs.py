@@ -10,8 +10,8 @@ import pytest
 from helpers.releases import PEOPLE, PHOTOS, audit, make_release, only_given_attackers, photo, risks, write_faces
 
 import facemae_cli
-from facemae_cli.data.images.codec import encode_jpeg
-from facemae_cli.errors import InputError, UsageError
+from facemae_cli.data.images.codec import encode_jpeg, encode_png
+from facemae_cli.errors import AllRefused, InputError, UsageError
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +91,40 @@ def test_non_members_may_be_given_and_those_who_are_members_are_left_out(folder:
         "--released": {"ignored_files": 1, "passed_over": {}},
         "--non-members": {"ignored_files": 0, "passed_over": {"#recycle": 1}},
     }
+
+
+def test_members_under_other_bytes_are_left_out_and_those_of_a_members_name_are_said(folder: Path) -> None:
+    others = write_faces(folder / "others", range(40, 60), 1)
+    for name, face in (("darker/0.png", encode_png(photo(0, 0) // 2)), ("again/0.jpg", encode_jpeg(photo(2, 0), 95))):
+        (others / name).parent.mkdir()
+        (others / name).write_bytes(face)
+    (others / "p41").rename(others / "p1")  # of somebody else
+    result = audit(non_members=others, imitations=0)
+    assert any(line.startswith("2 people of --non-members are left out") for line in result.notices)
+    assert any(line.startswith("1 people of --non-members have names of people") for line in result.notices)
+
+
+@pytest.mark.parametrize("option", ["non_members", "adapt"])
+def test_unreadable_faces_of_others_are_refused_too(folder: Path, option: str) -> None:
+    others = write_faces(folder / "others", range(40, 64), 1)
+    for name in ("p40", "p41"):
+        broken = others / name / "0.png"
+        broken.write_bytes(broken.read_bytes()[:100])
+    assert [Path(item.where).parent.name for item in audit(**{option: others}).refused] == ["p40", "p41"]
+    for path in others.rglob("*.png"):
+        path.write_bytes(b"no image")
+    with pytest.raises(AllRefused, match=f"--{option.replace('_', '-')} .*: not one of its faces can be read"):
+        audit(**{option: others})
+
+
+@pytest.mark.parametrize("side", ["raw", "released"])
+def test_where_no_face_can_be_read_nothing_is_written(folder: Path, side: str) -> None:
+    for path in (folder / side).rglob("*.[pj][np]g"):
+        path.write_bytes(b"no image")
+    with pytest.raises(AllRefused, match="not one of its faces can be read") as caught:
+        audit(report=folder / "report.html")
+    assert len(caught.value.refused) == PEOPLE * PHOTOS
+    assert not (folder / "report.html").exists()
 
 
 def test_a_planted_copy_is_found_and_listed(folder: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,11 +13,13 @@ from facemae_cli.data.faces import FaceSource, NotRead, Refusal
 from facemae_cli.data.images.codec import decode_masked
 from facemae_cli.data.manifest import Manifest, read_manifest
 from facemae_cli.data.open import open_source
-from facemae_cli.errors import FaceError, InputError, UsageError
+from facemae_cli.errors import AllRefused, FaceError, InputError, UsageError
+from facemae_cli.evaluation.leakage.duplicates import look_alike
 from facemae_cli.evaluation.leakage.matching import Matching, find_key, join, people_of, unmeasured
 from facemae_cli.evaluation.leakage.scan import Scan
 from facemae_cli.evaluation.leakage.sources import read_sources
 from facemae_cli.evaluation.leakage.statistics import People
+from facemae_cli.inference.embed import refusals
 from facemae_cli.masking.patches import read_mask
 
 PROBED = 8
@@ -114,11 +116,47 @@ def match_people(data: Datasets, key: Path | None, sources: Path | None = None) 
 
 
 def overlapping_non_members(data: Datasets, scans: Mapping[str, Scan]) -> NDArray[np.bool_]:
-    """(n,) which non-members' faces are of people with a photo, byte for byte, among the other faces; none are known
-    where no non-members were given."""
+    """(n,) which non-members' faces are of people with a photo, byte for byte or nearly, among the other faces; none
+    are known where no non-members were given."""
     people = data.non_member_people
     if people is None:
         return np.zeros(0, np.bool_)
     known = scans["original"].known | scans["released"].known
     met = np.array([face in known for face in scans["non-members"].digests], np.bool_)
+    met |= look_alike(scans["non-members"], scans["original"])
     return np.isin(people, people[met])
+
+
+def of_the_same_name(data: Datasets, known: NDArray[np.bool_]) -> int:
+    """How many non-members, but for those who are `known`, have the name of somebody among the originals; bare numbers
+    are no names."""
+    if data.non_members is None:
+        return 0
+    names = {data.original.name(index).identity for index in range(len(data.original))}
+    others = {data.non_members.name(index).identity for index in np.flatnonzero(~known).tolist()}
+    return sum(name is not None and not name.isdigit() for name in names & others)
+
+
+def require_faces(data: Datasets, scans: Mapping[str, Scan]) -> list[Refusal]:
+    """What of all datasets cannot be read. Raises AllRefused where that is every face of the originals or the release,
+    or all that non-members and the attacker's own people have."""
+    refused = data.refused
+    for name, source in data.sources.items():
+        refused += refusals(source, np.flatnonzero(~scans[name].valid).tolist())
+    for name, source in data.sources.items():
+        if not scans[name].valid.any():
+            raise AllRefused(f"--{name} {source.path}: not one of its faces can be read: see why above", refused)
+    return refused
+
+
+def remarks(data: Datasets, known: NDArray[np.bool_]) -> Iterator[str]:
+    """What a person should know of the non-members, of whom the faces `known` are left out."""
+    people = data.non_member_people
+    if people is not None and known.any():
+        count = len(np.unique(people[known]))
+        yield f"{count} people of --non-members are left out: a photo of theirs is among the other faces"
+    if named := of_the_same_name(data, known):
+        yield (
+            f"{named} people of --non-members have names of people among the originals: if they are the same, take "
+            "them out, since members who count as non-members make membership look harder to tell than it is"
+        )

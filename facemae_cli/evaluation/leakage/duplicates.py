@@ -99,9 +99,7 @@ def find_duplicates(
     equal = [at for at, face in enumerate(released.digests) if face in real]
     first: dict[bytes, int] = {}
     repeated = [at for at, face in enumerate(original.digests) if face is not None and first.setdefault(face, at) < at]
-    nobody = np.full(len(released.digests), -1, np.int64)
-    near = _near(released, original, nobody, _centred, NEAR, device)
-    near |= _near(released, original, nobody, _evened, NEAR_EVENED, device)
+    near = look_alike(released, original, device)
     near[equal] = False
     alike = _near(original, original, np.arange(len(original.digests)), _centred, NEAR, device, earlier=True)
     alike[repeated] = False
@@ -118,6 +116,13 @@ def find_duplicates(
         whole=0 < len(equal) == len(released.digests),
         copies=copies[:LISTED],
     )
+
+
+def look_alike(asking: Scan, among: Scan, device: str = "cpu") -> NDArray[np.bool_]:
+    """(n,) which faces of `asking` are nearly equal to one of `among`, changed as a whole or not."""
+    nobody = np.full(len(asking.digests), -1, np.int64)
+    alike = _near(asking, among, nobody, _centred, NEAR, device)
+    return alike | _near(asking, among, nobody, _evened, NEAR_EVENED, device)
 
 
 def _near(

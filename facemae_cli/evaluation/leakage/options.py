@@ -29,7 +29,7 @@ def check_options(options: Mapping[str, Any]) -> None:
     parse_ks(listed(options["k"]))
     parse_identities(listed(options["identities"]))
     if options["known_members"] is not None:
-        parse_known_members(options["known_members"])
+        parse_known_members(listed(options["known_members"]))
 
 
 def listed(numbers: int | str | Sequence[int | str]) -> str:

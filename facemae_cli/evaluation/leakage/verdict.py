@@ -38,18 +38,19 @@ Rate = tuple[str, float, Interval]  # by whom, the figure, its interval
 @dataclass(frozen=True)
 class Limits:
     """What was asked for, shares in [0, 1], None where nothing was: of `leakage` by other photos and by the very photo,
-    of `tpr` at 1 % FPR by `photo`; and how many released faces may be real ones, `copies`."""
+    of `tpr` at 1 % FPR by `photo`; and how many released faces may be real ones, `copies`: 0 where only other limits
+    are asked for."""
 
     leakage: float | None = None
     leakage_same: float | None = None
     tpr: float | None = None
     photo: Photo = "other"
-    copies: int = 0
+    copies: int | None = None
 
     @property
     def none(self) -> bool:
         """Whether no gate was asked for."""
-        return self.leakage is None and self.leakage_same is None and self.tpr is None
+        return all(each is None for each in (self.leakage, self.leakage_same, self.tpr, self.copies))
 
 
 @dataclass(frozen=True)
@@ -167,10 +168,11 @@ def confirmed(findings: Sequence[Finding]) -> bool:
     return any(each.risk - each.chance > each.interval[1] - each.interval[0] for each in found)
 
 
-def _copies(duplicates: Duplicates | None, limit: int) -> Gate | None:
-    """The gate on released faces that are real ones; None where nobody looked."""
+def _copies(duplicates: Duplicates | None, asked: int | None) -> Gate | None:
+    """The gate on released faces that are real ones; None where nobody looked, or asked."""
+    limit = asked or 0
     if duplicates is None:
-        return None
+        return None if asked is None else Gate("--max-copies", limit, "refused", "copies were not looked for")
     count = duplicates.all_released
     failed = count > limit
     reason = f"{count} released faces are real ones, at most {limit} may be: {'failed' if failed else 'passed'}"

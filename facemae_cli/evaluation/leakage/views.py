@@ -14,7 +14,7 @@ from facemae_cli.data.faces import Refusal, once
 from facemae_cli.errors import InputError, UsageError
 from facemae_cli.evaluation.leakage.adaptation import learn
 from facemae_cli.evaluation.leakage.dataset_features import DatasetFeatures, Times, see_dataset
-from facemae_cli.evaluation.leakage.datasets import Datasets, overlapping_non_members
+from facemae_cli.evaluation.leakage.datasets import Datasets, overlapping_non_members, remarks, require_faces
 from facemae_cli.evaluation.leakage.ensemble import ENSEMBLE, WEIGHTS, combine
 from facemae_cli.evaluation.leakage.face_stream import Attacking, FaceStream, Viewer
 from facemae_cli.evaluation.leakage.identification import FeatureSets
@@ -229,10 +229,10 @@ def embed_all(data: Datasets, matching: Matching, settings: AttackSettings, prog
     scans = {name: each.scan for name, each in seen.items()}
     known = overlapping_non_members(data, scans)
     plain = _and_whitened([_view(settings, seen, name, known) for name in settings.everyone])
-    refused = list(data.refused)
+    refused = require_faces(data, scans)
     for view in plain:
         refused += view.sets.real.refused + view.sets.released.refused
-    views, notices = [*plain, _ensemble(plain)], _notices(data, known)
+    views, notices = [*plain, _ensemble(plain)], list(remarks(data, known))
     if settings.adapter is not None:
         adapted, blind = _adapted(_lessons(data, settings, viewers, seen["adapt"], progress), plain)
         views += adapted
@@ -371,11 +371,3 @@ def _in_the_best_way(
         among_real=(real, real),
     )
     return AttackerView(sets, view.attacker)
-
-
-def _notices(data: Datasets, known: NDArray[np.bool_]) -> list[str]:
-    people = data.non_member_people
-    if people is None or not known.any():
-        return []
-    count = len(np.unique(people[known]))
-    return [f"{count} people of --non-members are left out: a photo of theirs is among the other faces"]

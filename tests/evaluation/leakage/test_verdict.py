@@ -47,6 +47,16 @@ def test_without_a_gate_there_is_no_verdict_or_a_refused_one() -> None:
     assert (refused.status, refused.gates, refused.reasons) == ("refused", (), ("b shares an ancestor",))
 
 
+@pytest.mark.parametrize(
+    ("found", "status"), [(Duplicates(), "passed"), (Duplicates(released_near=2), "failed"), (None, "refused")]
+)
+def test_a_limit_of_copies_alone_is_a_gate(found: Duplicates | None, status: str) -> None:
+    verdict = judge_evidence(Evidence([rate(0.2, 0.1, 0.3)], [], [GOOD], duplicates=found), Limits(copies=0))
+    assert (verdict.status, [gate.option for gate in verdict.gates]) == (status, ["--max-copies"])
+    more = judge_evidence(Evidence([rate(0.2, 0.1, 0.3)], [], [GOOD], duplicates=found), Limits(copies=2))
+    assert more.status == ("refused" if found is None else "passed")
+
+
 def test_the_strongest_attack_with_other_photos_decides_at_the_largest_k_and_all_people() -> None:
     findings = [
         rate(0.1, 0.05, 0.15),
