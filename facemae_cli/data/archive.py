@@ -28,13 +28,15 @@ from facemae_cli.errors import FaceError, InputError
 
 SUFFIXES = (".zip", ".tar")
 PACKED = (".gz", ".tgz", ".bz2", ".xz", ".zst")
+_WINDOWS = {0, 10, 14}  # what a zip calls the systems it is made on: MS-DOS, NTFS, VFAT
+_UNREADABLE = (OSError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error, EOFError)
 
 
 class _Member(NamedTuple):
-    """A file in the archive: its bytes, unpacked, and for a tar where they stand."""
+    """A file in the archive: its bytes, unpacked, and where they are, a name in a zip or a place in a tar."""
 
     size: int
-    offset: int
+    place: str | int
 
 
 class ArchiveSource(FaceSource):
@@ -134,13 +136,8 @@ class ArchiveSource(FaceSource):
         if member.size > self.limits.max_bytes:
             raise FaceError("too-large", f"{member.size} bytes are over the limit of {self.limits.max_bytes}")
         try:
-            file = self._opened()
-            if isinstance(file, zipfile.ZipFile):
-                with file.open(name) as packed:
-                    data = packed.read(member.size + 1)
-            else:
-                data = os.pread(file, member.size, member.offset)
-        except (OSError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error, EOFError) as error:
+            data = _read(self._opened(), member, member.size + 1)
+        except _UNREADABLE as error:
             raise FaceError("unreadable", f"it cannot be unpacked ({error}): make the archive anew") from error
         if len(data) != member.size:
             raise FaceError("truncated", f"{len(data)} of its {member.size} bytes are there: get the whole archive")
@@ -150,9 +147,7 @@ class ArchiveSource(FaceSource):
         """This thread's own, and after a fork this process's own: zipfile keeps a position in the file."""
         if getattr(self._own, "process", None) != os.getpid():
             self._own.process = os.getpid()
-            self._own.file = (
-                zipfile.ZipFile(self.path) if zipfile.is_zipfile(self.path) else os.open(self.path, os.O_RDONLY)
-            )
+            self._own.file = _open(self.path)
         file: zipfile.ZipFile | int = self._own.file
         return file
 
@@ -160,13 +155,50 @@ class ArchiveSource(FaceSource):
         return type(self), (self.path, self.limits)
 
 
+def files_called(path: Path, name: str, most: int) -> dict[str, bytes]:
+    """The files called `name` in the archive at `path` by where they stand, but for what is the system's: of each as
+    many bytes as there are, at most `most`. Raises InputError."""
+    wanted = {
+        member: place
+        for member, place in _members(path).items()
+        if os.path.basename(member) == name and not any(map(is_system_folder, member.split("/")[:-1]))
+    }
+    if not wanted:
+        return {}
+    file = _open(path)
+    try:
+        return {member: _read(file, place, most) for member, place in wanted.items()}
+    except _UNREADABLE as error:
+        raise InputError(f"{one_line(str(path))}: its {name} cannot be unpacked ({error}): make it anew") from error
+    finally:
+        os.close(file) if isinstance(file, int) else file.close()
+
+
+def _open(path: Path) -> zipfile.ZipFile | int:
+    return zipfile.ZipFile(path) if zipfile.is_zipfile(path) else os.open(path, os.O_RDONLY)
+
+
+def _read(file: zipfile.ZipFile | int, member: _Member, most: int) -> bytes:
+    """At most `most` bytes of a member."""
+    if isinstance(file, int):
+        assert isinstance(member.place, int)
+        return os.pread(file, min(member.size, most), member.place)
+    assert isinstance(member.place, str)
+    with file.open(member.place) as packed:
+        return packed.read(most)
+
+
 def _members(path: Path) -> Mapping[str, _Member]:
     """All files in the archive by name; of two of one name the last, as unpacking would leave. Raises InputError."""
     try:
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
-                listed = (info for info in archive.infolist() if not info.is_dir())
-                return {_plain(info.filename): _Member(info.file_size, 0) for info in listed}
+                listed = ((_in_zip(info), info) for info in archive.infolist())
+                return {
+                    _plain(name): _Member(info.file_size, info.filename)
+                    for name, info in listed
+                    if not name.endswith("/")
+                }
         with tarfile.open(path, "r:") as tar:
             return dict(_in_tar(tar))
     except (OSError, zipfile.BadZipFile, tarfile.TarError, NotImplementedError, EOFError) as error:
@@ -180,8 +212,16 @@ def _in_tar(tar: tarfile.TarFile) -> Iterator[tuple[str, _Member]]:
             yield _plain(info.name), _Member(info.size, info.offset_data)
 
 
+def _in_zip(info: zipfile.ZipInfo) -> str:
+    """A member's name; what old tools of Windows wrote has backslashes between folders, and is read as unzip does."""
+    if info.create_system in _WINDOWS and "/" not in info.filename:
+        return info.filename.replace("\\", "/")
+    return info.filename
+
+
 def _plain(name: str) -> str:
-    return name.removeprefix("./")
+    """A member's name without the folders `.` in it."""
+    return "/".join(part for part in name.split("/") if part != ".")
 
 
 def _root_of(members: Mapping[str, _Member]) -> str:

@@ -14,7 +14,8 @@ from typing import Any
 
 from facemae_cli import __version__
 from facemae_cli.data.files import write_whole
-from facemae_cli.data.names import utf8
+from facemae_cli.data.names import one_line, utf8
+from facemae_cli.data.open import ARCHIVES, parquet_files
 from facemae_cli.data.reading import unreadable
 from facemae_cli.errors import InputError
 
@@ -140,12 +141,45 @@ def manifest_path(dataset: Path) -> Path:
 
 
 def read_manifest(dataset: Path) -> Manifest | None:
-    """The manifest of a folder or `.rec`, or None where it has none.
+    """What a dataset says of itself, or None where it has no manifest.
 
-    Keys that this version does not know are passed over, since a newer one may add some; everything else is held to
-    the types of `Manifest`. Raises InputError where the file is broken, of another tool, or of a newer schema.
+    An archive has its manifest in it, a folder of Parquet shards in the folder or beside the shards. Keys that this
+    version does not know are passed over, since a newer one may add some; everything else is held to the types of
+    `Manifest`. Raises InputError where a manifest is broken, of another tool, or of a newer schema, and where a dataset
+    has several that differ.
     """
-    path = manifest_path(dataset)
+    found = {where: _parse(where, text) for where, text in _texts(dataset).items()}
+    (first, manifest), *others = found.items() or [("", None)]
+    for where, other in others:
+        if other != manifest:
+            raise InputError(
+                f"{one_line(str(dataset))} holds datasets of several kinds ({where} differs from {first}): give each"
+                " by itself"
+            )
+    return manifest
+
+
+def _texts(dataset: Path) -> dict[str, bytes]:
+    """The manifests that a dataset has, by where they stand."""
+    if dataset.suffix.lower() in ARCHIVES and dataset.is_file():
+        from facemae_cli.data.archive import files_called  # here, since every command's --help would pay for it
+
+        members = files_called(dataset, "facemae.json", MAX_BYTES + 1)
+        return {one_line(f"{dataset}:{name}"): text for name, text in members.items()}
+    places = [manifest_path(dataset)]
+    if dataset.is_dir() and not (dataset / "train.rec").is_file():
+        try:
+            shards = parquet_files(dataset)
+        except OSError as error:
+            raise unreadable(dataset, error, "make it readable") from error
+        places += [shard.parent / "facemae.json" for shard in shards[:1] if shard.parent != dataset]
+        places += map(manifest_path, shards)
+    texts = {one_line(str(place)): _read(place) for place in places}
+    return {where: text for where, text in texts.items() if text is not None}
+
+
+def _read(path: Path) -> bytes | None:
+    """The start of the manifest at `path`, None where there is none. Raises InputError for what is not a file."""
     if path.name == "facemae.json" and not path.is_file():
         beside = path.with_name("train.facemae.json")
         path = beside if beside.is_file() else path
@@ -156,12 +190,11 @@ def read_manifest(dataset: Path) -> Manifest | None:
         with open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise InputError(f"{path}: a pipe or a device, so not ours; remove it to read the dataset without it")
-            text = file.read(MAX_BYTES + 1)
+            return file.read(MAX_BYTES + 1)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
         raise unreadable(path, error, "make it readable") from error
-    return _parse(path, text)
 
 
 def own_manifest(dataset: Path, command: Collection[str] = ()) -> Manifest | None:
@@ -170,13 +203,15 @@ def own_manifest(dataset: Path, command: Collection[str] = ()) -> Manifest | Non
     It never raises for what the manifest holds: what is not ours is not replaced, and that is all there is to know.
     """
     try:
-        found = None if manifest_path(dataset).is_symlink() else read_manifest(dataset)
+        path = manifest_path(dataset)
+        text = None if path.is_symlink() else _read(path)
+        found = None if text is None else _parse(str(path), text)
     except InputError:
         return None
     return found if found is not None and (not command or found.command in command) else None
 
 
-def _parse(path: Path, text: bytes) -> Manifest:
+def _parse(path: str, text: bytes) -> Manifest:
     if len(text) > MAX_BYTES:
         raise InputError(f"{path}: over {MAX_BYTES} bytes, so not ours; remove it to read the dataset without it")
     try:

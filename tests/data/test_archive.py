@@ -59,6 +59,29 @@ def test_it_reads_as_the_folder_does(tmp_path: Path, suffix: str, root: str) -> 
     assert faces(pickle.loads(pickle.dumps(source))) == faces(source)
 
 
+def test_folders_called_by_a_dot_are_no_part_of_a_name(tmp_path: Path) -> None:
+    """Of two members of one name the last counts, as in unpacking, however each spells it."""
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for name, data in {"b/1.jpg": b"first", "./b/1.jpg": b"the last", "./././b/./2.jpg": b"two"}.items():
+            archive.writestr(name, data)
+    assert faces(ArchiveSource(tmp_path / "a.zip")) == [("b", "1.jpg", b"the last"), ("b", "2.jpg", b"two")]
+
+
+@pytest.mark.parametrize("system", [0, 3, 10, 14])
+def test_backslashes_part_folders_in_what_windows_made(tmp_path: Path, system: int) -> None:
+    """As unzip reads them, which leaves alone what has a `/` too; in a name of another system they are letters."""
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for name in ("people\\", "people\\ann\\", "people\\ann\\1.jpg", "people\\bob\\1.jpg", "people/cy/a\\b.jpg"):
+            info = zipfile.ZipInfo(name)
+            info.create_system = system
+            archive.writestr(info, name.encode() if name.endswith(".jpg") else b"")
+    found = [(identity, photo) for identity, photo, data in faces(ArchiveSource(tmp_path / "a.zip")) if data]
+    if system == 3:
+        assert found[:2] == [(None, "people\\ann\\1.jpg"), (None, "people\\bob\\1.jpg")]
+    else:
+        assert found == [("ann", "1.jpg"), ("bob", "1.jpg"), ("cy", "a\\b.jpg")]
+
+
 def test_what_is_made_of_it_is_what_is_made_of_the_folder(tmp_path: Path) -> None:
     raw, key = make_folder(tmp_path / "raw"), key_file(tmp_path / "key")
     packed(raw, tmp_path / "raw.zip")

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import os
+import tarfile
+import zipfile
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from facemae_cli import __version__
-from facemae_cli.data.manifest import MAX_BYTES, Manifest, manifest_path, read_manifest, write_manifest
+from facemae_cli.data.manifest import MAX_BYTES, Manifest, manifest_path, own_manifest, read_manifest, write_manifest
 from facemae_cli.errors import InputError
 
 FULL = Manifest(
@@ -171,3 +173,60 @@ def test_a_rec_in_a_folder_is_found_by_either_path_and_either_sidecar(tmp_path: 
 def test_of_how_many_people_faces_are_whatever_the_file_says(mixing, people):
     assert Manifest("mask", extra={"mixing": mixing}).mixed_people == people
     assert Manifest("mask").mixed_people == 0
+
+
+def archive_of(path: Path, members: dict[str, str]) -> Path:
+    """A zip or tar of texts by name."""
+    if path.suffix == ".zip":
+        with zipfile.ZipFile(path, "w") as made:
+            for name, text in members.items():
+                made.writestr(name, text)
+    else:
+        with tarfile.open(path, "w") as tar:
+            for name, text in members.items():
+                (path.parent / "text").write_text(text)
+                tar.add(path.parent / "text", name)
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".zip", ".tar"])
+def test_that_of_an_archive_stands_in_it(tmp_path: Path, suffix: str) -> None:
+    """At its root, in the folder around the people's, or deeper, as whole paths are packed."""
+    path, text = tmp_path / f"a{suffix}", FULL.as_json()
+    for root in ("", "./", "masked/", "home/ann/masked/"):
+        assert read_manifest(archive_of(path, {f"{root}x/1.png": "", f"{root}facemae.json": text})) == FULL
+    theirs = {
+        "facemae.json/1.png": "",
+        "x/facemae.json.png": "",
+        "#recycle/facemae.json": "{",
+        "__MACOSX/facemae.json": "{",
+    }
+    assert read_manifest(archive_of(path, theirs)) is None
+    assert read_manifest(archive_of(path, {"a/facemae.json": text, "b/facemae.json": text})) == FULL
+    archive_of(path, {"a/facemae.json": text, "b/facemae.json": Manifest("mask").as_json()})
+    with pytest.raises(InputError, match=rf"{suffix}:b/facemae.json differs from .*{suffix}:a/facemae.json"):
+        read_manifest(path)
+    with pytest.raises(InputError, match=rf"a{suffix}:facemae.json: not valid JSON"):
+        read_manifest(archive_of(path, {"facemae.json": "{"}))
+    with pytest.raises(InputError, match="over 1048576 bytes"):
+        read_manifest(archive_of(path, {"facemae.json": " " * (MAX_BYTES + 1)}))
+
+
+@pytest.mark.parametrize("where", ["facemae.json", "data/facemae.json", "data/a.facemae.json", "data/b.facemae.json"])
+def test_that_of_a_folder_of_shards_stands_in_it_or_beside_them(tmp_path: Path, where: str) -> None:
+    (tmp_path / "data").mkdir()
+    for shard in "ab":
+        (tmp_path / f"data/{shard}.parquet").write_bytes(b"")
+    assert read_manifest(tmp_path) is None
+    write_manifest(tmp_path / where, FULL)
+    assert read_manifest(tmp_path) == FULL
+    for shard in "ab":
+        write_manifest(tmp_path / f"data/{shard}.facemae.json", FULL)
+    assert read_manifest(tmp_path) == FULL
+    write_manifest(tmp_path / "data/b.facemae.json", replace(FULL, extra={}))
+    with pytest.raises(InputError, match=r"several kinds \(.*b\.facemae\.json differs from .*: give each by itself"):
+        read_manifest(tmp_path)
+    (tmp_path / "data/b.facemae.json").write_text("{")
+    with pytest.raises(InputError, match=r"b\.facemae\.json: not valid JSON"):
+        read_manifest(tmp_path)
+    assert own_manifest(tmp_path) == (FULL if where == "facemae.json" else None), "that alone is the folder's own"

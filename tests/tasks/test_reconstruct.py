@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 from itertools import count
 from pathlib import Path
@@ -22,6 +23,9 @@ from facemae_cli.data.open import open_source
 from facemae_cli.data.output import output
 from facemae_cli.errors import AllRefused, InputError, UsageError
 from facemae_cli.masking import patches
+from facemae_cli.masking.levels import Level
+from facemae_cli.masking.mixing import Mixing
+from facemae_cli.tasks.convert import convert
 from facemae_cli.tasks.mask import mask
 from facemae_cli.tasks.reconstruct import ReconstructResult, reconstruct
 
@@ -93,6 +97,23 @@ def test_folder_and_rec_in_all_four_combinations_release_the_same_faces(
         assert other.keys() == released[0].keys()
         # another order is another batch, so a last bit may fall otherwise
         assert max(np.abs(other[name] - image).max() for name, image in released[0].items()) <= 3
+
+
+@pytest.mark.parametrize("packed", ["mixed.zip", "mixed.tar", "hub", "mixed.parquet"])
+def test_mixtures_are_warped_however_they_are_packed(tmp_path: Path, masked: Path, model: str, packed: str) -> None:
+    """The manifest that says so comes with them: in an archive, or beside the shards of a folder."""
+    key, whom = tmp_path / "facemae.key", tmp_path / "whom.csv"
+    mask(tmp_path / "raw", tmp_path / "mixed", key=key, protect=Level(Mixing(2, 2), 0.75), sources=whom)
+    release(tmp_path / "mixed", tmp_path / "a", model)
+    if packed in ("mixed.zip", "mixed.tar"):
+        shutil.make_archive(str(tmp_path / "mixed"), packed[-3:], tmp_path, "mixed")
+    else:
+        (tmp_path / "hub/data").mkdir(parents=True)
+        convert(tmp_path / "mixed", tmp_path / ("hub/data/mixed.parquet" if packed == "hub" else packed))
+    release(tmp_path / packed, tmp_path / "b", model)
+    of_folder, of_pack = files(tmp_path / "a"), files(tmp_path / "b")
+    assert json.loads(of_pack["facemae.json"])["extra"]["mixing"] == {"people": 2, "copies": 2, "warp": 1.0}
+    assert of_pack == of_folder
 
 
 def test_two_runs_give_the_same_bytes_and_png_is_what_the_model_said(tmp_path: Path, masked: Path, model: str) -> None:
