@@ -225,10 +225,14 @@ def test_a_bin_is_replaced_only_when_told(tmp_path):
     with pytest.raises(UsageError, match=r"y\.bin was not made by facemae"):
         convert(pack(tmp_path), tmp_path / "y.bin", overwrite=True)
     assert (tmp_path / "y.bin").read_bytes() == b"mine"
+    for overwrite in (False, True):
+        convert(tmp_path / "x.bin", tmp_path / "z.bin", overwrite=overwrite)
+        assert (tmp_path / "z.bin").read_bytes() == (tmp_path / "x.bin").read_bytes()
+    (tmp_path / "z.bin").write_bytes(b"mine")
+    with pytest.raises(UsageError, match=r"z\.bin was not made by facemae"):
+        convert(tmp_path / "x.bin", tmp_path / "z.bin", overwrite=True)
+    (tmp_path / "z.bin").unlink()  # as where a run was killed between the manifest and the pack
     convert(tmp_path / "x.bin", tmp_path / "z.bin")
-    (tmp_path / "z.bin").write_bytes(b"old")
-    convert(tmp_path / "x.bin", tmp_path / "z.bin", overwrite=True)
-    assert (tmp_path / "z.bin").read_bytes() == (tmp_path / "x.bin").read_bytes()
 
 
 @pytest.mark.parametrize("out", ["x.bin", "x.rec", "x", "lfw/pairs.txt"])

@@ -8,10 +8,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from facemae_cli.data.manifest import manifest_path
 from facemae_cli.errors import UsageError
 
 CARD, CROISSANT = "README.md", "croissant.json"
-BESIDE = (CARD, CROISSANT)
+BESIDE: tuple[str, str] = (CARD, CROISSANT)
+_FILES = (".rec", ".parquet", ".bin")  # datasets beside which their own files stand
 _SEEN = 2**20  # bytes, far more than either is
 _MARKS = {CARD: b"Written by facemae ", CROISSANT: b"wang2022facemae"}  # what each of ours holds
 
@@ -41,3 +43,24 @@ def check_beside(dataset: Path) -> None:
                 f"{path} was not written by facemae: --overwrite would remove it with {dataset}; move it away, or"
                 " choose another --out"
             )
+
+
+def check_neighbours(dataset: Path, option: str = "--out") -> None:
+    """Raises UsageError where a dataset of another format stands beside `dataset`, and one's manifest or card would be
+    taken for the other's, as those of `X.rec` and `X.parquet` are."""
+    if dataset.suffix.lower() not in _FILES or not dataset.parent.is_dir():
+        return
+    for other in sorted(dataset.with_name(name) for name in os.listdir(dataset.parent)):
+        if other == dataset or other.suffix.lower() not in _FILES or not other.is_file():
+            continue
+        if shared := sorted(_of_its_own(other) & _of_its_own(dataset)):
+            raise UsageError(
+                f"{option} {dataset}: {other.name} stands beside it, and {shared[0].name} would tell of both: choose"
+                " another name, or move that away"
+            )
+
+
+def _of_its_own(dataset: Path) -> set[Path]:
+    """The manifest and the cards of a dataset, wherever they may stand."""
+    found = {manifest_path(dataset), *(beside_path(dataset, name) for name in BESIDE)}
+    return found | {dataset.with_suffix(".facemae.json")} if dataset.name == "train.rec" else found

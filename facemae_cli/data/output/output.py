@@ -22,7 +22,7 @@ from facemae_cli.data.files import disk_errors, remove_tree, require_writable, s
 from facemae_cli.data.images.headers.header import limits_in_use
 from facemae_cli.data.manifest import Manifest
 from facemae_cli.data.names import one_line
-from facemae_cli.data.output.place import Writer, check_apart, check_mounts, writer_of
+from facemae_cli.data.output.place import Writer, check_place, writer_of
 from facemae_cli.data.output.staging import DamagedJournal, Staging, check_staging
 from facemae_cli.errors import AllRefused, FaceError, InputError, OutputError, UsageError
 
@@ -257,12 +257,12 @@ def check_output(path: Path, *, overwrite: bool = False, resume: bool = False, i
     """All that can be known before any work of whether `open_output` will take `path`; nothing is made or changed.
 
     Raises UsageError where `path` exists and may not be replaced, where its staging folder was not made by us, where
-    a mount is in the way, and where `path` and one of `inputs` contain each other; OutputError where the disk refuses.
+    a mount or another dataset's manifest is in the way, and where `path` and one of `inputs` contain each other;
+    OutputError where the disk refuses.
     """
     folder, writer = writer_of(path)
     try:
-        check_apart(path, writer.target, (*inputs,))
-        check_mounts(path, writer)
+        check_place(path, writer, inputs)
         with disk_errors(path):
             check_staging(folder)
             if not os.path.lexists(folder):

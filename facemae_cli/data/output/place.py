@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from facemae_cli.data.files import is_inside
+from facemae_cli.data.output.beside import check_neighbours
 from facemae_cli.data.output.folder import FolderWriter
 from facemae_cli.data.output.recordio import RecWriter
 from facemae_cli.data.output.staging import SUFFIX
@@ -28,20 +29,18 @@ def writer_of(path: Path) -> tuple[Path, Writer]:
     return folder, (RecWriter if target.suffix.lower() == ".rec" else FolderWriter)(folder, target)
 
 
-def check_apart(path: Path, target: Path, inputs: Sequence[Path]) -> None:
-    """Raises UsageError where `path`, which is really at `target`, and one of `inputs` contain each other."""
+def check_place(path: Path, writer: Writer, inputs: Sequence[Path]) -> None:
+    """Raises UsageError where `path`, which is really at `writer.target`, and one of `inputs` contain each other, where
+    something of it is a mount point, or where its manifest or card would be taken for a neighbour's."""
     for given in inputs:
-        if is_inside(target, given):
+        if is_inside(writer.target, given):
             raise UsageError(f"--out {path} is inside the input {given}: choose a place outside it")
-        if is_inside(given, target):
+        if is_inside(given, writer.target):
             raise UsageError(f"the input {given} is inside --out {path}: choose another place")
-
-
-def check_mounts(path: Path, writer: Writer) -> None:
-    """Raises UsageError where something of the output is a mount point, which can neither be moved nor removed."""
     for _, final in writer.moves:
         if os.path.lexists(final) and (mount := mount_within(final)):
             raise UsageError(f"--out {path}: {mount} is a mount point, which cannot be replaced: name a place in it")
+    check_neighbours(writer.target)
 
 
 def _resolve(path: Path) -> Path:

@@ -183,7 +183,7 @@ class RecWriter:
             if final.is_symlink():
                 raise UsageError(f"{final} is a link: say --out with the place it leads to, or remove it yourself")
         manifest = own_manifest(self.target)
-        if manifest is None or not _is_written_by_us(self.target, manifest.counts["out"]):
+        if manifest is None or not self._is_ours(manifest.counts["out"]):
             beside = manifest_path(self.target).name
             raise UsageError(
                 f"{self.occupied()} was not made by facemae (no {beside} of ours that tells of {self.target.name}):"
@@ -191,15 +191,14 @@ class RecWriter:
             )
         check_beside(self.target)
 
-
-def _is_written_by_us(path: Path, images: int) -> bool:
-    """Whether the `.rec` at `path` begins with the header record we write for so many images."""
-    told = 8 + HEADER_BYTES + 4  # up to where the range records start
-    try:
-        with path.open("rb") as file:
-            return file.read(told) == _header_record(images + 1, 0)[:told]
-    except OSError:
-        return False
+    def _is_ours(self, faces: int) -> bool:
+        """Whether the old output begins with the header record we write for so many faces."""
+        told = 8 + HEADER_BYTES + 4  # up to where the range records start
+        try:
+            with self.target.open("rb") as file:
+                return file.read(told) == _header_record(faces + 1, 0)[:told]
+        except OSError:
+            return False
 
 
 def _header_record(first: int, last: int) -> bytes:

@@ -17,7 +17,8 @@ from facemae_cli.data.faces import FaceSource, Refusal, count_reasons
 from facemae_cli.data.files import is_inside, write_whole
 from facemae_cli.data.images.codec import probe
 from facemae_cli.data.manifest import Manifest, manifest_path, own_manifest, read_manifest, write_manifest
-from facemae_cli.data.packs.source import pack_bytes
+from facemae_cli.data.output.beside import check_neighbours
+from facemae_cli.data.packs.source import BinPack, pack_bytes
 from facemae_cli.errors import FaceError, InputError, UsageError
 from facemae_cli.runtime.mounts import mount_within
 from facemae_cli.runtime.progress import Progress
@@ -73,11 +74,21 @@ def check_free(out: Path, path: Path, overwrite: bool, option: str = "--out") ->
     for place in places:
         if place.is_symlink() or not place.is_file() or mount_within(place):
             raise UsageError(f"{place} is a link, a folder or a mount, which is not replaced: choose another {option}")
-    if places and own_manifest(out, ("convert", "verify")) is None:
+    check_neighbours(out, option)
+    manifest = own_manifest(out, ("convert", "verify"))
+    if places and (manifest is None or (out in places and not _is_ours(out, manifest.counts["out"]))):
         raise UsageError(
-            f"{places[0]} was not made by facemae (no {manifest_path(out).name} of ours): choose another {option}, or"
-            " remove it yourself"
+            f"{places[0]} was not made by facemae (no {manifest_path(out).name} of ours that tells of it): choose"
+            f" another {option}, or remove it yourself"
         )
+
+
+def _is_ours(out: Path, faces: int) -> bool:
+    """Whether an old pack holds so many distinct faces."""
+    try:
+        return len(BinPack(out)) == faces
+    except InputError:
+        return False
 
 
 def write_bin(
@@ -107,7 +118,8 @@ def write_bin(
             progress.advance()
     left = whole_pairs(source.path, pairs, set(wanted) - set(images))
     kept = np.unique(pairs[left]).tolist()
-    manifest = copied_manifest(source, command, len(kept), [*source.refused, *refused])
+    distinct = len({images[index] for index in kept})  # as the pack holds them, and is read
+    manifest = copied_manifest(source, command, distinct, [*source.refused, *refused])
     write_manifest(manifest_path(out), manifest)  # first: where there is a pack, all of it is there
     write_whole(out, pack_bytes((images[index] for index in pairs[left].ravel().tolist()), same[left].tolist()), 0o666)
     other_size = sum((size.height, size.width) != (SIDE, SIDE) for size in (probe(images[index]) for index in kept))

@@ -9,13 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from facemae_cli.data.faces import Name
-from facemae_cli.data.files import write_whole
-from facemae_cli.data.manifest import Manifest, manifest_path, own_manifest
-from facemae_cli.data.output.beside import BESIDE, beside_path, check_beside
+from facemae_cli.data.manifest import Manifest, manifest_path
+from facemae_cli.data.output.beside import BESIDE, beside_path
 from facemae_cli.data.output.recordio import RecWriter
 from facemae_cli.data.parquet.source import need_pyarrow
 from facemae_cli.data.recordio.source import RecSource
-from facemae_cli.errors import UsageError
 
 GROUP = 100  # rows, as datasets writes for images
 
@@ -39,22 +37,18 @@ class ParquetWriter(RecWriter):
         ]
 
     def seal(self, manifest: Manifest) -> None:
-        """Turns the spooled faces into Parquet, and removes the spool. Raises OSError."""
+        """Turns the spooled faces into Parquet. The spool stays until all is in place, so that a run that is killed
+        before its journal is sealed can do this again. Raises OSError."""
         super().seal(manifest)
         self._write(self.staged / "faces.parquet")
-        for kind in ("rec", "idx", "lst"):
-            (self.staged / f"faces.{kind}").unlink()
-        (self.staged / "property").unlink()
 
     def _write(self, path: Path) -> None:
         import pyarrow
 
         parquet = need_pyarrow()
-        image = pyarrow.struct([("bytes", pyarrow.binary()), ("path", pyarrow.string())])
         names = list(self._labels)
         features = {"image": {"_type": "Image"}, "label": {"names": names, "_type": "ClassLabel"}}
-        told = json.dumps({"info": {"features": features}})
-        schema = pyarrow.schema([("image", image), ("label", pyarrow.int64())], {"huggingface": told})
+        schema = _schema().with_metadata({"huggingface": json.dumps({"info": {"features": features}})})
         with path.open("wb") as file:
             with parquet.ParquetWriter(file, schema, compression="none") as writer:
                 for rows in self._rows():
@@ -74,18 +68,18 @@ class ParquetWriter(RecWriter):
         label = -1 if name.identity is None else self._labels[name.identity]
         return {"image": {"bytes": source.read(index), "path": name.photo}, "label": label}
 
-    def check_replaceable(self) -> None:
-        """Raises UsageError unless all that stands in the output's place is an output of ours."""
-        for _, final in self.moves:
-            if final.is_dir() or final.is_symlink():
-                raise UsageError(f"{final} is a folder or a link, and a file has to go there: choose another --out")
-        if own_manifest(self.target) is None or not self.target.is_file():  # it may tell of a .rec of this name
-            raise UsageError(
-                f"{self.occupied()} was not made by facemae as a part of {self.target.name}: choose another --out, or"
-                " remove it yourself"
-            )
-        check_beside(self.target)
+    def _is_ours(self, faces: int) -> bool:
+        """Whether the old output has so many rows, in the columns we write."""
+        try:
+            old = need_pyarrow().ParquetFile(self.target)
+        except (OSError, ValueError):  # pyarrow's own errors are ValueErrors
+            return False
+        return bool(old.metadata.num_rows == faces and old.schema_arrow.equals(_schema()))
 
-    def add(self, name: str, text: str) -> None:
-        """Stages a file for readers. Raises OutputError."""
-        write_whole(self.staged / name, text, 0o666)
+
+def _schema() -> Any:
+    """The columns: an image struct and a label."""
+    import pyarrow
+
+    image = pyarrow.struct([("bytes", pyarrow.binary()), ("path", pyarrow.string())])
+    return pyarrow.schema([("image", image), ("label", pyarrow.int64())])

@@ -20,7 +20,7 @@ from facemae_cli.data.output.output import open_output
 from facemae_cli.errors import FaceError, UsageError
 
 STEPS = ["open", "write", "fsync", "rename", "replace", "unlink", "rmdir", "mkdir", "truncate", "ftruncate"]
-KINDS = ["released", "d/train.rec"]
+KINDS = ["released", "d/train.rec", "x.parquet"]
 FACES = [Name("a", "1"), Name("b/c", "2"), Name("a", "1"), Name("a", "3"), Name(None, "4"), Name("b/c", "../5")]
 UNIT = 2
 KILLED = 9

@@ -58,7 +58,18 @@ def test_where_a_pack_may_stand(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"old\.bin was not made by facemae"):
         check_free(tmp_path / "old.bin", pairs, overwrite=True)
     (tmp_path / "old.bin.facemae.json").write_text(Manifest("convert").as_json())
+    with pytest.raises(UsageError, match=r"old\.bin was not made by facemae \(no old\.bin\.facemae\.json of ours that"):
+        check_free(tmp_path / "old.bin", pairs, overwrite=True)
+    write(tmp_path / "old.bin", source(*FACES, FACES[0]), [[0, 1], [2, 3]], [True, True])  # the last is the first again
     check_free(tmp_path / "old.bin", pairs, overwrite=True)
+    held = (tmp_path / "old.bin").read_bytes()
+    write(tmp_path / "old.bin", source(*FACES), [[0, 1]], [True])
+    few = (tmp_path / "old.bin").read_bytes()
+    write(tmp_path / "old.bin", source(*FACES), [[0, 1], [2, 1]], [True, True])
+    (tmp_path / "old.bin").write_bytes(few)
+    with pytest.raises(UsageError, match=r"old\.bin was not made by facemae"):
+        check_free(tmp_path / "old.bin", pairs, overwrite=True)
+    (tmp_path / "old.bin").write_bytes(held)
     (tmp_path / "link.bin").symlink_to("old.bin")
     with pytest.raises(UsageError, match=r"link\.bin is a link"):
         check_free(tmp_path / "link.bin", pairs, overwrite=True)
