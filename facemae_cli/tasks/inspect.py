@@ -254,6 +254,10 @@ def _describe_rec(result: InspectResult, source: RecSource) -> None:
     result.about = {"layout": source.layout, "sidecars": there}
     if "idx" not in there:
         result.notes.append("it has no .idx: keys and offsets come from the records themselves")
+    if source.remarks:
+        first = source.remarks[0]
+        says = f"its .idx and the file disagree in {len(source.remarks)} places ({first.where}: {first.detail})"
+        result.notes.append(f"{says}: the file is believed, and no face is lost by it")
     if "lst" in there:
         unnamed = sum(not source.is_named(index) for index in range(len(source)))
         rest = f"its .lst does not name {unnamed} of {len(source)} faces, which are called by label and key"

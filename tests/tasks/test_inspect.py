@@ -122,6 +122,13 @@ def test_a_rec_without_sidecars(tmp_path):
     assert result.as_json()["layout"] == "insightface"
 
 
+def test_a_wrong_index_is_remarked_on_and_no_face_is_refused_for_it(tmp_path):
+    (rec(tmp_path) / "train.idx").write_text("0\t0\n1\t40\n")
+    result = inspect(tmp_path)
+    assert (result.faces, result.refused) == (4, [])
+    assert [note for note in result.notes if note.startswith("its .idx and the file disagree in 3 places (")]
+
+
 @pytest.mark.parametrize(
     ("prop", "note"),
     [

@@ -53,9 +53,9 @@ def check_neighbours(dataset: Path, option: str = "--out") -> None:
     for other in sorted(dataset.with_name(name) for name in os.listdir(dataset.parent)):
         if other == dataset or other.suffix.lower() not in _FILES or not other.is_file():
             continue
-        if shared := sorted(_of_its_own(other) & _of_its_own(dataset)):
+        if shared := _of_its_own(other) & _of_its_own(dataset):
             raise UsageError(
-                f"{option} {dataset}: {other.name} stands beside it, and {shared[0].name} would tell of both: choose"
+                f"{option} {dataset}: {other.name} stands beside it, and {max(shared).name} would tell of both: choose"
                 " another name, or move that away"
             )
 

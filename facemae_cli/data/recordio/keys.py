@@ -16,11 +16,13 @@ _AGREE = 0.9  # from this share on, the numbers in the records are taken to be t
 
 
 class Complaint(NamedTuple):
-    """What is wrong with an index: the byte offset it is about in the `.rec`, a reason code, what was met."""
+    """What is wrong with an index: the byte offset it is about in the `.rec`, a reason code, what was met, and the key
+    of the record that is lost, -1 where none is: all that is there is read, whatever the index says."""
 
     offset: int
     reason: str
     detail: str
+    lost: int = -1
 
 
 def assign_keys(
@@ -38,22 +40,23 @@ def assign_keys(
             return np.arange(len(own), dtype=np.int64), []
         keys = own.copy()
         return keys, _settle(keys, own, offsets)
-    keys, complaints, lost = _listed(offsets, index, damaged, size)
-    complaints += _mend_flipped(keys, own, images, offsets)
+    keys, astray = _listed(offsets, index, damaged, size)
+    complaints = _mend_flipped(keys, own, images, offsets)
     unlisted = np.flatnonzero(keys < 0)
-    silent = np.isin(own[unlisted], lost)  # its entry was reported already
+    silent = np.isin(own[unlisted], [entry.lost for entry in astray])  # its entry is reported
     complaints += [
         Complaint(int(offsets[i]), "bad-index", "the index does not list the record here; it is read all the same")
         for i in unlisted[~silent]
     ]
     keys[unlisted] = own[unlisted]
-    return keys, complaints + _settle(keys, own, offsets)
+    complaints += _settle(keys, own, offsets)
+    found = np.isin([entry.lost for entry in astray], keys).tolist()
+    complaints += [entry._replace(lost=-1) if there else entry for entry, there in zip(astray, found, strict=True)]
+    return keys, complaints
 
 
-def _listed(
-    offsets: Longs, index: Index, damaged: Collection[int], size: int
-) -> tuple[Longs, list[Complaint], list[int]]:
-    """Keys by the index alone (-1: not listed), its entries that lead to no record, and the keys of those."""
+def _listed(offsets: Longs, index: Index, damaged: Collection[int], size: int) -> tuple[Longs, list[Complaint]]:
+    """Keys by the index alone (-1: not listed), and its entries that lead to no record, or to another key's."""
     at = np.searchsorted(offsets, index.offsets)
     hit = np.zeros(len(at), bool)
     hit[at < len(offsets)] = offsets[at[at < len(offsets)]] == index.offsets[at < len(offsets)]
@@ -67,11 +70,12 @@ def _listed(
             continue
         if offset >= size:
             detail = f"key {key} stands at byte {offset} by the index, the file ends at {size}"
-            complaints.append(Complaint(offset, "truncated-record", detail))
+            complaints.append(Complaint(offset, "truncated-record", detail, key))
         else:
             what = "no record starts" if not hit[entry] else "another key's record stands"
-            complaints.append(Complaint(offset, "bad-index", f"key {key} leads here by the index, but {what} here"))
-    return keys, complaints, index.keys[~hit].tolist()
+            detail = f"key {key} leads here by the index, but {what} here"
+            complaints.append(Complaint(offset, "bad-index", detail, key))
+    return keys, complaints
 
 
 def _mend_flipped(keys: Longs, own: Longs, images: Flags, offsets: Longs) -> list[Complaint]:

@@ -55,21 +55,28 @@ class _Table:
     def empty(self) -> NDArray[np.bool_]:
         return self.length == self.body
 
+    @property
+    def bare(self) -> NDArray[np.bool_]:
+        """Whether a record has labels and no image, as header and ranges have."""
+        return self.empty & (self.flag > 0)
+
 
 class RecSource(FaceSource):
     """The faces of `X.rec` or `DIR/train.rec`, in the order of their keys.
 
     With a sound `.idx` opening looks at a few records alone (`indexed`), and at each other one when it is used: what is
     damaged is refused then, by `read`. Without one, or where `whole` asks for it, every byte is looked at on opening,
-    so that what is damaged is known, and `refused` tells it by byte offset. Header and identity-range records are not
-    faces. Identity: from the `.lst` where it names the key, else the label's digits, None where the label is negative
-    or no number. Photo: from the `.lst`, else the key's digits.
+    so that what is damaged is known, and `refused` tells it by byte offset; what an `.idx` says otherwise than the file
+    is in `remarks`, since no face is lost by it. Header and identity-range records are not faces. Identity: from the
+    `.lst` where it names the key, else the label's digits, None where the label is negative or no number. Photo: from
+    the `.lst`, else the key's digits.
     `layout` is "insightface" (a header record under key 0) or "im2rec". Bodies are read by `os.pread`, which shares
     no file position, releases the GIL and turns a failing disk into an error where a memory map would end the process.
     """
 
     kind = "rec"
     refused: list[Refusal]
+    remarks: list[Refusal]
     ignored = 0
 
     def __init__(self, path: Path, limits: Limits | None = None, *, whole: bool = False) -> None:
@@ -142,8 +149,8 @@ class RecSource(FaceSource):
             raise unreadable(self.rec, error, "give a .rec file") from error
 
     def _indexed(self, places: Places) -> RecordReader:
-        """The faces a sound index leads to; sets `layout` and `refused`."""
-        self.refused = []
+        """The faces a sound index leads to; sets `layout`, `refused` and `remarks`."""
+        self.refused, self.remarks = [], []
         self.layout = "im2rec" if places.header is None else "insightface"
         faces = np.ones(len(places.keys), bool)
         if places.header is not None:
@@ -152,7 +159,7 @@ class RecSource(FaceSource):
         return RecordReader.by_index(self._file, self._shown, self.limits, places, faces)
 
     def _scanned(self, index: sidecars.Index | None) -> RecordReader:
-        """The faces of a file of which every byte is looked at; sets `layout` and `refused`."""
+        """The faces of a file of which every byte is looked at; sets `layout`, `refused` and `remarks`."""
         with mapped(self.rec) as (words, size):
             scanned = scan_words(words, size)
             if not len(scanned.offsets):
@@ -164,38 +171,45 @@ class RecSource(FaceSource):
             if not len(table):
                 self._refuse_sagemaker(scanned)
         damaged = [*scanned.problems, *misshapen]
-        keys, complaints = self._assign_keys(table, index, {problem[0] for problem in damaged}, size)
-        self.refused = [Refusal(f"{self._shown} at byte {at}", *rest) for at, *rest in damaged] + complaints
-        faces = self._choose_faces(table, keys)
+        keys, complaints = assign_keys(
+            table.offset, table.own, ~table.empty, index, {problem[0] for problem in damaged}, size
+        )
+        header = np.flatnonzero(table.bare & (keys == 0))
+        self.layout = "insightface" if len(header) else "im2rec"
+        ranges = _first_range(float(table.label[header[0]])) if len(header) else None
+        self.remarks = self._bad_lines(index)
+        self.refused = [self._told(*problem) for problem in damaged]
+        for at, reason, detail, lost in complaints:
+            is_face = lost >= 0 and not (ranges is not None and lost >= ranges)
+            (self.refused if is_face else self.remarks).append(self._told(at, reason, detail))
+        faces = _choose_faces(table, keys, ranges)
         found = table.take(faces)
         columns = found.offset, np.zeros_like(found.offset), found.length, found.parts, found.body, found.label
         return RecordReader(self._file, self._shown, self.limits, keys[faces], *columns)
 
-    def _assign_keys(
-        self, table: _Table, index: sidecars.Index | None, damaged: set[int], size: int
-    ) -> tuple[NDArray[np.int64], list[Refusal]]:
+    def _told(self, offset: int, reason: str, detail: str) -> Refusal:
+        return Refusal(f"{self._shown} at byte {offset}", reason, detail)
+
+    def _bad_lines(self, index: sidecars.Index | None) -> list[Refusal]:
         where = one_line(str(sidecars.sidecar(self.rec, "idx")))
-        refused = [
+        return [
             Refusal(f"{where} at byte {at}", "bad-index", f"a line that is not a key and an offset: {line!r}")
             for at, line in (index.bad_lines if index is not None else [])
         ]
-        keys, complaints = assign_keys(table.offset, table.own, ~table.empty, index, damaged, size)
-        return keys, refused + [Refusal(f"{self._shown} at byte {at}", *rest) for at, *rest in complaints]
 
-    def _choose_faces(self, table: _Table, keys: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Rows of the records that are faces, by key; sets `layout`. Empty ones stay, to be refused on reading."""
-        bare = table.empty & (table.flag > 0)
-        header = np.flatnonzero(bare & (keys == 0))
-        self.layout = "insightface" if len(header) else "im2rec"
-        if len(header):
-            other = bare & ((keys == 0) | (keys >= _first_range(float(table.label[header[0]]))))
-        else:
-            # The header may be missing from a damaged file: ranges are known by [first, last) before their own key.
-            last_image = keys[~table.empty].max(initial=-1)
-            is_range = (table.flag == 2) & (table.label >= 1) & (table.label < table.label2) & (table.label2 <= keys)
-            other = bare & is_range & (keys > last_image)
-        rows = np.flatnonzero(~other)
-        return rows[np.argsort(keys[rows], kind="stable")]
+
+def _choose_faces(table: _Table, keys: NDArray[np.int64], ranges: float | None) -> NDArray[np.int64]:
+    """Rows of the records that are faces, by key; `ranges`: the key from which on those without an image are not, by
+    the header, None where there is none. Empty ones stay, to be refused on reading."""
+    if ranges is not None:
+        other = table.bare & ((keys == 0) | (keys >= ranges))
+    else:
+        # The header may be missing from a damaged file: ranges are known by [first, last) before their own key.
+        last_image = keys[~table.empty].max(initial=-1)
+        is_range = (table.flag == 2) & (table.label >= 1) & (table.label < table.label2) & (table.label2 <= keys)
+        other = table.bare & is_range & (keys > last_image)
+    rows = np.flatnonzero(~other)
+    return rows[np.argsort(keys[rows], kind="stable")]
 
 
 def _read_headers(words: Words, scanned: ScanResult, descriptor: int) -> tuple[_Table, list[tuple[int, str, str]]]:

@@ -60,6 +60,14 @@ def test_a_record_the_index_leaves_out_is_read():
     assert assigned([1, 2, 3, 4], [(1, 0), (3, 80), (4, 120)]) == ([1, 2, 3, 4], [(40, "bad-index")])
 
 
+def test_what_is_read_under_its_key_is_not_lost():
+    """Here 2 and 4 are there, and 9 and 10 nowhere."""
+    entries = [(1, 0), (2, 44), (3, 80), (4, 400), (9, 48), (10, 500)]
+    table = Index(*(np.array(column, np.int64) for column in zip(*entries, strict=True)))
+    _, complaints = assign_keys(np.array(OFFSETS), np.array([1, 2, 3, 4]), np.ones(4, bool), table, (), 160)
+    assert [(entry.offset, entry.lost) for entry in complaints] == [(44, -1), (400, -1), (48, 9), (500, 10)]
+
+
 def test_two_entries_for_one_record():
     found = assigned([1, 2, 3, 4], [(1, 0), (2, 40), (3, 80), (4, 120), (9, 40)])
     assert found == ([1, 2, 3, 4], [(40, "bad-index")])

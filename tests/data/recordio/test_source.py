@@ -279,8 +279,36 @@ def test_a_broken_line_in_the_index_is_told_and_costs_nothing(tmp_path):
     source = RecSource(tmp_path / "a.rec")
     assert [source.name(index).photo for index in range(6)] == list("012345")
     at = index.read_bytes().index(b"3#")
-    assert source.refused[0].where == f"{index} at byte {at}"
-    assert {item.reason for item in source.refused} == {"bad-index"}
+    assert source.refused == []
+    assert source.remarks[0].where == f"{index} at byte {at}"
+    assert {item.reason for item in source.remarks} == {"bad-index"}
+
+
+@pytest.mark.parametrize("records", [insightface(), im2rec(), insightface()[-1:] + insightface()[:-1]])
+@pytest.mark.parametrize("change", ["short", "empty", "shifted", "twice"])
+def test_an_index_that_is_wrong_costs_nothing_and_is_remarked_on(tmp_path, records, change):
+    """Ranges of keys and the header are no faces, whatever the index says of them."""
+    path = tmp_path / "a.rec"
+    offsets = write(path, records)
+    lines = path.with_suffix(".idx").read_text().splitlines()
+    shifted = [f"{key}\t{offset + 4}" for (_, _, key, _), offset in zip(records, offsets, strict=True)]
+    wrong = {"short": lines[:3], "empty": ["x"], "shifted": shifted, "twice": lines * 2}
+    path.with_suffix(".idx").write_text("".join(f"{line}\n" for line in wrong[change]))
+    source = RecSource(path)
+    assert source.refused == []
+    assert sorted(data for _, data in contents(source)) == sorted(data for *_, data in records if data)
+    assert change == "twice" or source.remarks
+
+
+def test_of_a_cut_file_images_are_lost_and_not_their_ranges(tmp_path):
+    path = tmp_path / "a.rec"
+    records = insightface()
+    offsets = write(path, [records[-1], *records[:-1]])
+    os.truncate(path, offsets[4])
+    source = RecSource(path)
+    assert [source.key(index) for index in range(len(source))] == [1, 2, 3]
+    assert [item.detail.split()[1] for item in source.refused] == ["4", "5"]
+    assert [item.detail.split()[1] for item in source.remarks] == ["6", "7"]
 
 
 def test_a_file_cut_while_in_use(tmp_path):
