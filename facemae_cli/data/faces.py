@@ -87,7 +87,7 @@ class FaceSource(ABC):
     """
 
     path: Path
-    kind: str  # "folder" or "rec"
+    kind: str  # as `data.open.kind_of` says
     refused: Sequence[Refusal]
     ignored: int
     passed_over: Mapping[str, int] = _NOTHING

@@ -32,7 +32,7 @@ SHOWN = 5  # sizes in the summary
 
 @dataclass
 class InspectResult:
-    """What stands at `path`.
+    """What stands at `path`, which is of a `kind` as `data.open` tells them apart.
 
     `faces` were readable (`refused` lists what was not), of `people` identities; `loose` faces have none.
     `photos`: people by how many photos they have. `sizes` ("WxH", in pixels), `formats`: faces by what they are.
@@ -138,7 +138,7 @@ class InspectResult:
 def inspect(path: str | Path, *, workers: int | None = None, progress: Progress = SILENT) -> InspectResult:
     """Opens a dataset and decodes every face in it.
 
-    path: a folder, `.rec`, `.bin` or `pairs.txt`.
+    path: a folder, archive, `.rec`, Parquet, `.bin` or `pairs.txt`.
     workers: threads that read and decode images; None: one a CPU core.
     progress: what is told how far the work is; by default nobody.
 

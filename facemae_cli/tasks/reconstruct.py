@@ -126,8 +126,8 @@ def reconstruct(
 ) -> ReconstructResult:
     """Reconstructs every masked face of `input` into `out`. Names are copied; mixtures (`mask --protect`) are warped.
 
-    input: the masked faces, a folder or a `.rec`.
-    out: the released faces, a folder or a `.rec`.
+    input: the masked faces, a folder, archive, `.rec` or Parquet.
+    out: the released faces, a folder, `.rec` or Parquet.
     model: a fitted autoencoder; every pixel is its prediction unless its card says `paste_visible`.
     batch_size: faces that the device computes at a time, or "auto".
     precision: what networks compute in: "fp32", "bf16" or "auto", bf16 if the hardware does.
