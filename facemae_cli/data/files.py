@@ -168,8 +168,8 @@ def require_writable(folder: Path) -> None:
 def require_outside(path: Path, datasets: Iterable[Path], option: str) -> None:
     """Raises UsageError where `path`, given as `option`, is a file of one of the `datasets` or inside one.
 
-    A dataset `DIR/train.rec` or `DIR/pairs.txt` is all of DIR, since that is what is handed on; of `X.rec` only X and
-    its sidecars count, of a `.bin` that file and its manifest. The folder in which a dataset grows is a part of it.
+    A dataset is all that `whole_of` says; of `X.rec` only X and its sidecars count, of a `.bin` that file and its
+    manifest. The folder in which a dataset grows is a part of it.
     """
     for dataset in datasets:
         if _is_single_file(dataset) and dataset.is_file() and same_place(path, dataset):
@@ -183,8 +183,13 @@ def _is_single_file(path: Path) -> bool:
     return path.suffix.lower() not in (".rec", ".bin") and path.name != "pairs.txt"
 
 
+def whole_of(dataset: Path) -> Path:
+    """All that a dataset is: of `DIR/train.rec` and `DIR/pairs.txt` it is DIR, since that is what is handed on."""
+    return dataset.parent if dataset.name in ("train.rec", "pairs.txt") and not dataset.is_dir() else dataset
+
+
 def _belongs(path: Path, dataset: Path) -> bool:
-    if dataset.name in ("train.rec", "pairs.txt"):
+    if whole_of(dataset) != dataset:
         return is_inside(path, dataset.parent)
     if is_inside(path, dataset) or is_inside(path, dataset.with_name(dataset.name + STAGING_SUFFIX)):
         return True

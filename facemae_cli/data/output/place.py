@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeAlias
 
-from facemae_cli.data.files import is_inside
+from facemae_cli.data.files import is_inside, whole_of
 from facemae_cli.data.output.beside import check_neighbours
 from facemae_cli.data.output.folder import FolderWriter
 from facemae_cli.data.output.recordio import RecWriter
@@ -32,7 +32,7 @@ def writer_of(path: Path) -> tuple[Path, Writer]:
 def check_place(path: Path, writer: Writer, inputs: Sequence[Path]) -> None:
     """Raises UsageError where `path`, which is really at `writer.target`, and one of `inputs` contain each other, where
     something of it is a mount point, or where its manifest or card would be taken for a neighbour's."""
-    for given in inputs:
+    for given in map(whole_of, inputs):
         if is_inside(writer.target, given):
             raise UsageError(f"--out {path} is inside the input {given}: choose a place outside it")
         if is_inside(given, writer.target):

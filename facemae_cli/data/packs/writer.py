@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from facemae_cli import __version__
 from facemae_cli.data.faces import FaceSource, Refusal, count_reasons
-from facemae_cli.data.files import is_inside, write_whole
+from facemae_cli.data.files import is_inside, whole_of, write_whole
 from facemae_cli.data.images.codec import probe
 from facemae_cli.data.manifest import Manifest, manifest_path, own_manifest, read_manifest, write_manifest
 from facemae_cli.data.output.beside import check_neighbours
@@ -62,8 +62,8 @@ def whole_pairs(path: Path, pairs: NDArray[np.int64], lost: Collection[int]) -> 
 def check_free(out: Path, path: Path, overwrite: bool, option: str = "--out") -> None:
     """Raises UsageError where the `.bin` `out` may not be written: it lies in the dataset at `path`, something stands
     there, and is not to be replaced or not a pack that facemae wrote, or there is no folder for it."""
-    if is_inside(out, path) or (path.name == "pairs.txt" and is_inside(out, path.parent)):
-        raise UsageError(f"{option} {out} is inside the input {path}: choose a place outside it")
+    if is_inside(out, whole_of(path)):
+        raise UsageError(f"{option} {out} is inside the input {whole_of(path)}: choose a place outside it")
     if not out.parent.is_dir():
         raise UsageError(f"{option} {out}: there is no folder {out.parent}; make it first")
     if not os.access(out.parent, os.W_OK | os.X_OK):
@@ -128,8 +128,7 @@ def write_bin(
 
 def copied_manifest(source: FaceSource, command: str, faces: int, refused: Iterable[Refusal]) -> Manifest:
     """The manifest of `faces` copied from `source`: what its own says of them, which is still the same."""
-    path = source.path
-    before = read_manifest(path.parent if path.name == "pairs.txt" else path)
+    before = read_manifest(source.path.parent if source.path.name == "pairs.txt" else source.path)
     return replace(
         before or Manifest(command=command),
         command=command,

@@ -306,6 +306,9 @@ def test_a_link_is_seen_through(tmp_path: Path) -> None:
         ("raw/a", "raw"),
         ("d/train.rec", "d/train.rec"),
         ("d/train.rec", "d"),
+        ("d/train.rec", "d/masked"),
+        ("d/train.rec", "d/other.rec"),
+        ("d/pairs.txt", "d/x/masked"),
     ],
 )
 def test_an_output_and_an_input_never_contain_each_other(tmp_path: Path, given: str, out: str) -> None:
@@ -313,6 +316,7 @@ def test_an_output_and_an_input_never_contain_each_other(tmp_path: Path, given: 
     (tmp_path / "link").symlink_to("raw")
     (tmp_path / "d").mkdir()
     (tmp_path / "d" / "train.rec").write_bytes(b"")
+    (tmp_path / "d" / "pairs.txt").write_bytes(b"")
     with pytest.raises(UsageError, match=r"inside .*: choose"):
         open_output(tmp_path / out, plan={}, inputs=[tmp_path / given], overwrite=True)
     assert not list(tmp_path.rglob("*.facemae-part"))

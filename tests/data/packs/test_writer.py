@@ -77,7 +77,7 @@ def test_where_a_pack_may_stand(tmp_path: Path) -> None:
         check_free(tmp_path / "none" / "x.bin", pairs, overwrite=True)
     with pytest.raises(UsageError, match=r"old\.bin exists: choose another --write-pack, or --overwrite"):
         check_free(tmp_path / "old.bin", pairs, overwrite=False, option="--write-pack")
-    for given in (pairs, tmp_path / "lfw"):
+    for given in (pairs, tmp_path / "lfw", tmp_path / "lfw" / "train.rec"):
         with pytest.raises(UsageError, match=r"--out .* is inside the input"):
             check_free(tmp_path / "lfw" / "x.bin", given, overwrite=True)
     with pytest.raises(OutputError):
