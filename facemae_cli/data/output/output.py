@@ -239,11 +239,9 @@ def open_output(
     """
     check_output(path, overwrite=overwrite, resume=resume, inputs=inputs)
     folder, writer = writer_of(path)
-    target = writer.target
     ours = {"journal": JOURNAL, "facemae": __version__, "max_pixels": limits_in_use().max_pixels}
     fixed: dict[str, Any] = json.loads(json.dumps({**ours, **plan}))
     with disk_errors(path):
-        target.parent.mkdir(parents=True, exist_ok=True)
         staging = Staging(folder)
         try:
             return _enter(staging, writer, fixed, overwrite, resume)

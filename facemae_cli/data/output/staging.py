@@ -47,7 +47,7 @@ class Staging:
     """The staging folder of one output, locked. Every method raises OSError where the disk fails."""
 
     def __init__(self, folder: Path) -> None:
-        """Makes the folder if it is missing and locks it.
+        """Makes the folder, and those it stands in, if they are missing, and locks it.
 
         Raises UsageError at once where another process has it, or where what stands there was not made by us.
         """
@@ -56,7 +56,12 @@ class Staging:
         self._journal: int | None = None
         self._end = 0  # bytes of the journal that count
         self._sum = b""  # checksum of the last line that counts
-        self._lock: int | None = _lock(folder)
+        self._above = _make_above(folder)
+        try:
+            self._lock: int | None = _lock(folder)
+        except BaseException:
+            self._remove_above()
+            raise
 
     @property
     def old(self) -> Path:
@@ -120,7 +125,8 @@ class Staging:
                 remove_tree(self.folder / name)
 
     def close(self) -> None:
-        """Ends the use of the folder; it goes if it holds nothing but the lock."""
+        """Ends the use of the folder; it goes if it holds nothing but the lock, and so do those it stands in that were
+        made for it and are empty."""
         self._close_journal()
         if self._lock is None:
             return
@@ -128,13 +134,26 @@ class Staging:
             if set(os.listdir(self.folder)) <= {"lock"}:
                 (self.folder / "lock").unlink()
                 self.folder.rmdir()
+        self._remove_above()
         os.close(self._lock)
         self._lock = None
+
+    def _remove_above(self) -> None:
+        with suppress(OSError):  # there is something in it
+            for folder in self._above:
+                folder.rmdir()
 
     def _close_journal(self) -> None:
         if self._journal is not None:
             os.close(self._journal)
             self._journal = None
+
+
+def _make_above(folder: Path) -> list[Path]:
+    """Makes the folders that `folder` stands in and returns those that were missing, the innermost first."""
+    missing = [above for above in folder.parents if not os.path.lexists(above)]
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    return missing
 
 
 def check_staging(folder: Path) -> None:

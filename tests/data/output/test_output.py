@@ -238,14 +238,29 @@ def test_a_link_in_the_place_of_a_rec_is_not_replaced(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_output_of_which_every_input_is_refused_is_not_written(tmp_path: Path, kind: str) -> None:
     write(tmp_path / "old" / kind, faces(2))
-    before = files(tmp_path)
-    for out, overwrite in ((tmp_path / "new" / kind, False), (tmp_path / "old" / kind, True)):
+    (tmp_path / "empty").mkdir()
+    before = sorted(tmp_path.rglob("*")), files(tmp_path)
+    for place, overwrite in (("new/deep", False), ("empty/deep", False), ("old", True)):
+        out = tmp_path / place / kind
         with open_output(out, plan={}, overwrite=overwrite) as output:
             output.write_unit([Made("raw/x", error=FaceError("truncated", "ends at byte 3"))])
             with pytest.raises(AllRefused, match=r"every input is refused \(1 truncated\)") as caught:
                 output.finish(Manifest("mask"))
         assert caught.value.refused == [Refusal("raw/x", "truncated", "ends at byte 3")]
-    assert files(tmp_path) == before
+    assert (sorted(tmp_path.rglob("*")), files(tmp_path)) == before, "also without the folders that were made for it"
+
+
+def test_of_the_folders_made_for_an_output_none_goes_that_holds_something(tmp_path: Path) -> None:
+    with open_output(tmp_path / "p" / "q" / "o", plan={}) as output:
+        (tmp_path / "p" / "theirs").touch()
+        output.write_unit([Made("x", error=FaceError("truncated", "ends at byte 3"))])
+        with pytest.raises(AllRefused):
+            output.finish(Manifest("mask"))
+    assert sorted(tmp_path.rglob("*")) == [tmp_path / "p", tmp_path / "p" / "theirs"]
+    with open_output(tmp_path / "r" / "s" / "o", plan={}) as output:
+        output.commit()  # and is stopped here
+    open_output(tmp_path / "r" / "s" / "o", plan={}, resume=True).finish(Manifest("mask"))
+    assert (tmp_path / "r" / "s" / "o" / "facemae.json").is_file()
 
 
 def test_a_unit_is_written_and_what_cannot_be_is_refused(tmp_path: Path) -> None:

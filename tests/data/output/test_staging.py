@@ -162,9 +162,15 @@ def test_a_folder_that_another_process_removes_as_it_ends_is_made_again(
     assert left == []
     assert os.listdir(staging.folder) == ["lock"]
     staging.close()
-    monkeypatch.undo()
+
+    def removed_for_good(path: str | Path, flags: int, mode: int = 0o777) -> int:
+        remove()
+        (tmp_path / "above").rmdir()
+        return real_open(path, flags, mode)
+
+    monkeypatch.setattr(os, "open", removed_for_good)
     with pytest.raises(FileNotFoundError):
-        Staging(tmp_path / "nowhere" / "x")
+        Staging(tmp_path / "above" / "x")
 
 
 def test_an_empty_staging_folder_goes_and_a_used_one_stays(tmp_path: Path) -> None:
