@@ -48,9 +48,13 @@ def check_beside(dataset: Path) -> None:
 def check_neighbours(dataset: Path, option: str = "--out") -> None:
     """Raises UsageError where a dataset of another format stands beside `dataset`, and one's manifest or card would be
     taken for the other's, as those of `X.rec` and `X.parquet` are."""
-    if dataset.suffix.lower() not in _FILES or not dataset.parent.is_dir():
+    if dataset.suffix.lower() not in _FILES:
         return
-    for other in sorted(dataset.with_name(name) for name in os.listdir(dataset.parent)):
+    try:
+        names = sorted(os.listdir(dataset.parent))
+    except OSError:  # it is not there yet, or may be written in and not listed
+        return
+    for other in map(dataset.with_name, names):
         if other == dataset or other.suffix.lower() not in _FILES or not other.is_file():
             continue
         if shared := _of_its_own(other) & _of_its_own(dataset):
