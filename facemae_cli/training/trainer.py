@@ -100,8 +100,8 @@ class Trainer:
         """Train to the end of the schedule; returns the history, one dict an epoch.
 
         With `resume` a run that was killed before its first checkpoint begins again.
-        Raises UsageError where the loss stops being a number, or where the checkpoint is of another run; Stopped where
-        another rank was told to stop.
+        Raises UsageError where the loss or the weights stop being numbers, or where the checkpoint is of another run;
+        Stopped where a signal asked this rank or another one to stop, once the checkpoint is saved.
         """
         if resume:
             self._restore()
@@ -114,12 +114,12 @@ class Trainer:
             self._picture()  # the run may have been killed on it
         if distributed.rank() == 0:
             self.progress.start(self.label, total * faces, done=self.step * faces)
+        stopped = False
         with postponed_signals() as stopping:
-            stopped = False
             while self.step < total and not stopped:
                 stopped = self._epoch(forward, stopping)
-            if stopped and not stopping():
-                raise Stopped(signal.SIGTERM)  # another rank was told to, and will not go on to finish with this one
+        if stopped:  # another rank was told to, or whoever takes the signal here went on: nothing is finished
+            raise Stopped(signal.SIGTERM)
         return self.history
 
     def _forward(self) -> nn.Module:
@@ -176,14 +176,18 @@ class Trainer:
             self._counted += 1
             self.trace.add(number, figures)
         loss = self._sums.get("loss", 0.0)
-        if not math.isfinite(loss):
-            raise UsageError(
-                f"the loss became {loss} by step {self.step} at learning rate {self.schedule.rate(self.step):.2g}; "
-                "lower --lr, or look at the data; --resume would go on from the last good checkpoint"
-            )
+        self._require_finite("loss", loss)
         if distributed.rank() == 0 and pending:
             self.progress.advance(
                 len(pending) * self.loader.batch_size, f"{self._epoch_words()}, loss {loss / self._counted:.4f}"
+            )
+
+    def _require_finite(self, what: str, value: float) -> None:
+        if not math.isfinite(value):
+            rate = self.schedule.rate(self.step - 1)
+            raise UsageError(
+                f"the {what} became {value} by step {self.step} at learning rate {rate:.2g}; lower --lr, "
+                "or look at the data; --resume would go on from the last good checkpoint"
             )
 
     def _epoch_words(self) -> str:
@@ -198,7 +202,12 @@ class Trainer:
             line[name] = distributed.mean_over_ranks(value, self.device)
         if distributed.rank() == 0:
             self.progress.advance(0, f"{self._epoch_words()}, validating")
-        self.history.append(line | self._validation())
+        # What the last step made of the network no loss has shown yet; a square beyond fp32 is as ruined as infinity.
+        self._require_finite("size of the weights", float(nn.utils.get_total_norm(self.objective.network.parameters())))
+        measured = self._validation()
+        for name, value in measured.items():
+            self._require_finite(name, value)
+        self.history.append(line | measured)
         self._sums, self._counted = {}, 0
         self.save()
         if self.step == self.schedule.steps or time.monotonic() - self._pictured > PICTURE_SECONDS:
@@ -295,7 +304,8 @@ class Trainer:
 
 @contextmanager
 def postponed_signals() -> Iterator[Callable[[], bool]]:
-    """Hold back SIGINT and SIGTERM until the step is over; yields whether one has come. It is delivered on leaving."""
+    """Hold back SIGINT and SIGTERM until the step is over; yields whether one has come. It is delivered on leaving. One
+    that is ignored, as SIGINT in a script's background, stays so."""
     if threading.current_thread() is not threading.main_thread():
         yield lambda: False
         return
@@ -307,7 +317,8 @@ def postponed_signals() -> Iterator[Callable[[], bool]]:
             signal.raise_signal(number)
         came.append(number)
 
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = (number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) is not signal.SIG_IGN)
+    before = {number: signal.signal(number, note) for number in numbers}
     try:
         yield lambda: bool(came)
     finally:

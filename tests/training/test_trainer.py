@@ -99,7 +99,8 @@ def test_a_stopped_and_resumed_run_equals_an_unbroken_one(tmp_path: Path, at: in
     before = signal.signal(signal.SIGTERM, lambda number, frame: None)
     try:
         first = Mean(stop_at=at)
-        trainer(tmp_path / "broken", first).run()
+        with pytest.raises(Stopped):  # though the handler goes on: what it left is no finished network
+            trainer(tmp_path / "broken", first).run()
         assert first.seen == list(range(at + 1))
     finally:
         signal.signal(signal.SIGTERM, before)
@@ -134,7 +135,8 @@ def test_a_run_by_muon_with_an_average_is_resumed_exactly(tmp_path: Path, at: in
     history = long_trainer(tmp_path / "unbroken", unbroken, 3).run()
     before = signal.signal(signal.SIGTERM, lambda number, frame: None)
     try:
-        long_trainer(tmp_path / "broken", Mean(stop_at=at), 3).run()
+        with pytest.raises(Stopped):
+            long_trainer(tmp_path / "broken", Mean(stop_at=at), 3).run()
     finally:
         signal.signal(signal.SIGTERM, before)
     again = Mean()
@@ -162,7 +164,8 @@ def test_a_run_still_level_can_be_ended_early(tmp_path: Path) -> None:
     history = long_trainer(tmp_path / "unbroken", unbroken, 2).run()
     before = signal.signal(signal.SIGTERM, lambda number, frame: None)
     try:
-        long_trainer(tmp_path / "long", Mean(stop_at=3), 9).run()
+        with pytest.raises(Stopped):
+            long_trainer(tmp_path / "long", Mean(stop_at=3), 9).run()
     finally:
         signal.signal(signal.SIGTERM, before)
     short = Mean()
@@ -215,6 +218,32 @@ def test_the_history_is_cut_back_to_the_checkpoint(tmp_path: Path) -> None:
         file.write('{"epoch": 99}\n{"torn')
     trainer(tmp_path, Mean()).run(resume=True)
     assert [json.loads(line)["epoch"] for line in (tmp_path / HISTORY).read_text().splitlines()] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("at", [0, 4, 14])
+def test_a_signal_that_is_ignored_stays_so(tmp_path: Path, at: int) -> None:
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        assert len(trainer(tmp_path, Mean(stop_at=at)).run()) == 3
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_a_last_step_that_ruins_the_weights_is_not_kept(tmp_path: Path) -> None:
+    run = trainer(tmp_path, Mean())
+    run.schedule = LrSchedule(1, run.loader.steps, 0.01, 0.0, 1.0)
+    ended = run.loader.steps
+
+    class Ruined(Mean):
+        def stepped(self, rate: float) -> None:
+            if self.seen[-1] == ended - 1:
+                self.network.weight.data += 1e30
+
+    run.objective = Ruined()
+    with pytest.raises(UsageError, match=r"the size of the weights became inf by step 5 .* lower --lr"):
+        run.run()
+    assert not (tmp_path / FILE).exists()
 
 
 def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_checkpoint(tmp_path: Path) -> None:
