@@ -26,7 +26,7 @@ from facemae_cli.runtime.memory import keep_freed_memory
 from facemae_cli.runtime.paths import as_path
 from facemae_cli.runtime.progress import SILENT, Progress
 from facemae_cli.training.checkpoint import FILE as CHECKPOINT
-from facemae_cli.training.loader import FaceLoader, hold_out
+from facemae_cli.training.loader import FaceLoader, hold_out, readable
 from facemae_cli.training.lr_schedule import LrSchedule
 from facemae_cli.training.mae_objective import MaeObjective
 from facemae_cli.training.optimizers import fit_optimizer
@@ -176,14 +176,16 @@ class _Run:
         with place.claim() as trainer.folder:
             history = trainer.run(place.resume)
             found = distributed.gather_objects([*source.refused, *loaders[0].refused, *loaders[1].refused])
+            refused = once(chain.from_iterable(found))
+            learnt, measured = (len(readable(source, members, refused)) for members in (train, held))
             result = FitResult(
-                self.folder, self.recipe.epochs, trainer.step, len(train) if trainer.step else 0, len(held),
-                _figures(history),
-                once(chain.from_iterable(found)), place.samples, NotRead.of(source),
+                self.folder, self.recipe.epochs, trainer.step, learnt if trainer.step else 0, measured,
+                _figures(history), refused, place.samples, NotRead.of(source),
             )  # fmt: skip
             if distributed.rank() == 0:
+                taught_by = teachers.values() if self.recipe.uses_phi else ()  # else it has only measured
                 with trainer.averaged():
-                    self._write(network, source, result, [*teachers.values(), *parents.values()], trainer.folder)
+                    self._write(network, source, result, [*taught_by, *parents.values()], trainer.folder)
         return result
 
     def _teachers(self, embedders: Sequence[str]) -> dict[str, Model]:

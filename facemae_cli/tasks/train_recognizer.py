@@ -208,7 +208,9 @@ class _Run:
         trainer = self._trainer(objective, loader, same_to_resume(*said, {"teacher": teacher, "init": parent}))
         with place.claim() as trainer.folder:
             history = trainer.run(place.resume)
-            refused = distributed.gather_objects([*source.refused, *loader.refused, *objective.refused])
+            found = distributed.gather_objects([*source.refused, *loader.refused, *objective.refused])
+            refused = once(chain.from_iterable(found))
+            faces = faces.without(source, refused)
             result = TrainRecognizerResult(
                 out=self.folder,
                 epochs=self.recipe.epochs,
@@ -219,7 +221,7 @@ class _Run:
                 held_out=len(faces.held),
                 figures=_figures(history),
                 exported=[EXPORTS[kind] for kind in EXPORTS if kind in export],
-                refused=once(chain.from_iterable(refused)),
+                refused=refused,
                 not_read=NotRead.of(source),
             )
             if distributed.rank() == 0:

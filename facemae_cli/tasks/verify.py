@@ -14,7 +14,7 @@ from facemae_cli.data.packs.people import names_in, shared_people
 from facemae_cli.data.packs.source import PackSource, open_packs
 from facemae_cli.data.packs.writer import SIDE, WrittenPack, check_free, write_bin
 from facemae_cli.data.side_files import SideFile, check_report_and_cache, report_page
-from facemae_cli.errors import InputError, UsageError
+from facemae_cli.errors import AllRefused, InputError, UsageError
 from facemae_cli.evaluation.metrics import FARS
 from facemae_cli.evaluation.verification.gates import AccuracyGate, check_options, listed_gates, parse_gates
 from facemae_cli.evaluation.verification.groups import group_lines
@@ -247,6 +247,8 @@ def _measured(
             lines.insert(0, f"{name}: names are not known on both sides, so neither is who is among the training faces")
         refused = once([*result.refused, *pack.refused, *made.refused])
         result = _noted(replace(result, packs={**result.packs, name: found}, refused=refused), progress, lines)
+    if not any(found.faces for found in result.packs.values()):
+        raise AllRefused("not one face of --pairs has a feature, so nothing is measured: see why above", result.refused)
     return replace(result, gates=judge(result.gates, result.packs))
 
 

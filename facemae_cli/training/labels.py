@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from facemae_cli.data.faces import FaceSource
+from facemae_cli.data.faces import FaceSource, Refusal
 from facemae_cli.errors import InputError, UsageError
-from facemae_cli.training.loader import hold_out
+from facemae_cli.training.loader import hold_out, readable
 from facemae_cli.training.margin_loss import NO_LABEL
 from facemae_cli.training.recipes import RecognizerRecipe
 
@@ -47,6 +48,14 @@ class LabelledFaces:
             raise InputError(_too_few(source, classes))
         return cls(members, held, labels, classes)
 
+    def without(self, source: FaceSource, refused: Sequence[Refusal]) -> LabelledFaces:
+        """What of them could be read, with the classes of these alone. Raises InputError where one class is left."""
+        members, held = (readable(source, faces, refused) for faces in (self.members, self.held))
+        classes = len(np.setdiff1d(self.labels[members], [NO_LABEL]))
+        if self.classes and classes < 2:
+            raise InputError(_too_few(source, classes))
+        return LabelledFaces(members, held, self.labels, classes)
+
 
 def _labels(source: FaceSource, members: list[int]) -> tuple[NDArray[np.int64], int]:
     """The identities of `members` numbered in the order in which they first come up, and how many there are."""
@@ -64,4 +73,5 @@ def _too_few(source: FaceSource, classes: int) -> str:
     if classes:
         few = f"{classes} person is too few to learn: a recogniser needs 2 or more to tell apart"
         return f"{source.path}: {few}; give more, {way_out}"
-    return f"{source.path}: not one of its {len(source)} faces has an identity; give a folder a person, {way_out}"
+    few = f"not one of its {len(source)} faces that can be read has an identity"
+    return f"{source.path}: {few}; give a folder a person, {way_out}"

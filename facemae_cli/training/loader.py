@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -126,7 +126,14 @@ class FaceLoader:
                 return index, resize(self._decode(self.source.read(index)), self.size, self.size)
             except FaceError as error:
                 self._refuse(index, error)
-        raise InputError(f"{self.source.path}: none of its {len(self.members)} faces can be read")
+        count, whole = len(self.members), len(self.source)
+        raise InputError(f"{self.source.path}: none of the {count} faces wanted of its {whole} can be read")
+
+
+def readable(source: FaceSource, members: Sequence[int], refused: Iterable[Refusal]) -> list[int]:
+    """Those of the faces `members` that are not among the refused."""
+    lost = {refusal.where for refusal in refused}
+    return [index for index in members if source.where(index) not in lost] if lost else list(members)
 
 
 def hold_out(source: FaceSource, about: int, seed: int) -> tuple[list[int], list[int]]:

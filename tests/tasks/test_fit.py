@@ -254,6 +254,17 @@ def test_an_unreadable_face_is_listed_and_fitting_goes_on(tmp_path: Path, data: 
     (data / "p0" / "0.png").write_bytes(b"not an image")
     result = run(data, tmp_path / "out", model)
     assert [(item.reason, Path(item.where).name) for item in result.refused] == [("not-an-image", "0.png")]
+    whole = len(list(data.rglob("*.png")))
+    assert result.faces + result.held_out == whole - 1
+
+
+def test_an_embedder_that_only_measures_is_no_ancestor(tmp_path: Path, data: Path, model: str) -> None:
+    phi = str(write_embedder(tmp_path / "phi.onnx", dim=8))
+    digest = resolve(phi).digest
+    run(data, tmp_path / "plain", model, loss="mse", embedder=[phi])
+    assert "lineage" not in (tmp_path / "plain" / "model.yaml").read_text()
+    run(data, tmp_path / "taught", model, loss="mixed", embedder=[phi])
+    assert resolve(str(tmp_path / "taught")).card.lineage == (digest,)
 
 
 @pytest.mark.parametrize("wrong", ["data", "init", "embedder", "recipe"])

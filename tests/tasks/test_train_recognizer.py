@@ -236,7 +236,7 @@ def test_what_cannot_be_trained_is_one_clear_error(tmp_path: Path, data: Path, m
             InputError,
             "1 person is too few to learn: a recogniser needs 2 or more to tell apart; give more, or --teacher",
         ),
-        (flat, {}, InputError, "not one of its 4 faces has an identity; give a folder a person"),
+        (flat, {}, InputError, "not one of its 4 faces that can be read has an identity; give a folder a person"),
         (three, {}, UsageError, "--batch-size 6 is more than the 3 faces there are to train on; say 3 or less"),
         (data, {"batch_size": 1}, UsageError, "recipe batch_size: 1 must be 2 or more"),
         (data, {"margin": "none"}, UsageError, "--margin none learns no classes, so give --teacher"),
@@ -268,9 +268,19 @@ def test_classes_that_memory_cannot_hold_are_refused_with_the_rate_that_fits(
 
 
 def test_an_unreadable_face_is_listed_and_training_goes_on(tmp_path: Path, data: Path, model: str) -> None:
-    (data / "p1" / "p1_0001.png").write_bytes(b"not a face")
+    for photo in (data / "p1").iterdir():
+        photo.write_bytes(b"not a face")
     result = run(data, tmp_path / "out", model)
-    assert [refusal.reason for refusal in result.refused] == ["not-an-image"]
+    assert [refusal.reason for refusal in result.refused] == ["not-an-image"] * 4
+    assert (result.faces, result.classes) == (16, 4)
+    said = resolve(str(tmp_path / "out")).card.data or {}
+    assert (said["faces"], said["people"]) == (16, 4)
+    for person in ("p2", "p3", "p4"):
+        for photo in (data / person).iterdir():
+            photo.write_bytes(b"not a face")
+    with pytest.raises(InputError, match="1 person is too few to learn"):
+        run(data, tmp_path / "again", model)
+    assert not (tmp_path / "again" / "model.yaml").exists()
 
 
 def test_bf16_learns_too(tmp_path: Path, data: Path, model: str) -> None:

@@ -15,7 +15,7 @@ from helpers.models import write_embedder
 from helpers.packcases import images_of, photo, write_bin, write_lfw
 
 from facemae_cli.data.packs.source import open_pack
-from facemae_cli.errors import InputError, UsageError
+from facemae_cli.errors import AllRefused, InputError, UsageError
 from facemae_cli.evaluation.metrics import verify_pairs
 from facemae_cli.inference.embed import embed
 from facemae_cli.inference.recognizer import Recognizer
@@ -103,7 +103,12 @@ def test_missing_photos_are_listed_too(tmp_path: Path, phi: str) -> None:
 
 def test_a_gate_on_what_cannot_be_measured_fails(tmp_path: Path, phi: str) -> None:
     path = write_bin(tmp_path / "x.bin", [b"", b"text", b"", b""], [True, False])
-    result = cpu([path], model=phi, min_accuracy=["0"])
+    whole = write_bin(tmp_path / "y.bin", *images_of(24))
+    with pytest.raises(AllRefused, match="not one face of --pairs has a feature") as caught:
+        cpu([path], model=phi, min_accuracy=["0"], report=tmp_path / "report.html")
+    assert len(caught.value.refused) == 2
+    assert not (tmp_path / "report.html").exists()
+    result = cpu([path, whole], model=phi, min_accuracy=["0"])
     assert result.packs["x"].verification.accuracy is None
     assert result.failed_gates == ["x: no accuracy could be measured, minimum 0 %: failed"]
     assert len(result.refused) == 2

@@ -46,5 +46,5 @@ def test_too_few_people_and_nothing_to_learn() -> None:
         LabelledFaces.of(MIXED, NO_LABELS, with_teacher=False)
     with pytest.raises(InputError, match="1 person is too few"):
         LabelledFaces.of(MemorySource([("a", "1", b""), ("a", "2", b"")]), LABELS, with_teacher=True)
-    with pytest.raises(InputError, match="not one of its 2 faces has an identity"):
+    with pytest.raises(InputError, match="not one of its 2 faces that can be read has an identity"):
         LabelledFaces.of(MemorySource([(None, "1", b""), (None, "2", b"")]), LABELS, with_teacher=False)
