@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from facemae_cli.errors import UsageError
 
 PRECISIONS = ("auto", "bf16", "fp32")
 BACKENDS = ("auto", "torch", "onnxruntime", "openvino")
 _DEVICE = re.compile(r"auto|(cpu|cuda|mps|xpu)(:\d{1,4})?")
+
+
+def texts(given: str | Iterable[str] | None) -> list[str]:
+    """What an option of a list says, of which there may be one alone, or none."""
+    if given is None:
+        return []
+    return [given] if isinstance(given, str) else list(given)
 
 
 def check_device(name: str) -> None:
@@ -29,7 +37,8 @@ def check_backend(name: str) -> None:
         raise UsageError(f"--backend {name!r} is not known; say auto, torch, onnxruntime or openvino")
 
 
-def check_batch_size(text: str) -> None:
+def check_batch_size(said: str | int) -> None:
     """Raises UsageError unless it is `auto` or a number of faces."""
+    text = str(said)
     if text != "auto" and not (text.isdecimal() and int(text) >= 1):
         raise UsageError(f"--batch-size {text!r} is neither auto nor a number from 1")

@@ -189,6 +189,8 @@ def demo(
     out = Path(out)
     if people < 2:
         raise UsageError(f"--people {people}: there is nobody to be taken for another; give 2 or more")
+    if epochs < 1:
+        raise UsageError(f"--epochs {epochs} must be at least 1, in which the recognisers learn")
     _check_free(out, overwrite)
     found = resolve(model, "mae")
     from facemae_cli.networks.loading import load_mae  # brings torch, which what is refused above need not wait for

@@ -21,6 +21,7 @@ from facemae_cli.networks.loading import build_mae, load_embedder, load_mae
 from facemae_cli.networks.zoo import resolve
 from facemae_cli.reports.text import counted
 from facemae_cli.runtime import distributed
+from facemae_cli.runtime.choices import texts
 from facemae_cli.runtime.device import Precision, choose_device, choose_precision
 from facemae_cli.runtime.memory import keep_freed_memory
 from facemae_cli.runtime.paths import as_path
@@ -81,7 +82,7 @@ def fit(
     data: str | Path = Path("public"),
     out: str | Path | None = None,
     model: str = "facemae-tiny",
-    embedder: Sequence[str] | None = None,
+    embedder: str | Sequence[str] | None = None,
     recipe: str | Path | None = None,
     init: str | Sequence[str] | None = None,
     loss: str | None = None,
@@ -147,7 +148,7 @@ def fit(
     place = RunFolder(run.folder, _OWN_FILES, resume=resume, overwrite=overwrite, shows_faces=True)
     with distributed.process_group(run.device):
         place.check(data)
-        return run.fit(data, embedder or (), [init] if isinstance(init, str) else init or (), place)
+        return run.fit(data, texts(embedder), texts(init), place)
 
 
 class _Run:

@@ -23,6 +23,7 @@ from facemae_cli.evaluation.retrieval import choose_backend
 from facemae_cli.networks import backends
 from facemae_cli.networks.zoo import resolve
 from facemae_cli.runtime import distributed
+from facemae_cli.runtime.choices import texts
 from facemae_cli.runtime.device import choose_device
 from facemae_cli.runtime.memory import keep_freed_memory
 from facemae_cli.runtime.paths import as_path
@@ -34,12 +35,12 @@ def leakage(
     original: str | Path = Path("raw"),
     released: str | Path = Path("released"),
     *,
-    attacker: Sequence[str] | None = None,
+    attacker: str | Sequence[str] | None = None,
     k: int | str | Sequence[int] = "2",
     identities: int | str | Sequence[int | str] = "all",
     trials: int = 5,
     seed: int = 0,
-    imitation_model: Sequence[str] | None = None,
+    imitation_model: str | Sequence[str] | None = None,
     imitations: int = 1,
     non_members: str | Path | None = None,
     adapt: str | Path | None = None,
@@ -58,7 +59,7 @@ def leakage(
     cache: str | Path | None = None,
     report: str | Path | None = None,
     show_faces: bool = False,
-    batch_size: str = "auto",
+    batch_size: int | str = "auto",
     precision: str = "auto",
     backend: str = "auto",
     device: str = "auto",
@@ -105,7 +106,7 @@ def leakage(
         "max_leakage": max_leakage, "max_leakage_same": max_leakage_same, "max_tpr": max_tpr,
         "min_attacker": min_attacker, "max_copies": max_copies, "photo": photo, "k": k, "identities": identities,
         "known_members": known_members, "trials": trials, "imitations": imitations, "seed": seed, "workers": workers,
-        "show_faces": show_faces, "report": report,
+        "show_faces": show_faces, "report": report, "batch_size": batch_size,
     })  # fmt: skip
     original, released = Path(original), Path(released)
     non_members, adapt, key, cache, report = map(as_path, (non_members, adapt, key, cache, report))
@@ -120,16 +121,16 @@ def leakage(
     asked = None if known_members is None else listed(known_members)
     further = plan_further(data.original, matching, asked, groups, attributes)
     plan = Plan(ks, parse_identities(listed(identities), matching.names.people), trials, seed, str(chosen))
-    models = [resolve(each, "mae") for each in imitation_model or ()]
+    models = [resolve(each, "mae") for each in texts(imitation_model)]
     keep_freed_memory()
     faces = len(data.original) + len(data.released)
-    attackers = load_attackers(attacker, device, precision, backend, faces)
+    attackers = load_attackers(texts(attacker), device, precision, backend, faces)
     origin = Origin.of(data.manifest, models)
     by, computed = backends.choose_backend(backend, precision, chosen, faces, autoencoder=True)
-    how = Autoencoders(models, computed, chosen, batch_size, by)
+    how = Autoencoders(models, computed, chosen, str(batch_size), by)
     imitators, why_none = how.imitators(origin, data, imitations)
     settings = AttackSettings(
-        attackers, imitators, how.rebuilders(data), imitations, seed, batch_size, workers or cores(), cache,
+        attackers, imitators, how.rebuilders(data), imitations, seed, str(batch_size), workers or cores(), cache,
         how.adapter(origin, data),
     )  # fmt: skip
     trust = Trust(origin, min_attacker, allow_shared_ancestor)

@@ -36,6 +36,7 @@ from facemae_cli.reports import pictures
 from facemae_cli.reports.publication.facts import Facts, ModelFacts, read_figures
 from facemae_cli.reports.publication.files import format_of, published_files
 from facemae_cli.runtime import launcher, shared_output
+from facemae_cli.runtime.choices import check_batch_size
 from facemae_cli.runtime.device import choose_device
 from facemae_cli.runtime.memory import keep_freed_memory
 from facemae_cli.runtime.paths import as_paths
@@ -108,7 +109,7 @@ def reconstruct(
     out: str | Path = Path("released"),
     *,
     model: str = "facemae-v1",
-    batch_size: str = "auto",
+    batch_size: int | str = "auto",
     precision: str = "auto",
     backend: str = "auto",
     device: str = "auto",
@@ -151,6 +152,7 @@ def reconstruct(
     color = MaskColor.parse(mask_color, mask_tolerance) if mask_color is not None else None
     least = least_hidden(min_hidden, by_color=color is not None)
     writer = ReleasedWriter(format, quality)
+    check_batch_size(batch_size)
     threads = thread_count(workers)
     sheet = None if preview is None else SideFile(Path(preview), "--preview", "picture")
     if sheet is not None:
@@ -173,7 +175,7 @@ def reconstruct(
         warp = warp_of(Mixing.of(masked))
         runner = Runner(network, chosen, computed, 1)
         with shared_output.process_group(chosen.type):
-            runner.batch_size = shared_output.broadcast(choose_batch_size(batch_size, runner, network.example()))
+            runner.batch_size = shared_output.broadcast(choose_batch_size(str(batch_size), runner, network.example()))
             plan = _plan(source, found, runner, writer, color) | {"min_hidden": least, "backend": by, "warp": warp}
             shown, paste = PREVIEWED if preview is not None else 0, found.card.paste_visible
             reader = replace(reader, kept=len(source) if paste else shown, digests=warp > 0)

@@ -26,6 +26,7 @@ from facemae_cli.networks.onnx_session import load_for_inference
 from facemae_cli.networks.zoo import resolve
 from facemae_cli.reports.text import counted
 from facemae_cli.runtime import distributed
+from facemae_cli.runtime.choices import texts
 from facemae_cli.runtime.device import Precision, choose_device, choose_precision
 from facemae_cli.runtime.memory import keep_freed_memory
 from facemae_cli.runtime.paths import as_path, as_paths
@@ -101,7 +102,7 @@ def train_recognizer(
     lr: float | None = None,
     validation: int | None = None,
     seed: int | None = None,
-    export: Sequence[str] | None = None,
+    export: str | Sequence[str] | None = None,
     cache: str | Path | None = None,
     precision: str = "auto",
     device: str = "auto",
@@ -154,9 +155,10 @@ def train_recognizer(
         "validation": validation, "seed": seed,
     }  # fmt: skip
     chosen = RecognizerRecipe.of(card_model.card.recipe, fields, flags)
-    if unknown := set(export or ()) - EXPORTS.keys():
+    wanted = texts(export)
+    if unknown := set(wanted) - EXPORTS.keys():
         raise UsageError(f"--export {min(unknown)!r} is not known; say {' or '.join(EXPORTS)}")
-    if "onnx" in (export or ()):
+    if "onnx" in wanted:
         require_onnx()
     run = _Run(card_model, chosen, out or Path("runs") / card_model.name, choose_device(device), precision, progress)
     place = RunFolder(run.folder, _OWN_FILES, resume=resume, overwrite=overwrite)
@@ -164,7 +166,7 @@ def train_recognizer(
         check_cache(cache, [data, run.folder, *packs])
     with distributed.process_group(run.device):
         place.check(data)
-        return run.train(data, packs, [teacher, init], export or (), cache, place)
+        return run.train(data, packs, [teacher, init], wanted, cache, place)
 
 
 class _Run:

@@ -112,13 +112,13 @@ def verify(
     pairs: str | Path | Sequence[str | Path],
     *,
     model: str | None = None,
-    min_accuracy: float | Mapping[str, float] | Sequence[str] | None = None,
+    min_accuracy: float | str | Mapping[str, float] | Sequence[str | float] | None = None,
     report: str | Path | None = None,
     cache: str | Path | None = None,
     write_pack: str | Path | None = None,
     trained_on: str | Path | None = None,
     groups: str | Path | None = None,
-    batch_size: str = "auto",
+    batch_size: int | str = "auto",
     precision: str = "auto",
     backend: str = "auto",
     device: str = "auto",
@@ -152,7 +152,7 @@ def verify(
     report, cache, write_pack, trained_on, groups = places
     check_options({
         "model": model, "min_accuracy": min_accuracy, "report": report, "cache": cache, "write_pack": write_pack,
-        "trained_on": trained_on, "groups": groups,
+        "trained_on": trained_on, "groups": groups, "batch_size": batch_size,
     })  # fmt: skip
     if write_pack is None:
         model = model or EMBEDDER

@@ -21,7 +21,7 @@ def fit_optimizer(network: nn.Module, hidden: Iterable[nn.Parameter], recipe: Fi
     Muon (Jordan 2024) makes each matrix's step orthogonal. Its steps are scaled to the size of AdamW's (arXiv
     2502.16982, section 2.2), so that both take the same rate and weight decay. Raises UsageError where torch has none.
     """
-    betas = recipe.beta1, recipe.beta2
+    betas = float(recipe.beta1), float(recipe.beta2)  # torch refuses a whole number
     if recipe.optimizer == "adamw":
         groups = parameter_groups(network.parameters(), recipe.weight_decay)
         return torch.optim.AdamW(groups, lr=recipe.lr, betas=betas, fused=True)

@@ -96,9 +96,9 @@ class FitRecipe(Recipe):
     """Whether phi's features are L2-normalised before they are compared."""
     relation_scale: Literal["balanced", "paper"] = "balanced"
     """`balanced`: beta stands for a batch of 256 faces; `paper`: beta as it is at any batch size."""
-    view_shift: Annotated[int, Within(0)] = 0
+    view_shift: Annotated[int, Within(0, 112)] = 0
     """Phi sees both faces shifted by up to so many pixels of 112, the same way."""
-    view_blur: Weight = 0.0
+    view_blur: Annotated[float, Within(0, 112)] = 0.0
     """Phi sees both faces blurred by a Gaussian of up to this sigma in pixels of 112, the same way."""
     view_augment: Share = 0.0
     """How far phi sees both faces moved, turned, zoomed, lit and hidden by squares, the same way, in [0, 1]."""

@@ -7,7 +7,11 @@ from collections.abc import Callable
 import pytest
 
 from facemae_cli.errors import UsageError
-from facemae_cli.runtime.choices import check_backend, check_batch_size, check_device, check_precision
+from facemae_cli.runtime.choices import check_backend, check_batch_size, check_device, check_precision, texts
+
+
+def test_one_text_is_a_list_of_one() -> None:
+    assert [texts(given) for given in (None, "a", ["a", "b"], ())] == [[], ["a"], ["a", "b"], []]
 
 
 @pytest.mark.parametrize("name", ["auto", "cpu", "cuda", "cuda:0", "cuda:12", "mps"])

@@ -44,6 +44,8 @@ def test_a_recipe_file_is_a_layer_and_one_that_is_not_there_is_one_line(tmp_path
         ("epochs", -1, "recipe epochs: -1 must be 0 or more"),
         ("seed", -1, r"recipe seed: -1 must be in \[0, 9223372036854775807\]"),
         ("seed", 2**63, "recipe seed"),
+        ("view_shift", 113, r"recipe view_shift: 113 must be in \[0, 112\]"),
+        ("view_blur", 1e6, "recipe view_blur: 1000000.0 must be in"),
         ("flip", 1, "recipe flip: 1 is not a bool"),
         ("loss", "l1", "recipe loss: 'l1' is not known; say irm or mse or mixed"),
         ("beta2", 1.0, r"recipe beta2: 1.0 must be in \[0, 1\)"),

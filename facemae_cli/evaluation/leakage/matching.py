@@ -20,7 +20,7 @@ from facemae_cli.data.faces import FaceSource, Name
 from facemae_cli.data.manifest import Manifest
 from facemae_cli.errors import UsageError
 from facemae_cli.evaluation.leakage.statistics import People
-from facemae_cli.masking.key import DEFAULT_KEY_FILE, Key
+from facemae_cli.masking.key import DEFAULT_KEY_FILE, VARIABLE, Key
 from facemae_cli.masking.pseudonyms import without_suffix
 
 MIN_JOINED = 0.99  # of the photos that could join; below it, `other photos` would count a query's own reconstruction
@@ -241,6 +241,8 @@ def find_key(
         return key
     if path is None and join_without():
         return None
+    place = VARIABLE if path is None and not os.path.lexists(file) else file
     raise UsageError(
-        f"the key {file} has key_id {key.key_id}, the release has {manifest.key_id}: --key FILE takes the release's own"
+        f"the key in {place} has key_id {key.key_id}, the release has {manifest.key_id}: --key FILE takes the "
+        "release's own"
     )

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from numbers import Integral, Real
 from typing import Any
 
 from facemae_cli.errors import UsageError
+from facemae_cli.runtime.choices import check_batch_size
 
 ALL = None  # in a list of numbers of people
 MAX_K = 1000
@@ -20,12 +22,15 @@ def check_options(options: Mapping[str, Any]) -> None:
         _check_share(_flag(name), options.get(name))
     for name, least in _FROM.items():
         number = options.get(name)
+        if number is not None and (not isinstance(number, Integral) or isinstance(number, bool)):
+            raise UsageError(f"{_flag(name)} {number!r} is not a whole number")
         if number is not None and number < least:
             raise UsageError(f"{_flag(name)} {number}: must be at least {least}")
     if options["photo"] not in ("other", "same"):
         raise UsageError(f"--photo {options['photo']!r} is not known; say other or same")
     if options["show_faces"] and options["report"] is None:
         raise UsageError("--show-faces is about the page that --report FILE writes: say that too")
+    check_batch_size(options["batch_size"])
     parse_ks(listed(options["k"]))
     parse_identities(listed(options["identities"]))
     if options["known_members"] is not None:
@@ -70,6 +75,8 @@ def _numbers(parts: Sequence[str], option: str, most: int | None) -> list[int]:
 
 
 def _check_share(flag: str, share: float | None) -> None:
+    if share is not None and not isinstance(share, Real):
+        raise UsageError(f"{flag} {share!r} is not a number")
     if share is not None and 1 < share <= 100:
         raise UsageError(f"{flag} {share:g} is over 1: it is a share, so say {share / 100:g} for {share:g} %")
     if share is not None and not 0 <= share <= 1:

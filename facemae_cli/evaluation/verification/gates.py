@@ -9,6 +9,7 @@ from typing import Any
 
 from facemae_cli.errors import UsageError
 from facemae_cli.reports.text import exact_percent
+from facemae_cli.runtime.choices import check_batch_size
 
 ROUNDING = 1e-12  # a mean of folds' accuracies may fall short of the decimal it is by as much
 
@@ -82,13 +83,13 @@ def _parse_minimum(text: str, minimum: str) -> float:
     return value
 
 
-def listed_gates(given: float | Mapping[str, float] | Sequence[str] | None) -> Sequence[str]:
+def listed_gates(given: float | str | Mapping[str, float] | Sequence[str | float] | None) -> Sequence[str]:
     """Gates as the command line lists them."""
     if isinstance(given, Mapping):
         return [f"{pack}={least}" for pack, least in given.items()]
-    if given is None or not isinstance(given, int | float):
-        return given or ()
-    return [str(given)]
+    if given is None:
+        return ()
+    return [str(given)] if isinstance(given, str) or not isinstance(given, Iterable) else [str(each) for each in given]
 
 
 def check_options(options: Mapping[str, Any]) -> None:
@@ -101,3 +102,4 @@ def check_options(options: Mapping[str, Any]) -> None:
     if options["write_pack"] is not None and options["write_pack"].suffix.lower() != ".bin":
         raise UsageError(f"--write-pack {options['write_pack']} must end in .bin")
     parse_minimums(listed_gates(options["min_accuracy"]))
+    check_batch_size(options["batch_size"])

@@ -12,6 +12,7 @@ from facemae_cli.evaluation.leakage.options import check_options, parse_identiti
 RIGHT: dict[str, Any] = {
     "k": "2", "identities": "all", "known_members": None, "photo": "other", "show_faces": False, "report": None,
     "trials": 5, "workers": None, "imitations": 1, "seed": 0, "max_copies": 0, "max_leakage": 0.2,
+    "batch_size": "auto",
 }  # fmt: skip
 
 
@@ -55,6 +56,11 @@ def test_numbers_of_known_people() -> None:
         ({"max_leakage": 20}, "--max-leakage 20 is over 1: it is a share, so say 0.2 for 20 %"),
         ({"min_attacker": -0.1}, "--min-attacker -0.1 is not a share"),
         ({"photo": "both"}, "--photo 'both'"),
+        ({"trials": "2"}, "--trials '2' is not a whole number"),
+        ({"seed": 1.5}, "--seed 1.5 is not a whole number"),
+        ({"max_leakage": "0.3"}, "--max-leakage '0.3' is not a number"),
+        ({"known_members": [5, 4]}, "--known-members '4'"),
+        ({"batch_size": 0}, "--batch-size '0'"),
         ({"show_faces": True}, "--show-faces is about the page"),
     ],
 )

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from facemae_cli.errors import UsageError
-from facemae_cli.evaluation.verification.gates import AccuracyGate, check_options, parse_gates
+from facemae_cli.evaluation.verification.gates import AccuracyGate, check_options, listed_gates, parse_gates
 
 
 def test_gates_are_for_all_or_for_one_and_the_one_wins() -> None:
@@ -48,6 +48,14 @@ def test_a_gate_passes_at_its_minimum_and_not_below() -> None:
     assert failed.as_json() == {"pack": "lfw", "minimum": 0.99, "accuracy": 0.98999, "passed": False}
 
 
+@pytest.mark.parametrize("given", [0.5, "0.5", ["0.5"], [0.5], np.float32(0.5)])
+def test_a_minimum_may_be_given_in_any_form(given: Any) -> None:
+    (gate,) = parse_gates(listed_gates(given), ["lfw"])
+    assert (gate.pack, gate.minimum) == ("lfw", 0.5)
+    assert listed_gates({"lfw": 0.5}) == ["lfw=0.5"]
+    assert not listed_gates(None)
+
+
 @pytest.mark.parametrize(
     ("options", "told"),
     [
@@ -56,11 +64,12 @@ def test_a_gate_passes_at_its_minimum_and_not_below() -> None:
         ({"write_pack": Path("x.rec")}, "--write-pack x.rec must end in .bin"),
         ({"min_accuracy": 99}, "so write 0.99 for 99 %"),
         ({"min_accuracy": {"lfw": 2}}, "--min-accuracy lfw=2 is over 1"),
+        ({"batch_size": "many"}, "--batch-size 'many'"),
     ],
 )
 def test_options_that_no_data_could_make_right(options: dict[str, Any], told: str) -> None:
     right = dict.fromkeys(("min_accuracy", "report", "cache", "trained_on", "groups"))
-    right |= {"model": "phi", "write_pack": Path("x.bin")}
+    right |= {"model": "phi", "write_pack": Path("x.bin"), "batch_size": 8}
     check_options(right)
     with pytest.raises(UsageError) as caught:
         check_options(right | options)
