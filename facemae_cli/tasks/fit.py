@@ -144,6 +144,10 @@ def fit(
         "ratio": ratio, "epochs": epochs, "warmup": warmup, "batch_size": batch_size, "lr": lr, "seed": seed,
     }  # fmt: skip
     chosen = FitRecipe.of(card_model.card.recipe, fields, flags)
+    unused = {"beta": beta, "pixel_weight": pixel_weight, "view_shift": view_shift, "view_blur": view_blur}
+    if chosen.loss == "mse" and (given := [name for name, value in unused.items() if value is not None]):
+        option = given[0].replace("_", "-")
+        raise UsageError(f"--{option} is about features, which --loss mse does not compare: leave one of both out")
     run = _Run(card_model, chosen, out or Path("runs") / card_model.name, choose_device(device), precision, progress)
     place = RunFolder(run.folder, _OWN_FILES, resume=resume, overwrite=overwrite, shows_faces=True)
     with distributed.process_group(run.device):

@@ -155,6 +155,11 @@ def train_recognizer(
         "validation": validation, "seed": seed,
     }  # fmt: skip
     chosen = RecognizerRecipe.of(card_model.card.recipe, fields, flags)
+    if teacher is None and teacher_weight is not None:
+        raise UsageError("--teacher-weight weighs the features of a teacher: give --teacher too, or leave it out")
+    if chosen.margin == "none" and (m is not None or scale is not None):
+        option = "--m" if scale is None else "--scale"
+        raise UsageError(f"{option} is of a margin: give --margin arcface or cosface, or leave it out")
     wanted = texts(export)
     if unknown := set(wanted) - EXPORTS.keys():
         raise UsageError(f"--export {min(unknown)!r} is not known; say {' or '.join(EXPORTS)}")

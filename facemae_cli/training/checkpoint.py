@@ -104,9 +104,12 @@ def shown(error: BaseException) -> str:
 def _compare(path: Path, found: dict[str, Any], wanted: dict[str, Any]) -> None:
     wanted = json.loads(json.dumps(wanted))  # tuples and the like as JSON has them
     for name in sorted(found.keys() | wanted.keys()):
-        if found.get(name) != wanted.get(name):
+        before, now = found.get(name), wanted.get(name)
+        if isinstance(before, dict) and isinstance(now, dict):
+            _compare(path, before, now)  # a recipe's field, not the whole recipe
+        elif before != now:
             raise UsageError(
-                f"{path}: made with {one_line(name)} {found.get(name)!r}, this run says {wanted.get(name)!r}; "
+                f"{path}: made with {one_line(name)} {before!r}, this run says {now!r}; "
                 "say the same to --resume, or start again with --overwrite"
             )
 

@@ -142,13 +142,9 @@ def test_one_photo_a_person_is_refused_and_the_very_photo_judged_all_the_same(fo
     for person in range(PEOPLE):
         (folder / f"p{person}" / "1.png").unlink()
     kept = [face for face in safe(strength=30.0) if face[1] == 0]
-    assert (
-        audit(kept, max_leakage=1.0).verdict.reasons
-        == (
-            "the risk from other photos of a person could not be measured",
-            "0 released faces are real ones, at most 0 may be: passed",
-        )[:1]
-    )
+    (reason,) = audit(kept, max_leakage=1.0).verdict.reasons
+    assert reason.startswith("the risk from other photos of a person could not be measured")
+    assert reason.endswith("give originals with two photos or more of a person")
     assert gates(audit([], max_leakage=None, max_leakage_same=0.5)) == {
         "--max-leakage-same": "failed", "--max-copies": "passed",
     }  # fmt: skip

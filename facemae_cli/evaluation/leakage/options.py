@@ -28,6 +28,8 @@ def check_options(options: Mapping[str, Any]) -> None:
             raise UsageError(f"{_flag(name)} {number}: must be at least {least}")
     if options["photo"] not in ("other", "same"):
         raise UsageError(f"--photo {options['photo']!r} is not known; say other or same")
+    if options["photo"] == "same" and options.get("max_tpr") is None:
+        raise UsageError("--photo says by which photos --max-tpr judges: give that limit too, or leave --photo out")
     if options["show_faces"] and options["report"] is None:
         raise UsageError("--show-faces is about the page that --report FILE writes: say that too")
     check_batch_size(options["batch_size"])

@@ -143,7 +143,10 @@ def _refusal(evidence: Evidence) -> Iterator[str]:
     """Why no verdict can be given at all; nothing where one can."""
     top = strongest(evidence.findings, "real_to_released", "other")
     if top is None:
-        yield "the risk from other photos of a person could not be measured"
+        yield (
+            "the risk from other photos of a person could not be measured, nor how strong an attacker is: give "
+            "originals with two photos or more of a person"
+        )
         return
     if top.chance >= 1:
         yield f"among {top.identities} people every guess at K = {top.k} is right: nothing can be told"
