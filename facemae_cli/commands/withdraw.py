@@ -24,6 +24,10 @@ def withdraw(
         files("--people", metavar="FILE", help="Who goes, one a line, as in the raw data: person, or person/photo."),
     ],
     key: KeyFile = Path("facemae.key"),
+    raw: Annotated[
+        Path | None,
+        privacy("--raw", metavar="DATA", help="The raw dataset: finds people in subfolders of a person, under a key."),
+    ] = None,
     sources: Annotated[
         Path | None,
         privacy("--sources", metavar="FILE", help="Of whom mixed faces were made: what mask --protect wrote."),

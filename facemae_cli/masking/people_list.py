@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from facemae_cli.data.faces import FaceSource, Name
+from facemae_cli.data.manifest import read_manifest
 from facemae_cli.data.names import one_line
 from facemae_cli.data.reading import read_small
 from facemae_cli.data.scan import IMAGE_SUFFIXES
@@ -48,10 +49,16 @@ class PeopleList:
         """Equal for lists of the same people and photos, in whatever order."""
         return hashlib.sha256("\n".join(sorted(self.lines)).encode()).hexdigest()
 
-    def find(self, names: Sequence[Name], key: Key | None) -> dict[str, set[int]]:
-        """For each line the numbers of the `names` it means, as they are or as `key` calls them; often none."""
-        places = _Places(names)
-        return {line: places.called(line) | (places.keyed(line, key) if key else set()) for line in self.lines}
+    def find(self, names: Sequence[Name], key: Key | None, raw: Sequence[Name] = ()) -> dict[str, set[int]]:
+        """For each line the numbers of the `names` it means, as they are or as `key` calls them; often none.
+
+        Under `key` a person's subfolder is somebody of their own: those below a line are known by the `raw` names."""
+        places, below = _Places(names), _below(raw)
+        found = {line: places.called(line) for line in self.lines}
+        if key is not None:
+            for line, numbers in found.items():
+                numbers |= places.keyed(line, [line, *below.get(line, ())], key)
+        return found
 
     def require_found(self, found: Sequence[str], option: str, where: str) -> None:
         """Raises UsageError for a line that is not among `found`: who is misspelt would stay in the dataset."""
@@ -80,13 +87,14 @@ class _Places:
         photo = without_suffix(_photo(line))
         return self.people.get(line, set()) | self.photos.get(photo, set())
 
-    def keyed(self, line: str, key: Key) -> set[int]:
-        """By pseudonym, which is made from a file's whole name: any suffix of an image is tried."""
+    def keyed(self, line: str, folders: Sequence[str], key: Key) -> set[int]:
+        """By pseudonyms: of the `folders` that a line means as a person, or of a photo, which is made from a file's
+        whole name, so that any suffix of an image is tried."""
         photo = _photo(line)
         identity = None if photo.identity is None else key.identity(photo.identity)
         names = {Name(identity, key.photo(photo.identity, photo.photo + suffix)) for suffix in _SUFFIXES}
-        found = self.people.get(key.identity(line), set())
-        return found.union(*(self.photos.get(name, set()) for name in names))
+        people = (self.people.get(key.identity(folder), set()) for folder in folders)
+        return set[int]().union(*people, *(self.photos.get(name, set()) for name in names))
 
 
 def _with_parents(identity: str | None) -> Iterator[str]:
@@ -96,13 +104,41 @@ def _with_parents(identity: str | None) -> Iterator[str]:
         identity = os.path.dirname(identity)
 
 
+def _below(names: Sequence[Name]) -> dict[str, list[str]]:
+    """By folder, the folders of people that lie below it."""
+    below: dict[str, list[str]] = {}
+    for identity in dict.fromkeys(_normal(name.identity) for name in names):
+        for folder in _with_parents(identity and os.path.dirname(identity)):
+            below.setdefault(folder, []).append(identity or "")
+    return below
+
+
 def _photo(line: str) -> Name:
     identity, _, photo = line.rpartition("/")
     return Name(identity or None, photo)
 
 
+def is_photo(line: str) -> bool:
+    """Whether a line is called like a photo, not like a folder."""
+    name = _photo(line)
+    return without_suffix(name) != name
+
+
 def _normal(text: str | None) -> str | None:
     return None if text is None else unicodedata.normalize("NFC", text)
+
+
+def raw_names(source: FaceSource, option: str) -> list[Name]:
+    """The names that a raw dataset gives its faces, from which pseudonyms are made. Raises UsageError for a dataset
+    that was masked, whose names may be pseudonyms already, and InputError for one without faces."""
+    manifest = read_manifest(source.path)
+    if manifest is not None and (manifest.key_id is not None or manifest.mask_ratio is not None):
+        raise UsageError(
+            f"{option} {source.path} holds faces that were masked: give the raw dataset, whose names are the people's"
+        )
+    if not len(source):
+        raise InputError(f"{option} {source.path} holds no faces: give the raw dataset")
+    return [source.name(index) for index in range(len(source))]
 
 
 def without_people(source: FaceSource, path: Path, option: str) -> tuple[FaceSource, int]:

@@ -11,8 +11,8 @@ from typing import Any
 from facemae_cli.data.faces import NotRead
 from facemae_cli.data.open import open_source
 from facemae_cli.data.side_files import NAMES, SideFile
-from facemae_cli.errors import InputError
 from facemae_cli.masking.key import DEFAULT_KEY_FILE, Key
+from facemae_cli.masking.people_list import raw_names
 from facemae_cli.masking.pseudonyms import recover_names
 from facemae_cli.runtime.progress import SILENT, Progress
 
@@ -72,9 +72,7 @@ def names(
     table.check(overwrite=overwrite, places=(input, Path(key)))
     secret = Key.load(Path(key), outside=(input,))
     source = open_source(input)
-    if not len(source):
-        raise InputError(f"{input} holds no faces; --in takes the raw dataset")
-    who = recover_names((source.name(index) for index in range(len(source))), secret)
+    who = recover_names(raw_names(source, "--in"), secret)
     rows = [(name.identity or "", name.photo, keyed.identity or "", keyed.photo) for keyed, name in who.items()]
     held = io.StringIO()
     csv.writer(held, lineterminator="\n").writerows([NAMES, *rows])

@@ -23,7 +23,7 @@ from facemae_cli.errors import InputError, UsageError
 from facemae_cli.evaluation.leakage.sources import Sources, read_sources
 from facemae_cli.masking.key import DEFAULT_KEY_FILE, Key
 from facemae_cli.masking.levels import measured_elsewhere
-from facemae_cli.masking.people_list import PeopleList
+from facemae_cli.masking.people_list import PeopleList, is_photo, raw_names
 from facemae_cli.networks.zoo import bundled
 from facemae_cli.reports.publication.facts import Facts, ModelFacts
 from facemae_cli.reports.publication.files import format_of, published_files
@@ -65,16 +65,18 @@ class WithdrawResult:
 
     datasets: list[Withdrawal]
     entries: int
+    notes: Sequence[str] = ()
 
     def as_json(self) -> dict[str, Any]:
         """The result for machines, which names nobody."""
-        return {"command": "withdraw", "entries": self.entries, "datasets": [one.as_json() for one in self.datasets]}
+        datasets = [one.as_json() for one in self.datasets]
+        return {"command": "withdraw", "entries": self.entries, "datasets": datasets, "notes": [*self.notes]}
 
     def summary(self) -> list[tuple[str, str]]:
         """The result for a person."""
         rows = [row for one in self.datasets for row in one.rows()]
         rest = "the raw photos, copies handed on, models trained on them, caches and reports are not touched"
-        return [*rows, ("note", rest)]
+        return [*rows, *(("note", note) for note in (*self.notes, rest))]
 
 
 def withdraw(
@@ -82,6 +84,7 @@ def withdraw(
     *,
     people: str | Path,
     key: str | Path = DEFAULT_KEY_FILE,
+    raw: str | Path | None = None,
     sources: str | Path | None = None,
     workers: int | None = None,
     progress: Progress = SILENT,
@@ -92,6 +95,8 @@ def withdraw(
         `.rec` close up, as if those withdrawn had never been in it.
     people: a text file with a person, or a photo as person/file, a line, called as in the raw dataset.
     key: the key the datasets were masked with; not needed where names were kept.
+    raw: the raw dataset, whose names tell which subfolders a person has: these have pseudonyms of their own. None: a
+        line means those of a keyed dataset who stand in that very folder.
     sources: of whom each face of mixed datasets was made, as `mask --protect` wrote it; all that show part of a person
         go with the person.
     workers: threads; None: one a CPU core.
@@ -106,16 +111,56 @@ def withdraw(
         raise UsageError("no dataset is given: name those to take people out of, such as masked and released")
     require_outside(Path(people), places, "--people")
     listed = PeopleList.read(Path(people), "--people")
-    made_of = None if sources is None else read_sources(Path(sources))
+    whom = _Whom(
+        listed,
+        None if sources is None else read_sources(Path(sources)),
+        None if raw is None else raw_names(open_source(Path(raw)), "--raw"),
+    )
     stopped = {path: faces for path in places if (faces := _end_stopped(path, listed)) is not None}
-    jobs = _planned(places, listed, Path(key), made_of, all_found=bool(stopped))
+    jobs, keyed = _planned(places, whom, Path(key), all_found=bool(stopped))
     done = []
     for job in jobs:
         if job.left_out:
             job.run(listed, threads, progress)
         left, withdrawn = len(job.source) - len(job.left_out), len(job.left_out) + stopped.get(job.path, 0)
         done.append(Withdrawal(job.path, withdrawn, left, NotRead.of(job.source)))
-    return WithdrawResult(done, len(listed.lines))
+    return WithdrawResult(done, len(listed.lines), whom.notes() if keyed else ())
+
+
+@dataclass(frozen=True)
+class _Whom:
+    """Who is withdrawn: whom a list names, of whom mixed faces were made, and the names of the raw dataset; each None
+    where it is not given."""
+
+    listed: PeopleList
+    sources: Sources | None
+    raw: Sequence[Name] | None
+
+    def faces(self, path: Path, source: FaceSource, mixed: bool, key: Key | None) -> dict[str, set[int]]:
+        """For each line of the list the faces of a dataset that show something of whom it means."""
+        if not mixed:
+            return self.listed.find(_names(source), key, self.raw or ())
+        if self.sources is None:
+            raise UsageError(
+                f"{path} holds mixed faces: say of whom they were made by --sources, the file that `mask --protect` "
+                "wrote"
+            )
+        parts = [(face, Name(*part)) for face, made in enumerate(self.sources.of(source)) for part in made]
+        found = self.listed.find([name for _, name in parts], None)
+        return {line: {parts[number][0] for number in numbers} for line, numbers in found.items()}
+
+    def notes(self) -> list[str]:
+        """What may be left in a dataset under pseudonyms."""
+        if self.raw is None:
+            folders = sum(not is_photo(line) for line in self.listed.lines)
+            left = f"whoever stands in subfolders of the {folders} folders listed is somebody else under a key"
+            return [f"{left}: --raw DATA, the raw dataset, finds them, or list them one by one"] if folders else []
+        lost = [line for line, faces in self.listed.find(self.raw, None).items() if not faces]
+        if not lost:
+            return []
+        return [
+            f"{len(lost)} of {len(self.listed.lines)} lines are nobody in --raw, which tells no subfolders of theirs"
+        ]
 
 
 def _end_stopped(path: Path, listed: PeopleList) -> int | None:
@@ -126,24 +171,20 @@ def _end_stopped(path: Path, listed: PeopleList) -> int | None:
     return next((plan["withdrawn"] for plan in plans if plan and plan["list"] == listed.digest), None)
 
 
-def _planned(
-    places: Sequence[Path], listed: PeopleList, key: Path, sources: Sources | None, all_found: bool
-) -> list[_Job]:
-    """What is to be done with each dataset, all of it checked; `all_found`: whether every line was found before.
-    Raises UsageError and InputError."""
+def _planned(places: Sequence[Path], whom: _Whom, key: Path, all_found: bool) -> tuple[list[_Job], bool]:
+    """What is to be done with each dataset, all of it checked, and whether people are looked for by pseudonym in one;
+    `all_found`: whether every line was found before. Raises UsageError and InputError."""
     opened = [_open(path) for path in places]
-    secret = None
-    if any(manifest.key_id is not None for _, manifest in opened):
-        secret = Key.load(key, outside=places)
-    jobs, found = [], set[str]()
+    keyed = any(_is_keyed(manifest) and not manifest.mixed_people for _, manifest in opened)
+    secret = Key.load(key, outside=places) if any(_is_keyed(manifest) for _, manifest in opened) else None
+    jobs, found, listed = [], set[str](), whom.listed
     for path, (source, manifest) in zip(places, opened, strict=True):
-        if manifest.key_id is not None and secret is not None and manifest.key_id != secret.key_id:
+        if secret is not None and _is_keyed(manifest) and manifest.key_id != secret.key_id:
             raise UsageError(
                 f"{path} was masked with another key (key_id {manifest.key_id}, {key} has {secret.key_id}): give that "
                 "one by --key"
             )
-        mixed = manifest.mixed_people > 0
-        faces = _mixed_faces(path, source, listed, sources) if mixed else listed.find(_names(source), secret)
+        faces = whom.faces(path, source, manifest.mixed_people > 0, secret)
         found |= {line for line, numbers in faces.items() if numbers}
         left_out = set[int]().union(*faces.values())
         if len(left_out) == len(source):
@@ -151,19 +192,14 @@ def _planned(
         check_output(_target(path), overwrite=True)
         jobs.append(_Job(path, source, manifest, left_out))
     if not all_found:
-        listed.require_found([*found], "--people", " and ".join(map(str, places)))
-    return jobs
+        unseen = " (subfolders are found by --raw alone)" if keyed and whom.raw is None else ""
+        listed.require_found([*found], "--people", " and ".join(map(str, places)) + unseen)
+    return jobs, keyed
 
 
-def _mixed_faces(path: Path, source: FaceSource, listed: PeopleList, sources: Sources | None) -> dict[str, set[int]]:
-    """For each line of the list the faces of a mixed dataset that show something of whom it means."""
-    if sources is None:
-        raise UsageError(
-            f"{path} holds mixed faces: say of whom they were made by --sources, the file that `mask --protect` wrote"
-        )
-    parts = [(face, Name(*part)) for face, made in enumerate(sources.of(source)) for part in made]
-    found = listed.find([name for _, name in parts], None)
-    return {line: {parts[number][0] for number in numbers} for line, numbers in found.items()}
+def _is_keyed(manifest: Manifest) -> bool:
+    """Whether names in a dataset may be pseudonyms."""
+    return manifest.key_id is not None and manifest.names != "kept"
 
 
 def _names(source: FaceSource) -> list[Name]:

@@ -92,3 +92,11 @@ def test_faces_of_one_name_are_one_row_as_mask_takes_the_first_of_them(key: Path
     ]
     assert {(row[2], row[3]) for row in rows} == released(tmp_path / "masked")
     assert (result.photos, result.people) == (3, 2)
+
+
+@pytest.mark.parametrize("keep_names", [False, True])
+def test_what_was_masked_has_no_names_to_key(raw: Path, key: Path, tmp_path: Path, keep_names: bool) -> None:
+    mask(raw, tmp_path / "masked", key=key, keep_names=keep_names)
+    with pytest.raises(UsageError, match="holds faces that were masked: give the raw dataset"):
+        names(tmp_path / "masked", tmp_path / "names.csv", key=key)
+    assert not (tmp_path / "names.csv").exists()

@@ -113,6 +113,43 @@ def test_out_of_all_that_was_made_of_them_at_once(raw: Path, key: Path, tmp_path
     assert manifest.extra["withdrawn"] == 4
 
 
+def test_people_in_subfolders_go_too_where_the_raw_dataset_tells_of_them(
+    raw: Path, key: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (raw / KEPT / "2023").mkdir()
+    (raw / KEPT / "snap 1.png").rename(raw / KEPT / "2023" / "snap 1.png")
+    people, left = listed(tmp_path, KEPT), 9 - PEOPLE[KEPT]
+    for out in ("masked", "again"):
+        mask(raw, tmp_path / out, key=key)
+    mask(raw, tmp_path / "without", key=key, exclude=people)
+    alone = withdraw([tmp_path / "again"], people=people, key=key)
+    assert (alone.datasets[0].withdrawn, len(alone.notes)) == (1, 1)
+    assert "subfolders of the 1 folders listed" in alone.notes[0]
+    assert alone.as_json()["notes"] == alone.notes
+    whole = withdraw([tmp_path / "masked"], people=people, key=key, raw=raw)
+    assert (whole.datasets[0].withdrawn, whole.datasets[0].left, [*whole.notes]) == (2, left, [])
+    assert images(tmp_path / "masked") == images(tmp_path / "without")
+    # A folder of people that holds no photo itself; and somebody whose raw photos are gone already.
+    with pytest.raises(UsageError, match="by --raw alone"):
+        withdraw([tmp_path / "masked"], people=listed(tmp_path, "family"), key=key)
+    words = ["withdraw", str(tmp_path / "again"), "-k", str(key), "--raw", str(raw), "--people"]
+    assert main([*words, str(listed(tmp_path, "family", f"{KEPT}/2023"))]) == 0
+    (raw / "Wilhelmina Featherstonehaugh" / "snap 0.jpg").unlink()
+    mask(raw, tmp_path / "new", key=key)
+    gone = withdraw(
+        [tmp_path / "without"], people=listed(tmp_path, "Wilhelmina Featherstonehaugh/snap 0"), key=key, raw=raw
+    )
+    assert "1 of 1 lines are nobody in --raw" in gone.notes[0]
+    with pytest.raises(UsageError, match="holds faces that were masked"):
+        withdraw([tmp_path / "new"], people=people, key=key, raw=tmp_path / "new")
+
+
+def test_no_key_is_needed_where_names_were_kept(raw: Path, key: Path, tmp_path: Path) -> None:
+    mask(raw, tmp_path / "masked", key=key, keep_names=True)
+    key.unlink()
+    assert withdraw([tmp_path / "masked"], people=listed(tmp_path, GONE), key=key).datasets[0].withdrawn == 3
+
+
 def test_twice_is_counted_together(raw: Path, key: Path, tmp_path: Path) -> None:
     mask(raw, tmp_path / "masked", key=key)
     for line in (GONE, KEPT):

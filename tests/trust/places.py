@@ -38,7 +38,7 @@ from facemae_cli.data.recordio.records import frame, pack_header  # noqa: E402
 COMMANDS: dict[str, Any] = typer.main.get_command(module.app).commands  # type: ignore[attr-defined]
 OUTPUTS = {"out", "write_pack"}
 READ = {"input", "path", "data", "key", "recipe", "pairs", "trained_on", "groups", "original", "released", "detector"}
-READ |= {"non_members", "adapt", "exclude", "audit", "attributes", "datasets", "people", "sources"}
+READ |= {"non_members", "adapt", "exclude", "audit", "attributes", "datasets", "people", "raw", "sources"}
 LINES = {
     "align": "--in raw --out new --detector phi.onnx",
     "mask": "--in raw --out new --key facemae.key",
