@@ -17,7 +17,8 @@ from facemae_cli.data.manifest import Manifest, read_manifest
 from facemae_cli.data.open import kind_of, open_source
 from facemae_cli.data.output.beside import CARD, beside_path
 from facemae_cli.data.output.output import check_output, finish_stopped, open_output
-from facemae_cli.data.recordio.sidecars import rec_file
+from facemae_cli.data.recordio.sidecars import rec_file, sidecar
+from facemae_cli.data.recordio.source import RecSource
 from facemae_cli.data.subset import Subset
 from facemae_cli.errors import InputError, UsageError
 from facemae_cli.evaluation.leakage.sources import Sources, read_sources
@@ -35,7 +36,7 @@ UNIT = 512  # faces made durable together
 
 @dataclass(frozen=True)
 class Withdrawal:
-    """What was taken out of one dataset: `withdrawn` faces, of which it keeps `left`.
+    """What was taken out of one dataset: `withdrawn` faces, of which it keeps `left`; `unknown` lines are nobody in it.
 
     `not_read`: what of its place is not part of it, so that nobody was looked for there; where the dataset was
     changed, it went with the old folder."""
@@ -43,11 +44,12 @@ class Withdrawal:
     dataset: Path
     withdrawn: int
     left: int
+    unknown: int = 0
     not_read: NotRead = field(default_factory=NotRead)
 
     def as_json(self) -> dict[str, Any]:
         """The counts as JSON types."""
-        faces = {"withdrawn": self.withdrawn, "left": self.left, "changed": self.withdrawn > 0}
+        faces = {"withdrawn": self.withdrawn, "left": self.left, "changed": self.withdrawn > 0, "unknown": self.unknown}
         return {"dataset": str(self.dataset), **faces, **self.not_read.as_json()}
 
     def rows(self) -> list[tuple[str, str]]:
@@ -55,6 +57,8 @@ class Withdrawal:
         lines = self.not_read.lines(str(self.dataset))
         if lines and self.withdrawn:
             lines.append(f"what was passed over in {self.dataset} is gone with its old folder")
+        if self.unknown:
+            lines.append(f"{self.unknown} lines are nobody in {self.dataset}: refused before, or renamed")
         faces = f"{self.withdrawn} faces from {self.dataset}, {self.left} are left"
         return [("withdrawn", faces), *(("note", line) for line in lines)]
 
@@ -123,7 +127,8 @@ def withdraw(
         if job.left_out:
             job.run(listed, threads, progress)
         left, withdrawn = len(job.source) - len(job.left_out), len(job.left_out) + stopped.get(job.path, 0)
-        done.append(Withdrawal(job.path, withdrawn, left, NotRead.of(job.source)))
+        unknown = 0 if job.path in stopped else job.unknown
+        done.append(Withdrawal(job.path, withdrawn, left, unknown, NotRead.of(job.source)))
     return WithdrawResult(done, len(listed.lines), whom.notes() if keyed else ())
 
 
@@ -190,7 +195,8 @@ def _planned(places: Sequence[Path], whom: _Whom, key: Path, all_found: bool) ->
         if len(left_out) == len(source):
             raise UsageError(f"{listed.path} names everybody in {path}: remove the dataset itself")
         check_output(_target(path), overwrite=True)
-        jobs.append(_Job(path, source, manifest, left_out))
+        unknown = sum(not numbers for numbers in faces.values())
+        jobs.append(_Job(path, source, manifest, left_out, unknown))
     if not all_found:
         unseen = " (subfolders are found by --raw alone)" if keyed and whom.raw is None else ""
         listed.require_found([*found], "--people", " and ".join(map(str, places)) + unseen)
@@ -216,6 +222,9 @@ def _open(path: Path) -> tuple[FaceSource, Manifest]:
     if source.refused:
         item = source.refused[0]
         raise InputError(f"{path} is damaged ({item.where}: {item.detail}): mend it, or make it anew by mask --exclude")
+    if isinstance(source, RecSource) and not all(map(source.is_named, range(len(source)))):
+        lst = sidecar(source.rec, "lst")
+        raise UsageError(f"{path} does not say of each face who it is: put {lst} back, or make {path} anew by convert")
     if (path / "pairs.txt").is_file():
         raise UsageError(f"{path} holds a pairs.txt, which names people: make it anew by `facemae convert`")
     return source, manifest
@@ -228,12 +237,13 @@ def _target(path: Path) -> Path:
 
 @dataclass(frozen=True)
 class _Job:
-    """One dataset, and the numbers of the faces that leave it."""
+    """One dataset, the numbers of the faces that leave it, and how many lines are nobody in it."""
 
     path: Path
     source: FaceSource
     manifest: Manifest
     left_out: set[int]
+    unknown: int
 
     def run(self, listed: PeopleList, threads: int, progress: Progress) -> None:
         """Writes the dataset without them aside, and puts it in place of the old one, which is removed."""

@@ -144,6 +144,31 @@ def test_people_in_subfolders_go_too_where_the_raw_dataset_tells_of_them(
         withdraw([tmp_path / "new"], people=people, key=key, raw=tmp_path / "new")
 
 
+def test_a_rec_that_does_not_say_who_is_in_it_is_refused(raw: Path, key: Path, tmp_path: Path) -> None:
+    mask(raw, tmp_path / "masked", key=key)
+    convert(tmp_path / "masked", tmp_path / "o.rec")
+    lst, places = tmp_path / "o.lst", [tmp_path / "masked", tmp_path / "o.rec"]
+    before, whole = tree(tmp_path / "masked"), lst.read_bytes()
+    for rest in (whole.partition(b"\n")[2], whole.replace(b"\t0\t", b"\t1\t"), None):
+        lst.unlink() if rest is None else lst.write_bytes(rest)
+        with pytest.raises(UsageError, match=r"o\.rec does not say .*: put .*o\.lst back"):
+            withdraw(places, people=listed(tmp_path, GONE), key=key)
+        assert tree(tmp_path / "masked") == before
+    lst.write_bytes(whole)
+    assert [one.withdrawn for one in withdraw(places, people=listed(tmp_path, GONE), key=key).datasets] == [3, 3]
+
+
+def test_of_each_dataset_it_is_said_how_many_lines_are_nobody_in_it(raw: Path, key: Path, tmp_path: Path) -> None:
+    places = [tmp_path / "masked", tmp_path / "others"]
+    mask(raw, places[0], key=key)
+    mask(raw, places[1], key=key, exclude=listed(tmp_path, GONE))
+    result = withdraw(places, people=listed(tmp_path, GONE, KEPT), key=key, raw=raw)
+    assert [(row["withdrawn"], row["unknown"]) for row in result.as_json()["datasets"]] == [(5, 0), (2, 1)]
+    notes = [value for label, value in result.summary() if label == "note"]
+    assert notes[0].startswith(f"1 lines are nobody in {places[1]}: ")
+    assert len(notes) == 2
+
+
 def test_no_key_is_needed_where_names_were_kept(raw: Path, key: Path, tmp_path: Path) -> None:
     mask(raw, tmp_path / "masked", key=key, keep_names=True)
     key.unlink()
