@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import closing
+from collections.abc import Mapping, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from facemae_cli import __version__
 from facemae_cli.data.faces import FaceSource, Name, NotRead, fingerprint
-from facemae_cli.data.files import require_outside
+from facemae_cli.data.files import disk_errors, require_outside, require_writable
 from facemae_cli.data.images.codec import suffix_of
 from facemae_cli.data.manifest import Manifest, read_manifest
+from facemae_cli.data.names import one_line
 from facemae_cli.data.open import kind_of, open_source
 from facemae_cli.data.output.beside import CARD, beside_path
-from facemae_cli.data.output.output import check_output, finish_stopped, open_output
+from facemae_cli.data.output.output import Output, check_output, end_stopped, open_output
 from facemae_cli.data.recordio.sidecars import rec_file, sidecar
 from facemae_cli.data.recordio.source import RecSource
 from facemae_cli.data.subset import Subset
-from facemae_cli.errors import InputError, UsageError
+from facemae_cli.errors import FaceError, FacemaeError, InputError, OutputError, UsageError
 from facemae_cli.evaluation.leakage.sources import Sources, read_sources
 from facemae_cli.masking.key import DEFAULT_KEY_FILE, Key
 from facemae_cli.masking.levels import measured_elsewhere
@@ -105,9 +106,11 @@ def withdraw(
         go with the person.
     workers: threads; None: one a CPU core.
 
-    Everything is checked before anything is changed; but where a stopped run was just putting a dataset in its place,
-    that is ended first, and the same list goes on with the others. Raises UsageError where a line names nobody in any
-    of the datasets, for another key, and where nobody would be left; InputError and OutputError.
+    Everything is checked, and all datasets are written whole aside, before anything is changed; but where a stopped run
+    was just putting a dataset in its place, that is ended first, and the same list goes on with the others.
+
+    Raises UsageError where a line names nobody in any of the datasets, for another key, where nobody would be left, and
+    where another command's stopped run waits beside a dataset; InputError and OutputError.
     """
     threads = thread_count(workers)
     places = [Path(each) for each in datasets]
@@ -122,10 +125,9 @@ def withdraw(
     )
     stopped = {path: faces for path in places if (faces := _end_stopped(path, listed)) is not None}
     jobs, keyed = _planned(places, whom, Path(key), all_found=bool(stopped))
+    _replace([job for job in jobs if job.left_out], listed, threads, progress)
     done = []
     for job in jobs:
-        if job.left_out:
-            job.run(listed, threads, progress)
         left, withdrawn = len(job.source) - len(job.left_out), len(job.left_out) + stopped.get(job.path, 0)
         unknown = 0 if job.path in stopped else job.unknown
         done.append(Withdrawal(job.path, withdrawn, left, unknown, NotRead.of(job.source)))
@@ -169,11 +171,30 @@ class _Whom:
 
 
 def _end_stopped(path: Path, listed: PeopleList) -> int | None:
-    """Puts a dataset in its place where a run was stopped doing so, by whatever list. How many faces that run took
-    out, where it had this one."""
+    """Puts a dataset in its place where a run with this list had it complete, or any run was stopped doing so. How many
+    faces that run took out, where it had this list."""
     targets = [path] if path.suffix.lower() in (".rec", ".parquet") else [path, path / "train.rec"]
-    plans = [finish_stopped(target, "withdraw") for target in targets if os.path.lexists(target.parent)]
+    plans = [_end(target, listed) for target in targets if os.path.lexists(target.parent)]
     return next((plan["withdrawn"] for plan in plans if plan and plan["list"] == listed.digest), None)
+
+
+def _end(target: Path, listed: PeopleList | None) -> Mapping[str, Any] | None:
+    return end_stopped(target, "withdraw", lambda plan: listed is not None and plan["list"] == listed.digest)
+
+
+def _replace(jobs: Sequence[_Job], listed: PeopleList, threads: int, progress: Progress) -> None:
+    """Puts each dataset without them in place of the old one, once all of them are written whole aside."""
+    try:
+        for job in jobs:
+            job.write(listed, threads, progress)
+    except FacemaeError:
+        for job in jobs:
+            with suppress(FacemaeError):
+                _end(job.target, None)
+        raise
+    for job in jobs:
+        if _end(job.target, listed) is None:
+            raise OutputError(f"what was written to replace {job.path} is gone: run again")
 
 
 def _planned(places: Sequence[Path], whom: _Whom, key: Path, all_found: bool) -> tuple[list[_Job], bool]:
@@ -194,9 +215,9 @@ def _planned(places: Sequence[Path], whom: _Whom, key: Path, all_found: bool) ->
         left_out = set[int]().union(*faces.values())
         if len(left_out) == len(source):
             raise UsageError(f"{listed.path} names everybody in {path}: remove the dataset itself")
-        check_output(_target(path), overwrite=True)
-        unknown = sum(not numbers for numbers in faces.values())
-        jobs.append(_Job(path, source, manifest, left_out, unknown))
+        job = _Job(path, source, manifest, left_out, sum(not numbers for numbers in faces.values()))
+        job.check()
+        jobs.append(job)
     if not all_found:
         unseen = " (subfolders are found by --raw alone)" if keyed and whom.raw is None else ""
         listed.require_found([*found], "--people", " and ".join(map(str, places)) + unseen)
@@ -230,11 +251,6 @@ def _open(path: Path) -> tuple[FaceSource, Manifest]:
     return source, manifest
 
 
-def _target(path: Path) -> Path:
-    """The dataset as an output is named."""
-    return rec_file(path) if kind_of(path) == "rec" else path
-
-
 @dataclass(frozen=True)
 class _Job:
     """One dataset, the numbers of the faces that leave it, and how many lines are nobody in it."""
@@ -245,8 +261,20 @@ class _Job:
     left_out: set[int]
     unknown: int
 
-    def run(self, listed: PeopleList, threads: int, progress: Progress) -> None:
-        """Writes the dataset without them aside, and puts it in place of the old one, which is removed."""
+    @property
+    def target(self) -> Path:
+        """The dataset as an output is named."""
+        return rec_file(self.path) if kind_of(self.path) == "rec" else self.path
+
+    def check(self) -> None:
+        """Raises UsageError where the dataset cannot be replaced, OutputError where the old one cannot be removed."""
+        check_output(self.target, overwrite=True)
+        with disk_errors(self.path):
+            for folder, _, _ in os.walk(self.target):
+                require_writable(Path(folder))
+
+    def write(self, listed: PeopleList, threads: int, progress: Progress) -> None:
+        """Writes the dataset without them aside."""
         kept = Subset(self.source, self.left_out)
         plan = {
             "command": "withdraw",
@@ -257,22 +285,30 @@ class _Job:
             "withdrawn": len(self.left_out),
         }
         progress.start("withdraw", len(kept))
-        with open_output(_target(self.path), plan=plan, overwrite=True) as output:
-            for number, image in enumerate(self._images(kept, threads), 1):
-                output.write(kept.name(number - 1), image)
-                if number % UNIT == 0:
-                    output.commit()
-                progress.advance()
+        with open_output(self.target, plan=plan, overwrite=True) as output:
+            self._copy(kept, output, threads, progress)
             left = self._left(len(kept))
-            output.finish(left, beside=self._published(kept, left))
+            output.finish(left, beside=self._published(kept, left), in_place=False)
 
-    def _images(self, kept: FaceSource, threads: int) -> Iterator[bytes]:
-        with closing(ordered_map(kept.read, range(len(kept)), threads)) as images:
-            yield from images
+    def _copy(self, kept: FaceSource, output: Output, threads: int, progress: Progress) -> None:
+        done = 0
+        try:
+            with closing(ordered_map(kept.read, range(len(kept)), threads)) as images:
+                for image in images:
+                    output.write(kept.name(done), image)
+                    done += 1
+                    if done % UNIT == 0:
+                        output.commit()
+                    progress.advance()
+        except FaceError as error:
+            raise InputError(
+                f"{one_line(kept.where(done))} cannot be kept ({error.detail}): mend it, or make {self.path} anew by "
+                "mask --exclude"
+            ) from error
 
     def _published(self, kept: FaceSource, left: Manifest) -> dict[str, str] | None:
         """The card anew, where there is one: without figures, which were measured with those withdrawn."""
-        target = _target(self.path)
+        target = self.target
         if not beside_path(target, CARD).is_file():
             return None
         known = bundled((left.model or {}).get("sha256", ""))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 from helpers.maskcases import OTHER, PEOPLE, Listener, key_file, make_folder, make_rec, tree
@@ -14,7 +15,7 @@ from facemae_cli.app import main
 from facemae_cli.data.manifest import read_manifest
 from facemae_cli.data.open import open_source
 from facemae_cli.data.output import output
-from facemae_cli.errors import InputError, UsageError
+from facemae_cli.errors import InputError, OutputError, UsageError
 from facemae_cli.masking.key import Key
 from facemae_cli.tasks.convert import convert
 from facemae_cli.tasks.mask import mask
@@ -278,7 +279,60 @@ def test_what_was_not_read_is_said_of_each_dataset(raw: Path, key: Path, tmp_pat
     assert [len([*place.glob(".*.png")]) for place in places] == [0, 1]
 
 
-def test_a_staged_part_of_a_stopped_mask_goes_with_them(raw: Path, key: Path, tmp_path: Path) -> None:
+def test_nothing_changes_where_a_later_dataset_cannot_be_written(raw: Path, key: Path, tmp_path: Path) -> None:
+    places = [tmp_path / "masked", tmp_path / "second"]
+    for place in places:
+        mask(raw, place, key=key)
+    empty = next(path for path in sorted(places[1].rglob("*.png")) if path.parent.name != Key.load(key).identity(GONE))
+    empty.write_bytes(b"")
+    before = [tree(place) for place in places]
+    with pytest.raises(InputError, match=rf"{empty.name} cannot be kept \(.*nothing in it\): mend it"):
+        withdraw(places, people=listed(tmp_path, GONE), key=key)
+    assert [tree(place) for place in places] == before
+    assert not list(tmp_path.glob("*.facemae-part"))
+
+
+@pytest.mark.parametrize("inner", [False, True])
+def test_nothing_changes_where_an_old_dataset_could_not_be_removed(
+    raw: Path, key: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inner: bool
+) -> None:
+    places = [tmp_path / "masked", tmp_path / "second"]
+    for place in places:
+        mask(raw, place, key=key)
+    closed = next(path for path in places[1].iterdir() if path.is_dir()) if inner else places[1]
+    before, real = [tree(place) for place in places], os.access
+    monkeypatch.setattr(
+        os, "access", lambda path, mode: Path(path) != closed and real(path, mode)
+    )  # as for all but root
+    with pytest.raises(OutputError, match=f"{closed}: permission denied: allow writing there"):
+        withdraw(places, people=listed(tmp_path, GONE), key=key)
+    assert [tree(place) for place in places] == before
+    assert not list(tmp_path.glob("*.facemae-part"))
+
+
+@pytest.mark.parametrize("same", [False, True])
+def test_what_was_complete_and_not_in_place_serves_the_same_list_alone(
+    raw: Path, key: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, same: bool
+) -> None:
+    place = tmp_path / "masked"
+    mask(raw, place, key=key)
+    before = tree(place)
+
+    def stopped(*arguments: Any, **options: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(output, "_put_in_place", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            withdraw([place], people=listed(tmp_path, GONE), key=key)
+    assert tree(place) == before
+    result = withdraw([place], people=listed(tmp_path, GONE if same else KEPT), key=key)
+    assert result.datasets[0].withdrawn == PEOPLE[GONE if same else KEPT]
+    assert len(images(place)) == 9 - PEOPLE[GONE if same else KEPT]
+    assert not list(tmp_path.glob("*.facemae-part"))
+
+
+def test_the_stopped_run_of_another_command_is_not_thrown_away(raw: Path, key: Path, tmp_path: Path) -> None:
     mask(raw, tmp_path / "masked", key=key)
 
     class Stop(Listener):
@@ -287,7 +341,11 @@ def test_a_staged_part_of_a_stopped_mask_goes_with_them(raw: Path, key: Path, tm
 
     with pytest.raises(KeyboardInterrupt):
         mask(raw, tmp_path / "masked", key=key, overwrite=True, progress=Stop())
-    assert list(tmp_path.glob("masked.facemae-part/*"))
+    before = tree(tmp_path)
+    with pytest.raises(UsageError, match=r"masked\.facemae-part is left from a stopped facemae mask: end that"):
+        withdraw([tmp_path / "masked"], people=listed(tmp_path, GONE), key=key)
+    assert tree(tmp_path) | before == tree(tmp_path)
+    mask(raw, tmp_path / "masked", key=key, overwrite=True, resume=True)
     withdraw([tmp_path / "masked"], people=listed(tmp_path, GONE), key=key)
     assert not list(tmp_path.glob("*.facemae-part"))
 

@@ -135,11 +135,12 @@ class Output:
         refused: Sequence[Refusal] = (),
         pairs: Callable[[], str] | None = None,
         beside: Mapping[str, str] | None = None,
+        in_place: bool = True,
     ) -> None:
         """Completes the output with its sidecars and `facemae.json` and moves it into place, the old one aside first.
 
         `pairs`: gives the text of a `pairs.txt`, which makes a folder a verification pack. `beside`: texts for readers,
-        by the names in `beside.BESIDE`.
+        by the names in `beside.BESIDE`. Where it is not moved `in_place`, that is left to `end_stopped`.
         What was written after the last commit is committed first. After a resume from within `finish` the output is
         complete already, with the manifest it was given then. `refused`: all inputs that are not in the output.
         Raises OutputError, UsageError where something came to stand in the output's place meanwhile, and AllRefused
@@ -160,7 +161,8 @@ class Output:
                 self._writer.seal(manifest)
                 left_out = [staged.name for staged, _ in self._writer.moves if not os.path.lexists(staged)]
                 self._staging.append({"sealed": True, "without": left_out})
-            _put_in_place(self._staging, self._writer, self._replaces)
+            if in_place:
+                _put_in_place(self._staging, self._writer, self._replaces)
         self.close()
 
     def _require_filled(self, refused: Sequence[Refusal], pairs: Callable[[], str] | None) -> str | None:
@@ -259,37 +261,38 @@ def check_output(path: Path, *, overwrite: bool = False, resume: bool = False, i
     OutputError where the disk refuses.
     """
     folder, writer = writer_of(path)
-    try:
+    with closing(writer):
         check_place(path, writer, inputs)
         with disk_errors(path):
             check_staging(folder)
             if not os.path.lexists(folder):
                 _check_fresh(writer, overwrite, resume)
             require_writable(writer.target.parent)
-    finally:
-        writer.close()
 
 
-def finish_stopped(path: Path, command: str) -> Mapping[str, Any] | None:
-    """Ends what a run of `command` began, if it was stopped while it put `path` in place, and returns its plan.
+def end_stopped(path: Path, command: str, wanted: Callable[[Mapping[str, Any]], bool]) -> Mapping[str, Any] | None:
+    """Ends what a run of `command` left beside `path`. Complete, with a plan that is `wanted`, or stopped while it was
+    put in place, it is put in place, and its plan is returned; else it is removed.
 
-    Raises UsageError where another process is at it, OutputError where the disk refuses.
+    Raises UsageError where it is another command's, or another process is at it; OutputError where the disk refuses.
     """
     folder, writer = writer_of(path)
-    try:
+    with closing(writer):
         if not os.path.lexists(folder):
             return None
         with disk_errors(path), closing(Staging(folder)) as staging:
             header, sealed = _header(staging)
-            plan: Mapping[str, Any] | None = header["plan"] if header and sealed else None
-            if plan is None or plan.get("command") != command:
-                return None
-            _put_in_place(staging, writer, replaces=True)
-            return plan
-    except DamagedJournal:
-        return None
-    finally:
-        writer.close()
+            plan: Mapping[str, Any] = header["plan"] if header else {"command": command}
+            if plan.get("command") != command:
+                was = one_line(str(plan.get("command")))
+                raise UsageError(f"{folder} is left from a stopped facemae {was}: end that by --resume, or remove it")
+            staged, final = writer.moves[-1]
+            began = not (os.path.lexists(staged) and os.path.lexists(final)) or os.path.lexists(staging.old)
+            if sealed and (began or wanted(plan)):
+                _put_in_place(staging, writer, replaces=True)
+                return plan
+            staging.clear()
+            return None
 
 
 def all_refused(refused: Sequence[Refusal]) -> AllRefused:
