@@ -16,7 +16,7 @@ from facemae_cli.data.images.codec import suffix_of
 from facemae_cli.data.manifest import Manifest, read_manifest
 from facemae_cli.data.names import one_line
 from facemae_cli.data.open import kind_of, open_source
-from facemae_cli.data.output.beside import CARD, beside_path
+from facemae_cli.data.output.beside import BESIDE, CROISSANT, beside_path
 from facemae_cli.data.output.output import Output, check_output, end_stopped, open_output
 from facemae_cli.data.recordio.sidecars import rec_file, sidecar
 from facemae_cli.data.recordio.source import RecSource
@@ -28,7 +28,8 @@ from facemae_cli.masking.levels import measured_elsewhere
 from facemae_cli.masking.people_list import PeopleList, is_photo, raw_names
 from facemae_cli.networks.zoo import bundled
 from facemae_cli.reports.publication.facts import Facts, ModelFacts
-from facemae_cli.reports.publication.files import format_of, published_files
+from facemae_cli.reports.publication.files import format_of
+from facemae_cli.reports.publication.revision import revised_files
 from facemae_cli.runtime.progress import SILENT, Progress
 from facemae_cli.runtime.threads import ordered_map, thread_count
 
@@ -39,6 +40,7 @@ UNIT = 512  # faces made durable together
 class Withdrawal:
     """What was taken out of one dataset: `withdrawn` faces, of which it keeps `left`; `unknown` lines are nobody in it.
 
+    `foreign`: the parts of its card and Croissant that hold what facemae did not write, which stays.
     `not_read`: what of its place is not part of it, so that nobody was looked for there; where the dataset was
     changed, it went with the old folder."""
 
@@ -46,12 +48,13 @@ class Withdrawal:
     withdrawn: int
     left: int
     unknown: int = 0
+    foreign: Sequence[str] = ()
     not_read: NotRead = field(default_factory=NotRead)
 
     def as_json(self) -> dict[str, Any]:
         """The counts as JSON types."""
         faces = {"withdrawn": self.withdrawn, "left": self.left, "changed": self.withdrawn > 0, "unknown": self.unknown}
-        return {"dataset": str(self.dataset), **faces, **self.not_read.as_json()}
+        return {"dataset": str(self.dataset), **faces, "foreign": [*self.foreign], **self.not_read.as_json()}
 
     def rows(self) -> list[tuple[str, str]]:
         """The same for a person."""
@@ -60,6 +63,11 @@ class Withdrawal:
             lines.append(f"what was passed over in {self.dataset} is gone with its old folder")
         if self.unknown:
             lines.append(f"{self.unknown} lines are nobody in {self.dataset}: refused before, or renamed")
+        if self.foreign:
+            parts = ", ".join(one_line(part) for part in self.foreign)
+            lines.append(
+                f"the card of {self.dataset} keeps what facemae did not write ({parts}): see that it still holds"
+            )
         faces = f"{self.withdrawn} faces from {self.dataset}, {self.left} are left"
         return [("withdrawn", faces), *(("note", line) for line in lines)]
 
@@ -125,12 +133,12 @@ def withdraw(
     )
     stopped = {path: faces for path in places if (faces := _end_stopped(path, listed)) is not None}
     jobs, keyed = _planned(places, whom, Path(key), all_found=bool(stopped))
-    _replace([job for job in jobs if job.left_out], listed, threads, progress)
+    foreign = _replace([job for job in jobs if job.left_out], listed, threads, progress)
     done = []
     for job in jobs:
         left, withdrawn = len(job.source) - len(job.left_out), len(job.left_out) + stopped.get(job.path, 0)
         unknown = 0 if job.path in stopped else job.unknown
-        done.append(Withdrawal(job.path, withdrawn, left, unknown, NotRead.of(job.source)))
+        done.append(Withdrawal(job.path, withdrawn, left, unknown, foreign.get(job.path, ()), NotRead.of(job.source)))
     return WithdrawResult(done, len(listed.lines), whom.notes() if keyed else ())
 
 
@@ -182,11 +190,11 @@ def _end(target: Path, listed: PeopleList | None) -> Mapping[str, Any] | None:
     return end_stopped(target, "withdraw", lambda plan: listed is not None and plan["list"] == listed.digest)
 
 
-def _replace(jobs: Sequence[_Job], listed: PeopleList, threads: int, progress: Progress) -> None:
-    """Puts each dataset without them in place of the old one, once all of them are written whole aside."""
+def _replace(jobs: Sequence[_Job], listed: PeopleList, threads: int, progress: Progress) -> dict[Path, list[str]]:
+    """Puts each dataset without them in place of the old one, once all of them are written whole aside. By dataset, the
+    parts of its card with lines of others."""
     try:
-        for job in jobs:
-            job.write(listed, threads, progress)
+        foreign = {job.path: job.write(listed, threads, progress) for job in jobs}
     except FacemaeError:
         for job in jobs:
             with suppress(FacemaeError):
@@ -195,6 +203,7 @@ def _replace(jobs: Sequence[_Job], listed: PeopleList, threads: int, progress: P
     for job in jobs:
         if _end(job.target, listed) is None:
             raise OutputError(f"what was written to replace {job.path} is gone: run again")
+    return foreign
 
 
 def _planned(places: Sequence[Path], whom: _Whom, key: Path, all_found: bool) -> tuple[list[_Job], bool]:
@@ -273,8 +282,8 @@ class _Job:
             for folder, _, _ in os.walk(self.target):
                 require_writable(Path(folder))
 
-    def write(self, listed: PeopleList, threads: int, progress: Progress) -> None:
-        """Writes the dataset without them aside."""
+    def write(self, listed: PeopleList, threads: int, progress: Progress) -> list[str]:
+        """Writes the dataset without them aside; the parts of its card with lines of others."""
         kept = Subset(self.source, self.left_out)
         plan = {
             "command": "withdraw",
@@ -288,7 +297,9 @@ class _Job:
         with open_output(self.target, plan=plan, overwrite=True) as output:
             self._copy(kept, output, threads, progress)
             left = self._left(len(kept))
-            output.finish(left, beside=self._published(kept, left), in_place=False)
+            published, foreign = self._published(kept, left)
+            output.finish(left, beside=published, in_place=False)
+        return foreign
 
     def _copy(self, kept: FaceSource, output: Output, threads: int, progress: Progress) -> None:
         done = 0
@@ -306,21 +317,23 @@ class _Job:
                 "mask --exclude"
             ) from error
 
-    def _published(self, kept: FaceSource, left: Manifest) -> dict[str, str] | None:
-        """The card anew, where there is one: without figures, which were measured with those withdrawn."""
-        target = self.target
-        if not beside_path(target, CARD).is_file():
-            return None
+    def _published(self, kept: FaceSource, left: Manifest) -> tuple[dict[str, str], list[str]]:
+        """The card and Croissant, where they are: without figures, which were measured with those withdrawn."""
+        places = {name: beside_path(self.target, name) for name in BESIDE}
+        texts = {name: path.read_text("utf-8", "surrogateescape") for name, path in places.items() if path.is_file()}
         known = bundled((left.model or {}).get("sha256", ""))
         facts = Facts(
             left,
-            format_of(target),
+            format_of(self.target),
             suffix_of(kept.read(0)),
             kept.name(0).identity is not None,
             ModelFacts.of(left, known.name if known else None, known.card if known else None),
             elsewhere=measured_elsewhere(left),
         )
-        return published_files(facts, target)
+        try:
+            return revised_files(texts, facts, self.manifest, self.target)
+        except ValueError as error:
+            raise InputError(f"{places[CROISSANT]} is not JSON ({error}): mend it, or remove it") from error
 
     def _left(self, faces: int) -> Manifest:
         before = self.manifest.extra.get("withdrawn", 0)

@@ -18,7 +18,7 @@ import facemae_cli
 from facemae_cli.app import main
 from facemae_cli.data.manifest import Manifest, read_manifest
 from facemae_cli.data.open import open_source
-from facemae_cli.data.output.beside import BESIDE, is_beside
+from facemae_cli.data.output.beside import BESIDE, beside_path, is_beside
 from facemae_cli.errors import InputError, UsageError
 from facemae_cli.reports.publication.card import dataset_card
 from facemae_cli.reports.publication.croissant import croissant
@@ -159,14 +159,74 @@ def test_an_audit_of_another_model_s_release_is_refused(made: Path, tmp_path: Pa
         facemae_cli.convert(made / "released", tmp_path / "copy", audit=[tmp_path / "a.json"])
 
 
-def test_a_withdrawal_writes_the_card_anew(made: Path, tmp_path: Path) -> None:
-    facemae_cli.convert(made / "released", tmp_path / "copy", audit=[made / "audit.json"])
-    people = tmp_path / "gone.txt"
-    people.write_text("Ottoline-Vavasour\n")
-    facemae_cli.withdraw([tmp_path / "copy"], people=people, key=made / "key")
-    text = (tmp_path / "copy/README.md").read_text()
+def published(made: Path, out: Path, line: str = "Ottoline-Vavasour") -> Any:
+    """What `withdraw` says of the release at `out`."""
+    people = out.parent / "gone.txt"
+    people.write_text(f"{line}\n")
+    return facemae_cli.withdraw([out], people=people, key=made / "key").datasets[0]
+
+
+@pytest.mark.parametrize("out", ["copy", "copy.rec"])
+@pytest.mark.parametrize("audited", [True, False])
+def test_a_withdrawal_brings_the_card_up_to_date(made: Path, tmp_path: Path, out: str, audited: bool) -> None:
+    facemae_cli.convert(made / "released", tmp_path / out, audit=[made / "audit.json"] if audited else [])
+    assert published(made, tmp_path / out).foreign == []
+    facemae_cli.convert(tmp_path / out, tmp_path / "anew" / out)  # what facemae says of the dataset as it is now
+    for name in BESIDE:
+        text, anew = (beside_path(tmp_path / where, name).read_text() for where in (out, f"anew/{out}"))
+        assert text == anew.replace("7 images went in", "9 images went in")
     assert "2 images were withdrawn afterwards" in text
     assert "has not been audited" in text
+
+
+@pytest.mark.parametrize("audited", [True, False])
+def test_a_withdrawal_keeps_what_the_publisher_wrote(made: Path, tmp_path: Path, audited: bool) -> None:
+    facemae_cli.convert(made / "released", tmp_path / "copy", audit=[made / "audit.json"] if audited else [])
+    card, other = tmp_path / "copy/README.md", tmp_path / "copy/croissant.json"
+    ours = card.read_text()
+    own = ours.replace("stated-by-the-publisher", "ours-1.0\nlicense_link: https://example.org/l").replace(
+        "- facemae\n", "- facemae\n- lab\n"
+    )
+    own = own.replace("## Limits\n", "## Funding\n\nBy nobody.\n\n## Limits\n") + "\nContact: us@example.org\n"
+    card.write_text(own)
+    described = json.loads(other.read_text())
+    described["license"] = "https://example.org/l"
+    described["rai:dataUseCases"].append("Ours.")
+    other.write_text(json.dumps(described))
+    result = published(made, tmp_path / "copy")
+    assert result.foreign == ["its header", "Funding", "Licence and contact", "rai:dataUseCases", "license"]
+    [note] = [value for label, value in result.rows() if label == "note"]
+    assert "Funding, Licence and contact" in note
+    text = card.read_text()
+    data = DatasetCard(text).data.to_dict()
+    assert (data["license_name"], data["license_link"]) == ("ours-1.0", "https://example.org/l")
+    assert data["tags"][-2:] == ["lab", "synthetic"]
+    assert "stated-by-the-publisher" not in text
+    assert text.endswith("\nContact: us@example.org\n")
+    assert "## Funding\n\nBy nobody.\n\n## Limits\n" in text
+    assert ("7 images of faces" in text, "9 images of faces" in text) == (True, False)
+    assert text.count("2 images were withdrawn afterwards") == text.count("has not been audited") == 1
+    assert "verdict" not in text
+    after = json.loads(other.read_text())
+    assert (after["license"], after["rai:dataUseCases"][-1]) == ("https://example.org/l", "Ours.")
+    assert after["description"].startswith("7 images")
+    assert "verdict" not in other.read_text()
+    # And once more, by another list.
+    published(made, tmp_path / "copy", "family/Bartholomew Xq\u00e9zk")
+    assert "5 images were withdrawn afterwards" in card.read_text()
+    assert "2 images were withdrawn" not in card.read_text()
+
+
+def test_a_withdrawal_keeps_the_files_that_are_there(made: Path, tmp_path: Path) -> None:
+    facemae_cli.convert(made / "released", tmp_path / "copy")
+    (tmp_path / "copy/README.md").unlink()
+    published(made, tmp_path / "copy")
+    assert [name for name in BESIDE if (tmp_path / "copy" / name).exists()] == ["croissant.json"]
+    torn = (tmp_path / "copy/croissant.json").read_text()[:-9]
+    (tmp_path / "copy/croissant.json").write_text(torn)
+    with pytest.raises(InputError, match=r"croissant\.json is not JSON .*: mend it, or remove it"):
+        published(made, tmp_path / "copy", "family/Bartholomew Xq\u00e9zk")
+    assert (tmp_path / "copy/croissant.json").read_text() == torn
 
 
 def test_what_facemae_did_not_make_gets_no_card(tmp_path: Path) -> None:
