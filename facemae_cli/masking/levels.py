@@ -68,6 +68,6 @@ def measured_elsewhere(manifest: Manifest | None) -> str | None:
     None where it is of none, or was mixed in another way."""
     extra: Mapping[str, object] = manifest.extra if manifest else {}
     level = LEVELS.get(str(extra.get("level")))
-    if level is None or level.measured is None or extra.get("mixing") != level.mixing.as_json():
+    if level is None or level.measured is None or Mixing.of(manifest) != level.mixing:
         return None
     return f"of a release of level {extra['level']} (1,529 people, reconstructed by mae-v1): {level.measured}"

@@ -39,7 +39,7 @@ from facemae_cli.masking.job import (
     in_workers,
     same_name,
 )
-from facemae_cli.masking.mixing import Mixing, Mixture, Part, plan_mixtures
+from facemae_cli.masking.mixing import SOURCES_CODE, Mixing, Mixture, Part, plan_mixtures
 from facemae_cli.masking.regions import owners
 from facemae_cli.runtime import shared_output
 from facemae_cli.runtime.progress import Progress
@@ -229,16 +229,17 @@ class MixJob(MaskJob):
         """Where the first photo of mixture `index` stands."""
         return self.source.where(self.mixtures[index].parts[0].number)
 
-    def sources(self) -> str:
-        """Of whom each mixed face is made, as CSV: what `leakage --sources` and `withdraw --sources` take."""
-        held = io.StringIO()
-        rows = (
+    def sources(self) -> tuple[str, str]:
+        """Of whom each mixed face is made, as CSV: what `leakage --sources` and `withdraw --sources` take; and the code
+        that it has in common with its dataset, which stands in its first row like a face of nobody."""
+        assert self.key is not None
+        rows = [
             (f"{mixture.name.identity}/{mixture.name.photo}", *self.names[index])
             for mixture in self.mixtures
             for index in dict.fromkeys(part.number for part in mixture.parts)
-        )
-        csv.writer(held, lineterminator="\n").writerows([SOURCES, *rows])
-        return held.getvalue()
+        ]
+        code = self.key.sources(_csv(rows))
+        return _csv([SOURCES, (f"{SOURCES_CODE}{code}", "", ""), *rows]), code
 
     @property
     def _mixer(self) -> _ChunkMixer:
@@ -254,6 +255,12 @@ class MixJob(MaskJob):
         colors, contrasts = [survey.color for survey in surveys], [survey.contrast for survey in surveys]
         names = [self.names[number] for number in numbers]
         return _RawMixtures(mixtures, FaceChunk(self.source, numbers), names, np.array(colors), np.array(contrasts))
+
+
+def _csv(rows: Iterable[Sequence[str | None]]) -> str:
+    held = io.StringIO()
+    csv.writer(held, lineterminator="\n").writerows(rows)
+    return held.getvalue()
 
 
 def _require_one_size(surveys: Sequence[Survey]) -> None:

@@ -26,6 +26,9 @@ BLOCK = 256  # photos of a person that are paired at once: the time for it grows
 Poses = NDArray[np.float32]
 
 
+SOURCES_CODE = "facemae:"  # begins the row of a list of sources that holds the code
+
+
 @dataclass(frozen=True)
 class Mixing:
     """How faces are mixed: of `people` people each, a photo of each of them; every photo comes first in `copies`
@@ -62,6 +65,14 @@ class Mixing:
     def as_json(self) -> dict[str, Any]:
         """The numbers as JSON types."""
         return asdict(self)
+
+
+def sources_code(manifest: Manifest | None) -> str | None:
+    """The code that a mixed dataset has in common with the list of whom its faces are made of; None where it says
+    none, as older ones do."""
+    said = manifest.extra.get("mixing") if manifest else None
+    code = said.get("sources") if isinstance(said, Mapping) else None
+    return code if isinstance(code, str) else None
 
 
 def warp_of(mixing: Mixing | None) -> float:

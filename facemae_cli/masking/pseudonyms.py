@@ -3,9 +3,10 @@
 Everything is HMAC-SHA256 under the 32 bytes of the key, told apart by an ASCII word in front (design, section 3):
 `key-id`; `identity` + path; `photo` + identity path + NUL + file name; `order` + identity path, and `order` + identity
 path + NUL + file name; `cycle` + copy (little-endian u32) + identity path; `mixture` + copy + identity path, and the
-same + NUL + file name (`masking.mixing`); `mask` + height + width + RGB bytes (`masking.patches.photo_digest`). Names
-are NFC UTF-8; a face without an identity has the empty path. A pseudonym is the first 128 bits in RFC 4648 base32,
-lower case, unpadded: 26 characters that any file system keeps apart.
+same + NUL + file name (`masking.mixing`); `sources` + the list of whom mixed faces are made of; `mask` + height + width
++ RGB bytes (`masking.patches.photo_digest`). Names are NFC UTF-8; a face without an identity has the empty path. A
+pseudonym is the first 128 bits in RFC 4648 base32, lower case, unpadded: 26 characters that any file system keeps
+apart.
 """
 
 from __future__ import annotations
@@ -56,6 +57,10 @@ class Pseudonyms:
         """32 bytes of the mixtures in which a person comes first in a copy of the dataset, or of one such photo."""
         name = encoded(identity) if file_name is None else photo_bytes(identity, file_name)
         return self._digest(b"mixture" + struct.pack("<I", copy) + name)
+
+    def sources(self, table: str) -> str:
+        """What binds a list of whom mixed faces are made of to its dataset; it says nothing to who lacks the key."""
+        return _pseudonym(self._digest(b"sources" + encoded(table)))
 
     @staticmethod
     def mixture_name(label: bytes, face: bytes) -> Name:

@@ -267,10 +267,14 @@ def _with_level(result: MaskResult, protect: str | Level | None, whom: SideFile)
 
 
 def _finish(job: MaskJob, output: Output | None, result: MaskResult, whom: SideFile, overwrite: bool) -> None:
+    """Puts the dataset in place, and in the last moment before it the list of whom its faces are made of."""
     assert output is not None
-    if isinstance(job, MixJob):
-        whom.write(job.sources(), overwrite=overwrite)
-    output.finish(_manifest(result), refused=result.refused)
+    table, code = job.sources() if isinstance(job, MixJob) else (None, None)
+    manifest = _manifest(result, code)
+    if table is not None:
+        output.finish(manifest, refused=result.refused, in_place=False)
+        whom.write(table, overwrite=overwrite)
+    output.finish(manifest, refused=result.refused)
 
 
 def _mixing_and_ratio(
@@ -370,7 +374,7 @@ def _result(job: MaskJob, output: Output, out: Path, excluded: int) -> MaskResul
     )
 
 
-def _manifest(result: MaskResult) -> Manifest:
+def _manifest(result: MaskResult, sources: str | None) -> Manifest:
     counts = {"in": result.faces_in, "out": result.faces, "refused": count_reasons(result.refused)}
     return Manifest(
         command="mask",
@@ -383,7 +387,7 @@ def _manifest(result: MaskResult) -> Manifest:
         seed=result.seed is not None,
         extra={
             **({"size": result.size, "resized": result.resized} if result.size else {}),
-            **({"mixing": result.mixing.as_json()} if result.mixing else {}),
+            **({"mixing": result.mixing.as_json() | {"sources": sources}} if result.mixing else {}),
             **({"level": result.level} if result.level else {}),
             **({"excluded": result.excluded} if result.excluded else {}),
         },

@@ -85,12 +85,16 @@ def test_all_copies_together_show_no_patch_of_a_photo_that_its_mask_hides(job):
 
 
 def test_sources_say_of_whom_each_face_is(job):
-    lines = job.sources().splitlines()
+    table, code = job.sources()
+    lines = table.splitlines()
     assert lines[0] == "released,person,photo"
-    assert len(lines) == 1 + 3 * len(job.mixtures)
+    assert len(lines) == 2 + 3 * len(job.mixtures)
+    assert lines[1] == f"facemae:{code},,"  # the code is keyed: it confirms no guess of who is whom
+    assert code == job.key.sources("".join(f"{line}\n" for line in lines[2:]))
+    assert code != Key(bytes(32)).sources("".join(f"{line}\n" for line in lines[2:]))
     first = job.mixtures[0]
     name = job.names[first.parts[0].number]
-    assert lines[1] == f"{first.name.identity}/{first.name.photo},{name.identity},{name.photo}"
+    assert lines[2] == f"{first.name.identity}/{first.name.photo},{name.identity},{name.photo}"
 
 
 def test_photos_that_cannot_be_masked_are_in_no_mixture(tmp_path):

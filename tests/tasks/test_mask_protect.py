@@ -20,7 +20,10 @@ from facemae_cli.data.faces import FaceChunk
 from facemae_cli.data.images.codec import decode
 from facemae_cli.data.manifest import read_manifest
 from facemae_cli.data.open import open_source
-from facemae_cli.errors import UsageError
+from facemae_cli.data.output import output
+from facemae_cli.data.output.recordio import RecWriter
+from facemae_cli.data.side_files import SideFile
+from facemae_cli.errors import InputError, UsageError
 from facemae_cli.inference.masked_reader import MaskedReader
 from facemae_cli.inference.pipeline import Runner
 from facemae_cli.inference.reconstruct import Reconstructor, release
@@ -33,6 +36,7 @@ from facemae_cli.masking.warp import warp
 from facemae_cli.networks.loading import load_mae
 from facemae_cli.networks.zoo import resolve
 from facemae_cli.runtime import worker_pool
+from facemae_cli.tasks.convert import convert
 from facemae_cli.tasks.inspect import inspect
 from facemae_cli.tasks.leakage import leakage
 from facemae_cli.tasks.mask import mask
@@ -59,7 +63,8 @@ def made_of(path):
         rows = list(csv.reader(file))
     assert rows[0] == ["released", "person", "photo"]
     found: dict[str, list[tuple[str, str]]] = {}
-    for face, person, photo in rows[1:]:
+    assert rows[1][0].startswith("facemae:")
+    for face, person, photo in rows[2:]:
         found.setdefault(face, []).append((person, photo))
     return found
 
@@ -84,7 +89,8 @@ def test_mixed_faces_stand_under_names_of_their_own_and_the_steward_is_told_of_w
     for index in range(20):
         assert patches.read_mask(rgba(source.read(index))).sum() % 4 == 0
     manifest = read_manifest(tmp_path / out)
-    assert manifest.extra == {"mixing": {"people": 2, "copies": 2, "warp": 1.0}}
+    code = table.read_text().splitlines()[1].removeprefix("facemae:").rstrip(",")
+    assert manifest.extra == {"mixing": {"people": 2, "copies": 2, "warp": 1.0, "sources": code}}
     assert manifest.counts == {"in": 10, "out": 20, "refused": {}}
     assert ("mixed", "2 people in each face; what counts as people above are mixtures") in (
         inspect(tmp_path / out).summary()
@@ -162,7 +168,8 @@ def test_a_release_carries_on_that_it_is_mixed_and_leakage_asks_of_whom(raw, key
     mask(raw, tmp_path / "masked", key=key, protect=MIXING, sources=tmp_path / "whom.csv")
     write_mae(tmp_path / "model")
     reconstruct(tmp_path / "masked", tmp_path / "released", model=str(tmp_path / "model"))
-    assert read_manifest(tmp_path / "released").extra["mixing"] == {"people": 2, "copies": 2, "warp": 1.0}
+    mixing = read_manifest(tmp_path / "masked").extra["mixing"]
+    assert read_manifest(tmp_path / "released").extra["mixing"] == mixing
     assert "moved and stretched a little" in (tmp_path / "released" / "README.md").read_text(encoding="utf-8")
     with pytest.raises(UsageError, match=r"each face of .*released is made of several people: .* by --sources"):
         leakage(raw, tmp_path / "released", key=key, imitations=0)
@@ -218,6 +225,40 @@ def test_what_does_not_go_together_makes_nothing(raw, tmp_path, options, said):
     with pytest.raises(UsageError, match=said):
         mask(raw, tmp_path / "masked", key=tmp_path / "new.key", sources=tmp_path / "whom.csv", **options)
     assert sorted(file.name for file in tmp_path.iterdir()) == ["raw"]
+
+
+def stopped(*arguments, **options):
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(("where", "name"), [(RecWriter, "seal"), (SideFile, "write"), (output, "_put_in_place")])
+def test_the_list_of_one_run_never_serves_the_dataset_of_another(raw, key, tmp_path, monkeypatch, where, name):
+    gone, table, out = tmp_path / "gone.txt", tmp_path / "whom.csv", tmp_path / "masked.rec"
+    gone.write_text("bert\n")
+    options = {"key": key, "protect": MIXING, "sources": table}
+    mask(raw, out, exclude=gone, **options)
+    old = table.read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr(where, name, stopped)
+        with pytest.raises(KeyboardInterrupt):
+            mask(raw, out, overwrite=True, **options)
+    assert (table.read_bytes() == old) == (name != "_put_in_place")  # it changes in the last moment before the dataset
+    copy = tmp_path / "copy.rec"
+    convert(out, copy)
+    gone.write_text("anna\n")
+    if name == "_put_in_place":
+        with pytest.raises(InputError, match=r"whom.csv is not of .*copy.rec, but of another run of mask: give"):
+            withdraw([copy], people=gone, key=key, sources=table)
+    else:
+        assert withdraw([copy], people=gone, key=key, sources=table).datasets[0].withdrawn
+    mask(raw, out, overwrite=True, resume=True, **options)
+    assert table.read_bytes() != old
+    assert withdraw([out], people=gone, key=key, sources=table).datasets[0].withdrawn
+    # A list by hand names no dataset; older datasets name no list.
+    rows = table.read_text().splitlines(keepends=True)
+    table.write_text("".join([rows[0], *rows[2:]]))
+    with pytest.raises(InputError, match="of another run"):
+        withdraw([copy], people=gone, key=key, sources=table)
 
 
 def test_a_list_of_sources_replaces_nothing_that_is_something_else(raw, key, tmp_path):

@@ -140,7 +140,7 @@ class Output:
         """Completes the output with its sidecars and `facemae.json` and moves it into place, the old one aside first.
 
         `pairs`: gives the text of a `pairs.txt`, which makes a folder a verification pack. `beside`: texts for readers,
-        by the names in `beside.BESIDE`. Where it is not moved `in_place`, that is left to `end_stopped`.
+        by the names in `beside.BESIDE`. Not `in_place`, the last step is left to another call, or `end_stopped`.
         What was written after the last commit is committed first. After a resume from within `finish` the output is
         complete already, with the manifest it was given then. `refused`: all inputs that are not in the output.
         Raises OutputError, UsageError where something came to stand in the output's place meanwhile, and AllRefused
@@ -161,8 +161,10 @@ class Output:
                 self._writer.seal(manifest)
                 left_out = [staged.name for staged, _ in self._writer.moves if not os.path.lexists(staged)]
                 self._staging.append({"sealed": True, "without": left_out})
-            if in_place:
-                _put_in_place(self._staging, self._writer, self._replaces)
+                self._sealed = True
+            if not in_place:
+                return
+            _put_in_place(self._staging, self._writer, self._replaces)
         self.close()
 
     def _require_filled(self, refused: Sequence[Refusal], pairs: Callable[[], str] | None) -> str | None:
@@ -184,8 +186,7 @@ class Output:
         self._sealed = sealed
         if not sealed:
             _check_free(self._writer, self._replaces)
-        entries = self._staging.entries()
-        next(entries)  # the header
+        _, *entries = self._staging.entries()  # less the header
         for entry in entries:
             if "sealed" not in entry:
                 self._recall(entry)

@@ -2,7 +2,8 @@
 
 The file has the columns `released`, `person` and, where it is known, `photo`, and a row for each source of a face.
 Released faces are called as in the release, people and photos as among the originals. A row without a person says that
-a face was made of nobody at hand. The file tells who is in the release, so it stays with the steward.
+a face was made of nobody at hand. The first row may be such a one, called by a code that the dataset bears too: then
+the file is of no other. The file tells who is in the release, so it stays with the steward.
 """
 
 from __future__ import annotations
@@ -17,11 +18,13 @@ import numpy as np
 
 from facemae_cli.data.attributes import csv_records
 from facemae_cli.data.faces import FaceSource, Name
+from facemae_cli.data.manifest import read_manifest
 from facemae_cli.data.names import one_line
 from facemae_cli.data.side_files import SOURCES
 from facemae_cli.errors import InputError
 from facemae_cli.evaluation.leakage.matching import Matching, Names
 from facemae_cli.evaluation.leakage.statistics import People
+from facemae_cli.masking.mixing import SOURCES_CODE, sources_code
 from facemae_cli.masking.pseudonyms import without_suffix
 
 Source = tuple[str, str]  # a person and a photo of the person's; "" where that is not said
@@ -29,10 +32,12 @@ Source = tuple[str, str]  # a person and a photo of the person's; "" where that 
 
 @dataclass(frozen=True)
 class Sources:
-    """What the file at `path` says: by released face, called without its suffix, what it was made of."""
+    """What the file at `path` says: by released face, called without its suffix, what it was made of; and the `code` of
+    its dataset, where `mask` wrote it."""
 
     path: Path
     rows: Mapping[str, Sequence[Source]]
+    code: str | None = None
 
     def match(self, original: FaceSource, released: FaceSource) -> Matching:
         """Who is who. Raises InputError for released faces without a row, and where nobody is among the originals."""
@@ -71,7 +76,13 @@ class Sources:
 
     def of(self, released: FaceSource) -> list[Sequence[Source]]:
         """The rows of each released face: by its whole path, or its own name where no other face has that. Raises
-        InputError for faces without a row."""
+        InputError for faces without a row, and where `mask` wrote the file for another dataset."""
+        code = sources_code(read_manifest(released.path))
+        if code not in (None, self.code):
+            raise InputError(
+                f"--sources {one_line(str(self.path))} is not of {one_line(str(released.path))}, but of another run of "
+                "mask: give the list that came with this dataset; where that run was stopped, its --resume ends it"
+            )
         paths = [_path(released.name(at)) for at in range(len(released))]
         own = Counter(_own_name(path) for path in paths)
         keys = [
@@ -101,7 +112,8 @@ def read_sources(path: Path) -> Sources:
             raise InputError(f"{where}, line {line}: give a released face and its person, under {len(header)} headings")
         face, person, photo = (unicodedata.normalize("NFC", cell) for cell in (*cells, "")[:3])
         rows.setdefault(_stem(face), []).append((person, photo))
-    return Sources(path, rows)
+    codes = (face.removeprefix(SOURCES_CODE) for face in rows if face.startswith(SOURCES_CODE))
+    return Sources(path, rows, next(codes, None))
 
 
 def _rows(pairs: Sequence[tuple[int, int]], count: int) -> People:
