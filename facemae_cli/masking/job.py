@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -14,10 +16,13 @@ from numpy.typing import NDArray
 from facemae_cli import __version__
 from facemae_cli.data.decoding import open_image_pool
 from facemae_cli.data.faces import CHUNK, FaceChunk, FaceSource, Name, Refusal, input_plan
+from facemae_cli.data.files import disk_errors
 from facemae_cli.data.images.codec import decode, encode_png, probe, resize, unblended
 from facemae_cli.data.images.headers.header import MAX_PIXELS
 from facemae_cli.data.output.output import Made as MadeFace
 from facemae_cli.data.output.output import Output, all_refused
+from facemae_cli.data.output.place import writer_of
+from facemae_cli.data.output.staging import Staging
 from facemae_cli.errors import FaceError, UsageError
 from facemae_cli.masking import patches as masking
 from facemae_cli.masking.crops import check_crop
@@ -132,6 +137,21 @@ class Masker:
         if self.seed is not None:
             return masking.photo_digest(seed_mask_key(self.seed), size, seed_payload(name))
         return masking.photo_digest(self.key.mask_key if self.key else b"", size, image.tobytes())
+
+
+def require_no_stopped_run(out: Path, key: Path, overwrite: bool) -> None:
+    """Raises UsageError where a new `key` would be of no use: a stopped run of another waits at `out`, and is not to be
+    started over; or another process is at it."""
+    folder, writer = writer_of(out)
+    with closing(writer), disk_errors(out):
+        if not os.path.lexists(folder):
+            return
+        with closing(Staging(folder)) as staging:
+            if not overwrite and staging.look()[0] is not None:
+                raise UsageError(
+                    f"{folder} is left from a stopped run, and there is no key {key} to go on with: --key FILE names "
+                    "the key it had, --overwrite starts over under a new one"
+                )
 
 
 def same_name() -> FaceError:

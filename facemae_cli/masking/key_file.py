@@ -22,7 +22,12 @@ _DESCRIPTORS = ("/dev/fd/", "/dev/stdin", "/proc/self/fd/")  # what the shell op
 
 
 def check_makeable(path: Path) -> None:
-    """Raises UsageError where there is no folder to make the key `path` in, OutputError where it cannot be written."""
+    """Raises UsageError where there is no folder to make the key `path` in, or a link to nothing stands there;
+    OutputError where it cannot be written."""
+    if path.is_symlink():
+        raise UsageError(
+            f"the key {path} is a link to {os.readlink(path)}, where nothing is: bring that back, or remove the link"
+        )
     if not path.parent.is_dir():
         raise UsageError(f"the key {path} cannot be made: there is no folder {path.parent}")
     if not os.access(path.parent, os.W_OK | os.X_OK):

@@ -20,7 +20,7 @@ from facemae_cli.data.output.output import Output, check_output, open_output
 from facemae_cli.data.side_files import SideFile
 from facemae_cli.errors import FaceError, InputError, UsageError
 from facemae_cli.masking import patches as masking
-from facemae_cli.masking.job import SIZE, Masker, MaskJob
+from facemae_cli.masking.job import SIZE, Masker, MaskJob, require_no_stopped_run
 from facemae_cli.masking.key import DEFAULT_KEY_FILE, Key
 from facemae_cli.masking.key_file import check_makeable
 from facemae_cli.masking.levels import Level, level_called
@@ -204,6 +204,7 @@ def mask(
             """The key that was not there: made once nothing is in the way, and not for faces that are all refused."""
             check_makeable(Path(key))
             check_output(Path(out), **placed)
+            require_no_stopped_run(Path(out), Path(key), overwrite)
             return jobs.try_key(Path(out)).keep(Path(key), progress=progress)
 
         # Neither names nor masks need a key where both are given otherwise.

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from contextlib import closing
 from pathlib import Path
 
 import cv2
@@ -27,6 +28,8 @@ from hypothesis import strategies as st
 
 from facemae_cli.data.faces import Name
 from facemae_cli.data.open import open_source
+from facemae_cli.data.output.staging import Staging
+from facemae_cli.errors import UsageError
 from facemae_cli.masking import patches as masking
 from facemae_cli.masking.key import Key
 from facemae_cli.masking.pseudonyms import recover_names
@@ -112,6 +115,37 @@ def test_a_missing_key_is_made_and_used_again(raw, tmp_path):
     assert one.key_id == two.key_id == Key.load(tmp_path / "new.key").key_id
     assert len([line for line in listener.lines if "made the key" in line]) == 1
     assert tree(tmp_path / "one") == tree(tmp_path / "two")
+
+
+@pytest.mark.parametrize("out", ["masked", "masked.rec"])
+def test_no_key_is_made_where_a_stopped_run_had_another(raw, tmp_path, key, out):
+    class Stop(Listener):
+        def advance(self, count=1, note=""):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        mask(raw, tmp_path / out, key=key, progress=Stop())
+    new = tmp_path / "new.key"
+    for resume in (False, True):
+        with pytest.raises(
+            UsageError, match=r"facemae-part is left from .*, and there is no key .*new\.key"
+        ):
+            mask(raw, tmp_path / out, key=new, resume=resume)
+        assert not new.exists()
+    assert mask(raw, tmp_path / out, key=new, resume=True, overwrite=True).key_id == Key.load(new).key_id
+
+
+def test_no_key_is_made_where_another_process_is_at_the_output(raw, tmp_path):
+    with closing(Staging(tmp_path / "masked.facemae-part")), pytest.raises(UsageError, match="in use by another"):
+        mask(raw, tmp_path / "masked", key=tmp_path / "new.key", overwrite=True)
+    assert not (tmp_path / "new.key").exists()
+
+
+def test_a_key_that_is_a_link_to_nothing_is_not_made(raw, tmp_path):
+    (tmp_path / "new.key").symlink_to(tmp_path / "stick" / "the.key")
+    with pytest.raises(UsageError, match=r"new.key is a link to .*the.key, where nothing is: bring that back"):
+        mask(raw, tmp_path / "masked", key=tmp_path / "new.key")
+    assert not (tmp_path / "masked").exists()
 
 
 def test_kept_names_and_order(raw, tmp_path, key):

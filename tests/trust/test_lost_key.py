@@ -55,6 +55,11 @@ def test_a_stopped_run_whose_key_is_lost_is_not_gone_on_with(
         patch.setattr(output, "_put_in_place", stop)
         assert main(["mask"]) == 130
     (work / "facemae.key").unlink()
+    for again in (["mask"], ["mask", "--resume"]):
+        assert main(again) == 2
+        assert "there is no key facemae.key to go on with" in capsys.readouterr().err
+        assert not (work / "facemae.key").exists()
+    key_file(work / "facemae.key", SECRET)
     assert main(["mask", "--resume"]) == 2
     assert "--resume: the stopped run had key_id" in capsys.readouterr().err
     assert main(["mask", "--overwrite"]) == 0
