@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -20,13 +21,15 @@ from facemae_cli.masking.key import Key
 from facemae_cli.masking.pseudonyms import without_suffix
 
 MAX_BYTES = 2**26
+_BLANK = "/ \t\r\n"
 _SUFFIXES = ("", *sorted({made for suffix in IMAGE_SUFFIXES for made in (suffix, suffix.upper())}))
 
 
 @dataclass(frozen=True)
 class PeopleList:
     """A text file of a person, a folder of people or a photo a line, as the raw dataset calls them: `Ann Smith`,
-    `Ann Smith/holiday.jpg`. `lines` are in NFC, empty ones left out."""
+    `Ann Smith/holiday.jpg`. Spaces at the ends of a line count where somebody is called so; a newline in a name is
+    written as %0A, as in a `.lst`. `lines` are in NFC, empty ones left out."""
 
     path: Path
     lines: tuple[str, ...]
@@ -39,7 +42,7 @@ class PeopleList:
             text = unicodedata.normalize("NFC", data.decode("utf-8-sig"))
         except UnicodeDecodeError:
             raise InputError(f"{option} {path} is not UTF-8: save it as such, one name a line") from None
-        lines = tuple(dict.fromkeys(found for line in text.splitlines() if (found := line.strip().strip("/"))))
+        lines = tuple(dict.fromkeys(line.rstrip("\r").strip("/") for line in text.split("\n") if line.strip(_BLANK)))
         if not lines:
             raise InputError(f"{option} {path} names nobody: write one person or photo a line")
         return cls(path, lines)
@@ -54,11 +57,12 @@ class PeopleList:
 
         Under `key` a person's subfolder is somebody of their own: those below a line are known by the `raw` names."""
         places, below = _Places(names), _below(raw)
-        found = {line: places.called(line) for line in self.lines}
-        if key is not None:
-            for line, numbers in found.items():
-                numbers |= places.keyed(line, [line, *below.get(line, ())], key)
-        return found
+
+        def called(name: str) -> set[int]:
+            keyed = places.keyed(name, [name, *below.get(name, ())], key) if key is not None else set[int]()
+            return places.called(name) | keyed
+
+        return {line: next(filter(None, map(called, _spellings(line))), set[int]()) for line in self.lines}
 
     def require_found(self, found: Sequence[str], option: str, where: str) -> None:
         """Raises UsageError for a line that is not among `found`: who is misspelt would stay in the dataset."""
@@ -104,6 +108,12 @@ def _with_parents(identity: str | None) -> Iterator[str]:
         identity = os.path.dirname(identity)
 
 
+def _spellings(line: str) -> dict[str, None]:
+    """What a line may mean, the first that is somebody: as it is, less spaces at its ends, and with newlines."""
+    escaped = re.sub("%0([AD])", lambda found: {"A": "\n", "D": "\r"}[found[1]], line)
+    return dict.fromkeys((line, line.strip().strip("/"), escaped))
+
+
 def _below(names: Sequence[Name]) -> dict[str, list[str]]:
     """By folder, the folders of people that lie below it."""
     below: dict[str, list[str]] = {}
@@ -120,7 +130,7 @@ def _photo(line: str) -> Name:
 
 def is_photo(line: str) -> bool:
     """Whether a line is called like a photo, not like a folder."""
-    name = _photo(line)
+    name = _photo(line.strip())
     return without_suffix(name) != name
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from contextlib import closing, suppress
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,16 @@ from facemae_cli.runtime.progress import SILENT, Progress
 from facemae_cli.runtime.threads import ordered_map, thread_count
 
 UNIT = 512  # faces made durable together
+# What outputs advise by options that are not here, and what is said instead.
+ADVICE = {
+    "run again with --resume": "run again",
+    "start over with --overwrite|--overwrite starts over": "remove the folder it is in",
+    "--overwrite would remove": "withdraw would remove",
+    ", or choose another --out": "",
+    ": choose another --out(, or remove it yourself)?": ": move it away",
+    "say --out with the place": "name the place",
+    "^--out ": "",
+}
 
 
 @dataclass(frozen=True)
@@ -131,15 +142,33 @@ def withdraw(
         None if sources is None else read_sources(Path(sources)),
         None if raw is None else raw_names(open_source(Path(raw)), "--raw"),
     )
-    stopped = {path: faces for path in places if (faces := _end_stopped(path, listed)) is not None}
-    jobs, keyed = _planned(places, whom, Path(key), all_found=bool(stopped))
-    foreign = _replace([job for job in jobs if job.left_out], listed, threads, progress)
+    with _own_advice():
+        stopped = {path: faces for path in places if (faces := _end_stopped(path, listed)) is not None}
+        jobs, keyed = _planned(places, whom, Path(key), all_found=bool(stopped))
+        foreign = _replace([job for job in jobs if job.left_out], listed, threads, progress)
     done = []
     for job in jobs:
         left, withdrawn = len(job.source) - len(job.left_out), len(job.left_out) + stopped.get(job.path, 0)
         unknown = 0 if job.path in stopped else job.unknown
         done.append(Withdrawal(job.path, withdrawn, left, unknown, foreign.get(job.path, ()), NotRead.of(job.source)))
     return WithdrawResult(done, len(listed.lines), whom.notes() if keyed else ())
+
+
+@contextmanager
+def _own_advice() -> Iterator[None]:
+    """Errors of outputs, without advice to give options that `withdraw` lacks."""
+    try:
+        yield
+    except FacemaeError as error:
+        error.args = (advice_without_options(str(error)), *error.args[1:])
+        raise
+
+
+def advice_without_options(text: str) -> str:
+    """What an output's error says, said of a dataset that is changed where it stands."""
+    for said, instead in ADVICE.items():
+        text = re.sub(said, instead, text)
+    return text
 
 
 @dataclass(frozen=True)

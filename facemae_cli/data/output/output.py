@@ -286,7 +286,7 @@ def end_stopped(path: Path, command: str, wanted: Callable[[Mapping[str, Any]], 
             plan: Mapping[str, Any] = header["plan"] if header else {"command": command}
             if plan.get("command") != command:
                 was = one_line(str(plan.get("command")))
-                raise UsageError(f"{folder} is left from a stopped facemae {was}: end that by --resume, or remove it")
+                raise UsageError(f"{folder} is left from a stopped facemae {was}: end that by --resume first")
             staged, final = writer.moves[-1]
             began = not (os.path.lexists(staged) and os.path.lexists(final)) or os.path.lexists(staging.old)
             if sealed and (began or wanted(plan)):

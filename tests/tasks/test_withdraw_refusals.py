@@ -1,0 +1,152 @@
+"""Where anything is wrong with one dataset or the list, `withdraw` changes none, and says what to do."""
+
+from __future__ import annotations
+
+import ast
+import os
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from helpers.maskcases import OTHER, PEOPLE, Listener, key_file, make_folder, tree
+
+from facemae_cli.data.output import output
+from facemae_cli.data.output.staging import Staging
+from facemae_cli.errors import InputError, OutputError, UsageError
+from facemae_cli.masking.key import Key
+from facemae_cli.tasks.convert import convert
+from facemae_cli.tasks.mask import mask
+from facemae_cli.tasks.withdraw import advice_without_options, withdraw
+
+GONE = "family/Bartholomew Xq\u00e9zk"
+
+
+@pytest.fixture
+def raw(tmp_path: Path) -> Path:
+    return make_folder(tmp_path / "raw")
+
+
+@pytest.fixture
+def key(tmp_path: Path) -> Path:
+    return key_file(tmp_path / "the.key")
+
+
+def listed(folder: Path, *lines: str) -> Path:
+    path = folder / "withdrawn.txt"
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    return path
+
+
+def test_nothing_changes_where_anything_is_wrong(raw: Path, key: Path, tmp_path: Path) -> None:
+    masked, strange = tmp_path / "masked", tmp_path / "strange"
+    mask(raw, masked, key=key)
+    make_folder(strange)
+    before = tree(masked)
+    wrong = key_file(tmp_path / "other.key", OTHER)
+    cases = [
+        ([masked], [GONE, "Ottoline-Vavasur"], key, "'Ottoline-Vavasur' is nobody in"),
+        ([masked], [GONE], wrong, "with another key"),
+        ([masked, strange], [GONE], key, "carries no facemae.json"),
+        ([masked], [*PEOPLE], key, "names everybody"),
+        ([], [GONE], key, "no dataset is given"),
+    ]
+    for places, lines, with_key, told in cases:
+        with pytest.raises(UsageError, match=told):
+            withdraw(places, people=listed(tmp_path, *lines), key=with_key)
+        assert tree(masked) == before
+    with pytest.raises(InputError, match="names nobody"):
+        withdraw([masked], people=listed(tmp_path, " "), key=key)
+
+
+def test_a_rec_that_does_not_say_who_is_in_it_is_refused(raw: Path, key: Path, tmp_path: Path) -> None:
+    mask(raw, tmp_path / "masked", key=key)
+    convert(tmp_path / "masked", tmp_path / "o.rec")
+    lst, places = tmp_path / "o.lst", [tmp_path / "masked", tmp_path / "o.rec"]
+    before, whole = tree(tmp_path / "masked"), lst.read_bytes()
+    for rest in (whole.partition(b"\n")[2], whole.replace(b"\t0\t", b"\t1\t"), None):
+        lst.unlink() if rest is None else lst.write_bytes(rest)
+        with pytest.raises(UsageError, match=r"o\.rec does not say .*: put .*o\.lst back"):
+            withdraw(places, people=listed(tmp_path, GONE), key=key)
+        assert tree(tmp_path / "masked") == before
+    lst.write_bytes(whole)
+    assert [one.withdrawn for one in withdraw(places, people=listed(tmp_path, GONE), key=key).datasets] == [3, 3]
+
+
+def test_nothing_changes_where_a_later_dataset_cannot_be_written(raw: Path, key: Path, tmp_path: Path) -> None:
+    places = [tmp_path / "masked", tmp_path / "second"]
+    for place in places:
+        mask(raw, place, key=key)
+    empty = next(path for path in sorted(places[1].rglob("*.png")) if path.parent.name != Key.load(key).identity(GONE))
+    empty.write_bytes(b"")
+    before = [tree(place) for place in places]
+    with pytest.raises(InputError, match=rf"{empty.name} cannot be kept \(.*nothing in it\): mend it"):
+        withdraw(places, people=listed(tmp_path, GONE), key=key)
+    assert [tree(place) for place in places] == before
+    assert not list(tmp_path.glob("*.facemae-part"))
+
+
+@pytest.mark.parametrize("inner", [False, True])
+def test_nothing_changes_where_an_old_dataset_could_not_be_removed(
+    raw: Path, key: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inner: bool
+) -> None:
+    places = [tmp_path / "masked", tmp_path / "second"]
+    for place in places:
+        mask(raw, place, key=key)
+    closed = next(path for path in places[1].iterdir() if path.is_dir()) if inner else places[1]
+    before, real = [tree(place) for place in places], os.access
+    monkeypatch.setattr(
+        os, "access", lambda path, mode: Path(path) != closed and real(path, mode)
+    )  # as for all but root
+    with pytest.raises(OutputError, match=f"{closed}: permission denied: allow writing there"):
+        withdraw(places, people=listed(tmp_path, GONE), key=key)
+    assert [tree(place) for place in places] == before
+    assert not list(tmp_path.glob("*.facemae-part"))
+
+
+def test_the_stopped_run_of_another_command_is_not_thrown_away(raw: Path, key: Path, tmp_path: Path) -> None:
+    mask(raw, tmp_path / "masked", key=key)
+
+    class Stop(Listener):
+        def advance(self, count: int = 1, note: str = "") -> None:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        mask(raw, tmp_path / "masked", key=key, overwrite=True, progress=Stop())
+    before = tree(tmp_path)
+    with pytest.raises(
+        UsageError, match=r"facemae-part is left from a stopped facemae mask: end that by --resume first"
+    ):
+        withdraw([tmp_path / "masked"], people=listed(tmp_path, GONE), key=key)
+    assert tree(tmp_path) | before == tree(tmp_path)
+    mask(raw, tmp_path / "masked", key=key, overwrite=True, resume=True)
+    withdraw([tmp_path / "masked"], people=listed(tmp_path, GONE), key=key)
+    assert not list(tmp_path.glob("*.facemae-part"))
+
+
+def test_no_error_advises_an_option_that_is_not_there(raw: Path, key: Path, tmp_path: Path) -> None:
+    mask(raw, tmp_path / "masked", key=key)
+    people, other = listed(tmp_path, GONE), tmp_path / "masked" / "notes.txt"
+    with closing(Staging(tmp_path / "masked.facemae-part")), pytest.raises(UsageError, match=r"wait for it$"):
+        withdraw([tmp_path / "masked"], people=people, key=key)
+    other.write_text("mine")
+    with pytest.raises(UsageError, match=r"notes.txt is not a face: withdraw would remove it .*; move it away$"):
+        withdraw([tmp_path / "masked"], people=people, key=key)
+    other.unlink()
+    assert withdraw([tmp_path / "masked"], people=people, key=key).datasets[0].withdrawn == 3
+
+
+def test_all_advice_of_outputs_that_may_be_given_is_known() -> None:
+    """What a message of `data/output` says by an option, `withdraw` says without it; but for what it cannot meet."""
+    elsewhere = ("--resume: ", "end that by --resume", "exists: ", "appeared meanwhile", "left from a stopped run: ")
+    elsewhere += (" inside ", "holds a .rec")
+    for module in Path(output.__file__).parent.glob("*.py"):
+        nodes = [*ast.walk(ast.parse(module.read_text()))]
+        within = [node.value for node in nodes if isinstance(node, ast.Expr)]  # docstrings, and parts of messages
+        within += [part for node in nodes if isinstance(node, ast.JoinedStr) for part in node.values]
+        for node in nodes:
+            if not isinstance(node, ast.JoinedStr | ast.Constant) or node in within:
+                continue
+            parts = node.values if isinstance(node, ast.JoinedStr) else [node]
+            said = "".join(str(each.value) if isinstance(each, ast.Constant) else "X" for each in parts)
+            if "--" in said and not any(words in said for words in elsewhere):
+                assert "--" not in advice_without_options(said), said
