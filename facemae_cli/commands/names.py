@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Annotated
 
 from facemae_cli.commands.command import task_command
-from facemae_cli.commands.options import KeyFile, Overwrite, files
+from facemae_cli.commands.options import MaskedKey, Overwrite, files
 
 
 @task_command(example="facemae names -i raw -k facemae.key -o names.csv")
@@ -15,7 +15,7 @@ def names(
     out: Annotated[
         Path, files("--out", "-o", metavar="FILE", help="The CSV file to write; only its owner may read it.")
     ] = Path("names.csv"),
-    key: KeyFile = Path("facemae.key"),
+    key: MaskedKey = Path("facemae.key"),
     overwrite: Overwrite = False,
 ) -> None:
     """Say who is who: each person and photo beside the pseudonym that the key gives them.

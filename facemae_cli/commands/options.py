@@ -48,6 +48,9 @@ KeyFile = Annotated[
     Path,
     privacy("--key", "-k", metavar="FILE", help="The steward's secret key; made when absent, never inside a dataset."),
 ]
+MaskedKey = Annotated[
+    Path, privacy("--key", "-k", metavar="FILE", help="The secret key that the faces were masked with.")
+]
 Seed = Annotated[
     int | None,
     privacy(

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from facemae_cli.commands.command import task_command
-from facemae_cli.commands.options import KeyFile, Workers, files, privacy
+from facemae_cli.commands.options import MaskedKey, Workers, files, privacy
 
 
 @task_command(example="facemae withdraw masked released --people withdrawn.txt -k facemae.key")
@@ -23,7 +23,7 @@ def withdraw(
         Path,
         files("--people", metavar="FILE", help="Who goes, one a line, as in the raw data: person, or person/photo."),
     ],
-    key: KeyFile = Path("facemae.key"),
+    key: MaskedKey = Path("facemae.key"),
     raw: Annotated[
         Path | None,
         privacy("--raw", metavar="DATA", help="The raw dataset: finds people in subfolders of a person, under a key."),

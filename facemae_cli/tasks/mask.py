@@ -186,6 +186,8 @@ def mask(
     threads = thread_count(workers)
     Masker(strategy, ratio, None, seed or 0, size)  # so that a wrong option makes no key
     mixing, ratio = _mixing_and_ratio(protect, ratio, strategy, keep_names)
+    if mixing is None and Path(sources) != DEFAULT_SOURCES:
+        raise UsageError(f"--sources {sources} is written with --protect alone: add that, or leave --sources out")
     source, excluded = open_source(Path(input)), 0
     _refuse_masked(source, progress)
     if exclude is not None:

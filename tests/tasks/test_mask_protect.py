@@ -227,6 +227,12 @@ def test_what_does_not_go_together_makes_nothing(raw, tmp_path, options, said):
     assert sorted(file.name for file in tmp_path.iterdir()) == ["raw"]
 
 
+def test_a_list_of_sources_is_not_asked_for_in_vain(raw, key, tmp_path):
+    with pytest.raises(UsageError, match=r"--sources .*whom.csv is written with --protect alone: add that"):
+        mask(raw, tmp_path / "m", key=key, sources=tmp_path / "whom.csv")
+    assert not (tmp_path / "m").exists()
+
+
 def stopped(*arguments, **options):
     raise KeyboardInterrupt
 
