@@ -115,6 +115,7 @@ _ALL = (
     Case("convert-pack", "convert --in ../lfw.bin --out out --workers 2"),
     Case("withdraw-folder", f"{WITHDRAW} out", again="", replaces="masked"),
     Case("withdraw-rec", f"{WITHDRAW} out", out="out/train.rec", again="", replaces="set"),
+    Case("withdraw-both", f"{WITHDRAW} out/masked out/set", again="", grows=True, replaces="both"),
     Case("convert-bin", "convert --in ../lfw/pairs.txt --out out.bin", out="out.bin", again="--overwrite"),
 )
 CASES = {case.name: case for case in _ALL}
@@ -137,3 +138,5 @@ def prepare(root: Path) -> None:
     ):
         if code := main(line.split()):
             raise RuntimeError(f"facemae {line} ends with {code}")
+    for name in ("masked", "set"):
+        shutil.copytree(root / name, root / "both" / name)
