@@ -276,7 +276,7 @@ def _finish(job: MaskJob, output: Output | None, result: MaskResult, whom: SideF
     manifest = _manifest(result, code)
     if table is not None:
         output.finish(manifest, refused=result.refused, in_place=False)
-        whom.write(table, overwrite=overwrite)
+        whom.write(table, overwrite=overwrite or output.replaces)  # as the run was begun
     output.finish(manifest, refused=result.refused)
 
 

@@ -257,7 +257,7 @@ def test_the_list_of_one_run_never_serves_the_dataset_of_another(raw, key, tmp_p
             withdraw([copy], people=gone, key=key, sources=table)
     else:
         assert withdraw([copy], people=gone, key=key, sources=table).datasets[0].withdrawn
-    mask(raw, out, overwrite=True, resume=True, **options)
+    mask(raw, out, resume=True, **options)  # which goes on as it was begun
     assert table.read_bytes() != old
     assert withdraw([out], people=gone, key=key, sources=table).datasets[0].withdrawn
     # A list by hand names no dataset; older datasets name no list.

@@ -55,7 +55,7 @@ class Output:
         self.tally: Counter[str] = Counter()
         self._staging = staging
         self._writer = writer
-        self._replaces = replaces
+        self.replaces = replaces
         self._sealed = False  # nothing more is written
         self._pending = 0  # faces written since the last commit
         self._open = True
@@ -153,7 +153,7 @@ class Output:
                 if self._pending:
                     self.commit()
                 text = self._require_filled(refused or self.refused, pairs)
-                _check_free(self._writer, self._replaces)
+                _check_free(self._writer, self.replaces)
                 if text is not None:
                     write_whole(self._writer.moves[-1][0] / "pairs.txt", text, 0o666)
                 for name, written in (beside or {}).items():
@@ -164,7 +164,7 @@ class Output:
                 self._sealed = True
             if not in_place:
                 return
-            _put_in_place(self._staging, self._writer, self._replaces)
+            _put_in_place(self._staging, self._writer, self.replaces)
         self.close()
 
     def _require_filled(self, refused: Sequence[Refusal], pairs: Callable[[], str] | None) -> str | None:
@@ -185,7 +185,7 @@ class Output:
         """Takes in the journal of a stopped run and cuts the staged data back to it. Raises UsageError, OutputError."""
         self._sealed = sealed
         if not sealed:
-            _check_free(self._writer, self._replaces)
+            _check_free(self._writer, self.replaces)
         _, *entries = self._staging.entries()  # less the header
         for entry in entries:
             if "sealed" not in entry:
