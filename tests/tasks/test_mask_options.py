@@ -127,9 +127,7 @@ def test_no_key_is_made_where_a_stopped_run_had_another(raw, tmp_path, key, out)
         mask(raw, tmp_path / out, key=key, progress=Stop())
     new = tmp_path / "new.key"
     for resume in (False, True):
-        with pytest.raises(
-            UsageError, match=r"facemae-part is left from .*, and there is no key .*new\.key"
-        ):
+        with pytest.raises(UsageError, match=r"facemae-part is left from .*, and there is no key .*new\.key"):
             mask(raw, tmp_path / out, key=new, resume=resume)
         assert not new.exists()
     assert mask(raw, tmp_path / out, key=new, resume=True, overwrite=True).key_id == Key.load(new).key_id
