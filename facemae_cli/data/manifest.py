@@ -1,4 +1,4 @@
-"""`facemae.json`: what every output says about how it was made, and nothing about whom it shows (design section 3)."""
+"""`facemae.json`: what every output says about how it was made, and nothing about whom it shows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Commands ended by `kill -9` at random moments, resumed, and held against a run that nothing ended (design section 6).
+"""Commands ended by `kill -9` at random moments, resumed, and held against a run that nothing ended.
 
     python tests/crash/kills.py --kills 100 mask-folder mask-rec reconstruct-folder reconstruct-rec
     python tests/crash/kills.py --kills 25

@@ -1,4 +1,4 @@
-"""Outputs that appear whole or not at all, and go on after any kill (design section 6).
+"""Outputs that appear whole or not at all, and go on after any kill.
 
 Faces are written aside (`staging.py`) and journaled a unit at a time: `commit` returns when the unit is on disk.
 `finish` completes the data, seals the journal and moves all of it into place; killed in between, `--resume` does the

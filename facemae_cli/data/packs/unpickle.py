@@ -1,4 +1,4 @@
-"""Reads the pickle of a verification pack without running anything in it (design section 3).
+"""Reads the pickle of a verification pack without running anything in it.
 
 Only the names that packs need are known: `_codecs.encode` and numpy's `_reconstruct`, `_frombuffer`, `scalar`,
 `ndarray` and `dtype`. Behind each stands a stand-in of ours, so that not even numpy's own unpickling sees the file.

@@ -1,4 +1,4 @@
-"""RecordIO framing (dmlc-core recordio.h, design section 3), scanned as a whole by numpy over a memory map.
+"""RecordIO framing (dmlc-core recordio.h), scanned as a whole by numpy over a memory map.
 
 A framed part is `u32 magic, u32 lrec, data, zero padding to 4 bytes`, little endian, with `cflag = lrec >> 29`
 and `length = lrec & (2^29 - 1)`. A payload in which the magic stands at a 4-byte-aligned offset is split there

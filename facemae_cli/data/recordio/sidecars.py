@@ -1,4 +1,4 @@
-"""The files beside a `.rec`: where they stand, and reading `.idx` and `property` (design section 3)."""
+"""The files beside a `.rec`: where they stand, and reading `.idx` and `property`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A `.rec` as a source of faces, in InsightFace's layout or im2rec's (design section 3)."""
+"""A `.rec` as a source of faces, in InsightFace's layout or im2rec's."""
 
 from __future__ import annotations
 
