@@ -32,6 +32,7 @@ def run_ranks(world: int, folder: Path, work: Callable[[int], Any]) -> list[Any]
     def run(rank: int) -> None:
         told = open(f"{store}.{rank}", "w")  # noqa: SIM115  kept open, to tell where this rank hangs
         faulthandler.dump_traceback_later(PATIENCE - 10, file=told)
+        gc.disable()  # what is collected here might join threads that only the parent has
         try:
             torch.set_num_threads(1)  # the parent's OpenMP threads do not outlive the fork
             dist.init_process_group("gloo", store=dist.FileStore(str(store), world), rank=rank, world_size=world)
@@ -42,7 +43,7 @@ def run_ranks(world: int, folder: Path, work: Callable[[int], Any]) -> list[Any]
             answers.put((rank, None, traceback.format_exc()))
 
     processes = [context.Process(target=run, args=(rank,), daemon=True) for rank in range(world)]
-    gc.freeze()  # garbage of the parent, collected in a child, would join threads there that do not exist
+    gc.freeze()  # and what the parent has stays as it is
     for process in processes:
         process.start()
     gc.unfreeze()
@@ -65,6 +66,7 @@ def end_of(work: Callable[[], Any]) -> int:
     gc.freeze()  # as above
     pid = os.fork()
     if pid == 0:
+        gc.disable()
         code = 70
         try:
             torch.set_num_threads(1)  # as above
