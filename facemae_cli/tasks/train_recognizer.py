@@ -170,7 +170,7 @@ def train_recognizer(
     if cache is not None:
         check_cache(cache, [data, run.folder, *packs])
     with distributed.process_group(run.device):
-        place.check(data)
+        place.check(data, *packs)
         return run.train(data, packs, [teacher, init], wanted, cache, place)
 
 

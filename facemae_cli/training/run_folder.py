@@ -23,6 +23,7 @@ from facemae_cli.data.files import (
     remove_tree,
     require_writable,
     sync_folder,
+    whole_of,
     write_whole,
 )
 from facemae_cli.data.output.staging import SUFFIX, Staging, check_staging
@@ -130,8 +131,8 @@ class RunFolder:
 
     def _check(self, inputs: Sequence[Path]) -> None:
         for place in inputs:
-            if is_inside(self.folder, place):
-                raise UsageError(f"--out {self.given} lies inside --data {place}; give a folder outside of it")
+            if is_inside(self.folder, whole_of(place)):
+                raise UsageError(f"--out {self.given} lies inside the input {place}; give a folder outside of it")
         if os.path.lexists(self.folder) and not self.folder.is_dir():
             raise UsageError(f"--out {self.given} is a file; give a folder that is new")
         check_staging(self._aside)

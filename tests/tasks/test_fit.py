@@ -231,7 +231,7 @@ def test_what_cannot_be_fitted_is_one_clear_error(tmp_path: Path, data: Path, mo
         ({"epochs": -1}, "recipe epochs: -1"),
         ({"epochs": 0}, "--epochs 0 learns nothing"),
         ({"init": model}, "an architecture without weights"),
-        ({"out": data / "run"}, "lies inside --data"),
+        ({"out": data / "run"}, "lies inside the input"),
         ({"data": tmp_path / "nowhere"}, "does not exist"),
         ({"lr": 1e30}, "the loss became"),
     ]

@@ -11,6 +11,7 @@ import pytest
 import torch
 import yaml
 from helpers.models import write_embedder, write_recognizer
+from helpers.packcases import write_lfw
 from helpers.ranks import run_ranks
 from helpers.sources import smooth_face
 from safetensors.torch import load_file
@@ -265,6 +266,14 @@ def test_classes_that_memory_cannot_hold_are_refused_with_the_rate_that_fits(
     monkeypatch.setattr("facemae_cli.training.memory.free_bytes", lambda device: 400_000)
     with pytest.raises(UsageError, match=r"training takes about .* of memory of .* that cpu has free"):
         run(data, tmp_path / "out", model, batch_size=20)
+
+
+def test_nothing_is_trained_into_a_pack(tmp_path: Path, data: Path, model: str) -> None:
+    write_lfw(tmp_path / "lfw", people=12)
+    pack = tmp_path / "lfw" / "pairs.txt"
+    with pytest.raises(UsageError, match="lies inside the input"):
+        run(data, tmp_path / "lfw" / "run", model, pairs=[pack])
+    assert not (tmp_path / "lfw" / "run").exists()
 
 
 def test_an_unreadable_face_is_listed_and_training_goes_on(tmp_path: Path, data: Path, model: str) -> None:

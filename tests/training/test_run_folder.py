@@ -92,7 +92,7 @@ def test_what_a_killed_run_left_half_written_is_removed(tmp_path: Path) -> None:
 
 def test_inside_the_data_or_on_a_file_is_refused(tmp_path: Path) -> None:
     data = tmp_path / "d"
-    with pytest.raises(UsageError, match="lies inside --data"):
+    with pytest.raises(UsageError, match="lies inside the input"):
         run_in(data / "o").check(data)
     (tmp_path / "file").touch()
     with pytest.raises(UsageError, match="is a file"):
