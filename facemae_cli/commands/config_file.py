@@ -92,10 +92,9 @@ def is_set(ctx: Any, name: str | None) -> bool:
 
 def lies_in_any(folder: Path, paths: Iterable[Path]) -> bool:
     """Whether `folder` is one of the datasets `paths` or lies inside one."""
-    from facemae_cli.data.files import is_inside
+    from facemae_cli.data.files import is_inside, whole_of
 
-    datasets = (path.parent if path.name in ("train.rec", "pairs.txt") else path for path in paths)
-    return any(is_inside(folder, dataset) for dataset in datasets)
+    return any(is_inside(folder, whole_of(path)) for path in paths)
 
 
 def _json_value(value: Any) -> Any:

@@ -231,7 +231,7 @@ class _Job:
                 self._write(output, first, unit)
 
     def _write(self, output: Output, first: int, photos: Sequence[_Photo | FaceError]) -> None:
-        """Writes the faces of the photos from number `first` on; of those that are in the output, some are kept."""
+        """Writes the faces of the photos from number `first` on."""
         made = (
             self._made(index, number, face)
             for index, photo in enumerate(photos, first)

@@ -232,9 +232,8 @@ class _Job:
         """Every face into a folder or `.rec`. Into a folder with `pairs`, each is called as LFW calls its own, and a
         `pairs.txt` makes the folder a pack."""
         source = self.source
-        inputs = (source.path.parent if source.path.name == "pairs.txt" else source.path,)
         plan = self.plan() | {"called": "as they are" if pairs is None else "as LFW calls its photos"}
-        with open_output(out, plan=plan, overwrite=overwrite, resume=resume, inputs=inputs) as output:
+        with open_output(out, plan=plan, overwrite=overwrite, resume=resume, inputs=(source.path,)) as output:
             self._write_faces(output, source.name if pairs is None else lambda index: _photo_name(pairs.photos[index]))
             refused = [*source.refused, *output.refused]
             manifest = self.manifest(output.faces, refused)

@@ -35,6 +35,13 @@ class Listener:
         self.lines.append(line)
 
 
+def listed(folder: Path, *lines: str) -> Path:
+    """A list of people and photos, as `--people` and `--exclude` take it."""
+    path = folder / "withdrawn.txt"
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    return path
+
+
 def pixels(seed: int, height: int = 112, width: int = 112) -> np.ndarray:
     """Smooth, never black, so that JPEG keeps it and a zero can only come from a mask."""
     coarse = np.random.default_rng(seed).integers(40, 250, (7, 7, 3), dtype=np.uint8)

@@ -9,23 +9,13 @@ import unicodedata
 from pathlib import Path
 
 import pytest
-from helpers.maskcases import PEOPLE, key_file, make_folder, make_rec, put
+from helpers.maskcases import PEOPLE, make_rec, put
 
 from facemae_cli.app import main
 from facemae_cli.data.open import open_source
 from facemae_cli.errors import UsageError
 from facemae_cli.tasks.mask import mask
 from facemae_cli.tasks.names import NAMES, names
-
-
-@pytest.fixture
-def raw(tmp_path: Path) -> Path:
-    return make_folder(tmp_path / "raw")
-
-
-@pytest.fixture
-def key(tmp_path: Path) -> Path:
-    return key_file(tmp_path / "the.key")
 
 
 def table(path: Path) -> list[list[str]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers.maskcases import PEOPLE, Listener, key_file, make_folder, make_rec, tree
+from helpers.maskcases import PEOPLE, Listener, listed, make_rec, tree
 from helpers.models import write_mae
 
 from facemae_cli.app import main
@@ -24,22 +24,6 @@ from facemae_cli.tasks.withdraw import withdraw
 
 GONE, KEPT = "family/Bartholomew Xq\u00e9zk", "Ottoline-Vavasour"
 OUTPUTS = ("masked", "masked.rec", "set/train.rec")
-
-
-@pytest.fixture
-def raw(tmp_path: Path) -> Path:
-    return make_folder(tmp_path / "raw")
-
-
-@pytest.fixture
-def key(tmp_path: Path) -> Path:
-    return key_file(tmp_path / "the.key")
-
-
-def listed(folder: Path, *lines: str) -> Path:
-    path = folder / "withdrawn.txt"
-    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-    return path
 
 
 def files(path: Path) -> dict[str, bytes]:

@@ -8,7 +8,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from helpers.maskcases import OTHER, PEOPLE, Listener, key_file, make_folder, tree
+from helpers.maskcases import OTHER, PEOPLE, Listener, key_file, listed, make_folder, tree
 
 from facemae_cli.data.output import output
 from facemae_cli.data.output.staging import Staging
@@ -19,22 +19,6 @@ from facemae_cli.tasks.mask import mask
 from facemae_cli.tasks.withdraw import advice_without_options, withdraw
 
 GONE = "family/Bartholomew Xq\u00e9zk"
-
-
-@pytest.fixture
-def raw(tmp_path: Path) -> Path:
-    return make_folder(tmp_path / "raw")
-
-
-@pytest.fixture
-def key(tmp_path: Path) -> Path:
-    return key_file(tmp_path / "the.key")
-
-
-def listed(folder: Path, *lines: str) -> Path:
-    path = folder / "withdrawn.txt"
-    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-    return path
 
 
 def test_nothing_changes_where_anything_is_wrong(raw: Path, key: Path, tmp_path: Path) -> None:
