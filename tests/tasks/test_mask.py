@@ -17,7 +17,6 @@ from helpers.maskcases import (
     encoded,
     faces,
     key_file,
-    make_folder,
     make_rec,
     photo_that_tells,
     pixels,
@@ -36,16 +35,6 @@ from facemae_cli.masking import job
 from facemae_cli.masking.key import Key
 from facemae_cli.masking.pseudonyms import recover_names, without_suffix
 from facemae_cli.tasks.mask import mask
-
-
-@pytest.fixture
-def raw(tmp_path):
-    return make_folder(tmp_path / "raw")
-
-
-@pytest.fixture
-def key(tmp_path):
-    return key_file(tmp_path / "the.key")
 
 
 def test_every_face_is_masked_bit_by_bit_as_the_format_says(raw, key, tmp_path):

@@ -16,7 +16,6 @@ from helpers.maskcases import (
     encoded,
     faces,
     key_file,
-    make_folder,
     make_rec,
     pixels,
     put,
@@ -34,16 +33,6 @@ from facemae_cli.masking import patches as masking
 from facemae_cli.masking.key import Key
 from facemae_cli.masking.pseudonyms import recover_names
 from facemae_cli.tasks.mask import mask
-
-
-@pytest.fixture
-def raw(tmp_path):
-    return make_folder(tmp_path / "raw")
-
-
-@pytest.fixture
-def key(tmp_path):
-    return key_file(tmp_path / "the.key")
 
 
 @given(

@@ -11,7 +11,7 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
-from helpers.maskcases import Listener, key_file, make_folder, put, rgba, tree
+from helpers.maskcases import Listener, make_folder, put, rgba, tree
 from helpers.models import write_mae
 from helpers.ranks import run_ranks
 
@@ -51,11 +51,6 @@ MIXING = Level(Mixing(people=2, copies=2), ratio=0.75)
 @pytest.fixture
 def raw(tmp_path):
     return make_folder(tmp_path / "raw", PEOPLE)
-
-
-@pytest.fixture
-def key(tmp_path):
-    return key_file(tmp_path / "the.key")
 
 
 def made_of(path):

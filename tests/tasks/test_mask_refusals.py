@@ -14,7 +14,6 @@ from helpers.maskcases import (
     Listener,
     encoded,
     key_file,
-    make_folder,
     pixels,
     put,
     tree,
@@ -28,16 +27,6 @@ from facemae_cli.data.synthetic import people
 from facemae_cli.errors import AllRefused, InputError, UsageError
 from facemae_cli.masking.key import Key
 from facemae_cli.tasks.mask import mask
-
-
-@pytest.fixture
-def raw(tmp_path):
-    return make_folder(tmp_path / "raw")
-
-
-@pytest.fixture
-def key(tmp_path):
-    return key_file(tmp_path / "the.key")
 
 
 def test_sides_that_14_does_not_divide_are_refused_with_the_way_out(tmp_path, key):
