@@ -227,9 +227,9 @@ def embed_all(data: Datasets, matching: Matching, settings: AttackSettings, prog
     viewers = {name: Viewer.of(each, settings.batch_size) for name, each in settings.everyone.items()}
     seen = _see_all(data, settings, viewers, progress)
     scans = {name: each.scan for name, each in seen.items()}
+    refused = require_faces(data, scans)
     known = overlapping_non_members(data, scans)
     plain = _and_whitened([_view(settings, seen, name, known) for name in settings.everyone])
-    refused = require_faces(data, scans)
     for view in plain:
         refused += view.sets.real.refused + view.sets.released.refused
     views, notices = [*plain, _ensemble(plain)], list(remarks(data, known))
