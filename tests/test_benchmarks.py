@@ -224,6 +224,18 @@ def test_given_models_stand_for_the_shipped_losses_alone(tmp_path: Path) -> None
     assert paper.mae(paper.private, 0, **paper.best).name.startswith("fit/private-")
 
 
+def test_recognisers_learn_from_the_teacher_of_a_scale(tmp_path: Path) -> None:
+    tables, steps = importlib.import_module("tables"), importlib.import_module("steps")
+    trained = {}
+    for teacher in ("", "embedder-v1", "probe-v1"):
+        paper = paper_of(tables.Scale("facemae-tiny", "probe", teacher=teacher), steps.Lab(tmp_path))
+        (trained[teacher],) = paper.taught(paper.private, 0).after
+    assert "--teacher" not in trained[""].arguments
+    arguments = trained["embedder-v1"].arguments
+    assert arguments[arguments.index("--teacher") + 1] == "embedder-v1"
+    assert len({str(step.stamp) for step in trained.values()}) == 3  # what one taught does not stand for another
+
+
 def test_another_recipe_or_teacher_is_another_fit(tmp_path: Path) -> None:
     tables, steps = importlib.import_module("tables"), importlib.import_module("steps")
     lab = steps.Lab(tmp_path)

@@ -53,6 +53,7 @@ class Scale:
     `facemae`: what its fit adds to `fit` in all tables but those of the loss, which are the paper's. `recognizer`: a
     card's name, or a folder beside the file. `init`: whether FaceMAE starts from the plain MAE: the given one, whatever
     it hid, else one of the same seed and mask. `given`: models that stand for the two fitted on the public faces.
+    `teacher`: an embedder whose features recognisers learn too; "": they learn from labels alone.
     """
 
     mae: str
@@ -64,6 +65,7 @@ class Scale:
     networks: Sequence[str] = ()
     init: bool = False
     given: Mapping[str, str] = field(default_factory=dict)
+    teacher: str = ""
 
     @classmethod
     def load(cls, path: Path) -> Scale:
@@ -120,6 +122,8 @@ class Setup:
         slug = f"{short}-{data.name.replace('/', '-').removesuffix('.rec')}-s{seed}"
         recipe = self.recipe(f"train-{short}", self.scale.train)
         command = ("train-recognizer", "--data", place, "--model", network, "--recipe", recipe, "--seed", str(seed))
+        teacher = self.scale.teacher
+        command += ("--teacher", teacher, "--cache", str(self.lab.work / "cache")) if teacher else ()
         after = (data,) if isinstance(data, Step) else ()
         trained = Step(
             f"train/{slug}",
@@ -127,7 +131,7 @@ class Setup:
             after,
             count * self.scale.train.get("epochs", 34),
             short,
-            inputs=(yaml.safe_dump(dict(self.scale.train)),),
+            inputs=(yaml.safe_dump(dict(self.scale.train)), *([teacher] if teacher else [])),
         )
         packs = [text for pack in self.packs for text in ("--pairs", str(pack))]
         verify = ("verify", "--model", self.lab.place(trained), *packs)
