@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -29,7 +30,7 @@ from facemae_cli.commands.reconstruct import reconstruct
 from facemae_cli.commands.train_recognizer import train_recognizer
 from facemae_cli.commands.verify import verify
 from facemae_cli.commands.withdraw import withdraw
-from facemae_cli.data.reading import EXHAUSTED, exhausted
+from facemae_cli.data.reading import EXHAUSTED, NAME_TOO_LONG, exhausted
 from facemae_cli.errors import FacemaeError, UsageError
 from facemae_cli.runtime.signals import Stopped, kill_children, signals_end
 
@@ -164,6 +165,8 @@ def _explain_one(error: BaseException, words: Sequence[str]) -> tuple[int, str]:
         return 2, _usage_line(error)
     if isinstance(error, OSError) and error.errno in EXHAUSTED:
         return 4, f"{error.filename or 'a file'}: {exhausted(error)}"
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+        return 2, f"{error.filename or 'a file'}: {NAME_TOO_LONG}"
     if isinstance(error, OSError):
         return 4, f"{error.filename}: {error.strerror}" if error.filename else f"{error.strerror or error}"
     if isinstance(error, MemoryError):

@@ -16,6 +16,7 @@ from typing import Annotated, Any
 
 import pytest
 import typer
+from helpers.releases import write_faces
 
 import facemae_cli
 from facemae_cli import app as module
@@ -266,7 +267,19 @@ def test_a_full_disk_under_stdout_is_code_4(length: int) -> None:
     with open("/dev/full", "w") as full, child(f'show("x" * {length})', stdout=full) as process:
         _, err = process.communicate(timeout=STARVED)
     assert process.returncode == 4
-    assert err.splitlines() == ["tidied", "facemae: error: No space left on device"]
+    assert err.splitlines() == ["tidied", "facemae: error: standard output: No space left on device"]
+
+
+@pytest.mark.parametrize("length", [250, 300])  # as it stands, or only with what is added while it is written
+def test_a_name_that_is_too_long_is_a_matter_of_usage(length: int, tmp_path: Path, runs: Any) -> None:
+    def mask() -> None:
+        facemae_cli.mask(write_faces(tmp_path / "raw", range(2)), tmp_path / ("x" * length))
+
+    code, _, err = runs(mask)
+    assert code == 2
+    assert "the name is too long for the file system" in err
+    assert err.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["raw"]
 
 
 def test_a_broken_pipe_elsewhere_is_an_error(runs: Any) -> None:

@@ -19,10 +19,13 @@ COLORS = {"red": "\x1b[1;31m", "yellow": "\x1b[1;33m", "green": "\x1b[1;32m"}
 
 
 def write_line(line: str, stream: TextIO) -> None:
-    """Writes one line, with what the stream's encoding cannot hold as escapes."""
+    """Writes one line, with what the stream's encoding cannot hold as escapes. An OSError names the stream."""
     encoding = stream.encoding or "utf-8"
-    stream.write(line.encode(encoding, "backslashreplace").decode(encoding) + "\n")
-    stream.flush()
+    try:
+        stream.write(line.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+        stream.flush()
+    except OSError as error:
+        raise type(error)(error.errno, error.strerror, "standard output" if stream is sys.stdout else None) from error
 
 
 def show(text: str) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from facemae_cli.data.reading import EXHAUSTED, exhausted
+from facemae_cli.data.reading import EXHAUSTED, NAME_TOO_LONG, exhausted
 from facemae_cli.errors import OutputError, UsageError
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
@@ -28,11 +28,13 @@ _TAKEN = {errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENOTEMPTY}
 def disk_errors(path: Path, again: str = "then run again") -> Iterator[None]:
     """Turns an OSError into an OutputError of one line; `again` says how to go on once the disk is mended.
 
-    An OSError that names no file is told of `path`.
+    An OSError that names no file is told of `path`. A name that is too long is a UsageError.
     """
     try:
         yield
     except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise UsageError(f"{error.filename or path}: {NAME_TOO_LONG}") from error
         raise OutputError(f"{error.filename or path}: {_told(error)}, {again}") from error
 
 

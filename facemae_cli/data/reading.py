@@ -16,6 +16,8 @@ _NO_FILE = {errno.ELOOP, errno.ENXIO, errno.ENODEV, errno.EISDIR}
 EXHAUSTED = {errno.EMFILE, errno.ENFILE}
 _FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
 
+NAME_TOO_LONG = "the name is too long for the file system, or would be while it is written: give a shorter one"
+
 
 def read_file(path: str, max_bytes: int) -> bytes:
     """The bytes of a regular file; never waits for a pipe, never follows a link put in the file's place.
