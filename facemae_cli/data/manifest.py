@@ -9,6 +9,7 @@ import re
 import stat
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, fields
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -145,8 +146,8 @@ def read_manifest(dataset: Path) -> Manifest | None:
 
     An archive has its manifest in it, a folder of Parquet shards in the folder or beside the shards. Keys that this
     version does not know are passed over, since a newer one may add some; everything else is held to the types of
-    `Manifest`. Raises InputError where a manifest is broken, of another tool, or of a newer schema, and where a dataset
-    has several that differ.
+    `Manifest`. Raises InputError where a manifest is broken, of another tool, or of a newer schema, where a dataset has
+    several that differ, and where a folder holds nothing but the folder of a dataset, as unpacked archives do.
     """
     found = {where: _parse(where, text) for where, text in _texts(dataset).items()}
     (first, manifest), *others = found.items() or [("", None)]
@@ -175,7 +176,20 @@ def _texts(dataset: Path) -> dict[str, bytes]:
         places += [shard.parent / "facemae.json" for shard in shards[:1] if shard.parent != dataset]
         places += map(manifest_path, shards)
     texts = {one_line(str(place)): _read(place) for place in places}
-    return {where: text for where, text in texts.items() if text is not None}
+    found = {where: text for where, text in texts.items() if text is not None}
+    if not found and (inner := _only_folder(dataset)) and (inner / "facemae.json").is_file():
+        raise InputError(f"{one_line(str(dataset))} is a folder around the dataset {inner.name}: give {inner}")
+    return found
+
+
+def _only_folder(dataset: Path) -> Path | None:
+    """The folder that is all there is in `dataset`, hidden files aside; None otherwise."""
+    try:
+        with os.scandir(dataset) as entries:
+            seen = list(islice((entry for entry in entries if not entry.name.startswith(".")), 2))
+    except OSError:  # no folder, or one that must not be listed: whoever reads it says so
+        return None
+    return Path(seen[0]) if len(seen) == 1 and seen[0].is_dir() else None
 
 
 def _read(path: Path) -> bytes | None:

@@ -212,6 +212,17 @@ def test_that_of_an_archive_stands_in_it(tmp_path: Path, suffix: str) -> None:
         read_manifest(archive_of(path, {"facemae.json": " " * (MAX_BYTES + 1)}))
 
 
+def test_a_folder_around_a_dataset_is_not_taken_for_it(tmp_path: Path) -> None:
+    (tmp_path / "masked/ann").mkdir(parents=True)
+    (tmp_path / ".DS_Store").touch()
+    assert read_manifest(tmp_path) is None, "a person may be all there is"
+    write_manifest(tmp_path / "masked/facemae.json", FULL)
+    with pytest.raises(InputError, match=rf"is a folder around the dataset masked: give {tmp_path}/masked$"):
+        read_manifest(tmp_path)
+    (tmp_path / "bob").mkdir()
+    assert read_manifest(tmp_path) is None, "several datasets are people's own affair"
+
+
 @pytest.mark.parametrize("where", ["facemae.json", "data/facemae.json", "data/a.facemae.json", "data/b.facemae.json"])
 def test_that_of_a_folder_of_shards_stands_in_it_or_beside_them(tmp_path: Path, where: str) -> None:
     (tmp_path / "data").mkdir()
