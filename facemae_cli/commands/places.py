@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from facemae_cli.data.side_files import Kind, SideFile, check_cache, check_side_files
+from facemae_cli.errors import FacemaeError
+from facemae_cli.networks.zoo import resolve
 
 # Options that name a file to be written beside the output, and what it is.
 SIDE_FILES: Mapping[str, Kind] = {"refused": "list", "report": "page", "preview": "picture", "doubtful": "picture"}
@@ -43,4 +46,5 @@ def _paths(values: Any) -> Iterator[Path]:
 def _model_folder(options: Mapping[str, Any]) -> Iterator[Path]:
     """Where a command that trains writes by default."""
     if "out" in options and options["out"] is None:
-        yield Path("runs") / Path(str(options.get("model"))).name
+        with suppress(FacemaeError):  # what is no model is refused by the task
+            yield resolve(str(options["model"])).run_folder

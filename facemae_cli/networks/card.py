@@ -202,6 +202,11 @@ class Model:
     revision: str | None = None
     warning: str | None = None
 
+    @property
+    def run_folder(self) -> Path:
+        """Where a run that trains it works by default."""
+        return Path("runs") / self.name
+
     @cached_property
     def digest(self) -> str | None:
         """The sha256 of the weights' bytes, in hex; None without weights. Raises InputError if unreadable."""

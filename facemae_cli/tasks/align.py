@@ -58,6 +58,7 @@ class AlignResult:
     def as_json(self) -> dict[str, Any]:
         """The result for machines; the refused inputs are listed by whoever shows it."""
         return {
+            "schema": 1,
             "command": "align",
             "out": str(self.out),
             "photos": {"in": self.photos, "several_faces": self.several, "refused": count_reasons(self.refused)},

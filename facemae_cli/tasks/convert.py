@@ -55,6 +55,7 @@ class ConvertResult:
     def as_json(self) -> dict[str, Any]:
         """The result for machines; the refused inputs are listed by whoever shows it."""
         return {
+            "schema": 1,
             "command": "convert",
             "in": str(self.input),
             "out": str(self.out),

@@ -107,6 +107,7 @@ class DemoResult:
         files = {"key": KEY, "contact_sheet": SHEET, "pack": PACK, "verification": VERIFICATION, "audit": AUDIT}
         mine = self.synthetic
         return {
+            "schema": 1,
             "command": "demo",
             "out": str(self.out),
             **{name: str(self.out / name) for name in (*FOLDERS, STRANGERS)},

@@ -56,6 +56,7 @@ class FitResult:
     def as_json(self) -> dict[str, Any]:
         return {
             "schema": 1,
+            "command": "fit",
             "out": str(self.out),
             "epochs": self.epochs,
             "steps": self.steps,
@@ -148,7 +149,7 @@ def fit(
     if chosen.loss == "mse" and (given := [name for name, value in unused.items() if value is not None]):
         option = given[0].replace("_", "-")
         raise UsageError(f"--{option} is about features, which --loss mse does not compare: leave one of both out")
-    run = _Run(card_model, chosen, out or Path("runs") / card_model.name, choose_device(device), precision, progress)
+    run = _Run(card_model, chosen, out or card_model.run_folder, choose_device(device), precision, progress)
     place = RunFolder(run.folder, _OWN_FILES, resume=resume, overwrite=overwrite, shows_faces=True)
     with distributed.process_group(run.device):
         place.check(data)

@@ -64,6 +64,7 @@ class InspectResult:
     def as_json(self) -> dict[str, Any]:
         """The result for machines; the refused inputs are listed by whoever shows it."""
         return {
+            "schema": 1,
             "command": "inspect",
             "path": str(self.path),
             "format": self.kind,

@@ -32,6 +32,7 @@ class NamesResult:
     def as_json(self) -> dict[str, Any]:
         """The result for machines, which names nobody."""
         return {
+            "schema": 1,
             "command": "names",
             "out": str(self.out),
             "photos": self.photos,

@@ -75,6 +75,7 @@ class ReconstructResult:
     def as_json(self) -> dict[str, Any]:
         """The result for machines; the refused inputs are listed by whoever shows it."""
         return {
+            "schema": 1,
             "command": "reconstruct",
             "out": str(self.out),
             "faces": {"in": self.faces_in, "out": self.faces, "refused": count_reasons(self.refused)},

@@ -66,7 +66,7 @@ class TrainRecognizerResult:
     def as_json(self) -> dict[str, Any]:
         """The result for machines; the refused inputs are listed by whoever shows it."""
         said = {name: value for name, value in vars(self).items() if name not in ("refused", "not_read")}
-        return {"schema": 1, **said, "out": str(self.out), **self.not_read.as_json()}
+        return {"schema": 1, "command": "train-recognizer", **said, "out": str(self.out), **self.not_read.as_json()}
 
     def summary(self) -> list[tuple[str, str]]:
         """The result for a person."""
@@ -165,7 +165,7 @@ def train_recognizer(
         raise UsageError(f"--export {min(unknown)!r} is not known; say {' or '.join(EXPORTS)}")
     if "onnx" in wanted:
         require_onnx()
-    run = _Run(card_model, chosen, out or Path("runs") / card_model.name, choose_device(device), precision, progress)
+    run = _Run(card_model, chosen, out or card_model.run_folder, choose_device(device), precision, progress)
     place = RunFolder(run.folder, _OWN_FILES, resume=resume, overwrite=overwrite)
     if cache is not None:
         check_cache(cache, [data, run.folder, *packs])

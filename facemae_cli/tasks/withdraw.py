@@ -94,7 +94,9 @@ class WithdrawResult:
     def as_json(self) -> dict[str, Any]:
         """The result for machines, which names nobody."""
         datasets = [one.as_json() for one in self.datasets]
-        return {"command": "withdraw", "entries": self.entries, "datasets": datasets, "notes": [*self.notes]}
+        return {
+            "schema": 1, "command": "withdraw", "entries": self.entries, "datasets": datasets, "notes": [*self.notes]
+        }  # fmt: skip
 
     def summary(self) -> list[tuple[str, str]]:
         """The result for a person."""

@@ -108,3 +108,23 @@ def test_what_names_people_lies_in_no_input_and_no_output(
     assert module.main([*words, "--refused", f"{dataset}/refused.jsonl"]) == 2
     assert f"--refused {dataset}/refused.jsonl is inside the dataset {dataset}" in capsys.readouterr().err
     assert called == []
+
+
+@pytest.mark.parametrize("named", [None, "mine"])
+def test_it_lies_not_in_the_run_s_own_folder_whatever_the_model_s_card_calls_it(
+    called: list[tuple[str, Any]],
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    named: str | None,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    card = (Path(module.__file__).parents[1] / "models/probe/model.yaml").read_text()
+    (tmp_path / "small").mkdir()
+    (tmp_path / "small/model.yaml").write_text(card if named is None else f"name: {named}\n{card}")
+    inside = f"runs/{named or 'small'}/refused.jsonl"
+    assert module.main(["train-recognizer", "--model", "./small", "--refused", inside]) == 2
+    assert f"--refused {inside} is inside the dataset runs/{named or 'small'}" in capsys.readouterr().err
+    assert module.main(["train-recognizer", "--model", "./small", "--refused", "other.jsonl"]) == 0
+    assert module.main(["train-recognizer", "--model", "no-model", "--refused", "other.jsonl"]) == 0
+    assert len(called) == 2, "what is no model is refused by the task"
