@@ -157,7 +157,7 @@ def _several(error: BaseException) -> Iterator[BaseException]:
 def _explain_one(error: BaseException, words: Sequence[str]) -> tuple[int, str]:
     if isinstance(error, Stopped | KeyboardInterrupt):
         number = error.number if isinstance(error, Stopped) else signal.SIGINT
-        resume = "; the same command with --resume goes on from here" if _takes_resume(words) else ""
+        resume = "; the same command with --resume continues from here" if _takes_resume(words) else ""
         return 128 + number, f"stopped by {signal.Signals(number).name}{resume}"
     if isinstance(error, FacemaeError):
         return error.exit_code, str(error)

@@ -10,7 +10,7 @@ from facemae_cli.commands.options import Overwrite, RefusedFile, Resume, Workers
 @task_command(example="facemae align -i photos -o raw --doubtful doubtful.png --refused refused.jsonl")
 def align(
     input: Annotated[
-        Path, files("--in", "-i", metavar="DATA", help="Photos: a folder, one folder a person, or what holds images.")
+        Path, files("--in", "-i", metavar="DATA", help="Photos: a folder, one folder per person, or what holds images.")
     ] = Path("photos"),
     out: Annotated[Path, files("--out", "-o", metavar="DATA", help="Aligned faces: a folder, or X.rec.")] = Path("raw"),
     faces: Annotated[
@@ -22,7 +22,7 @@ def align(
         ),
     ] = "largest",
     min_side: Annotated[
-        int, files("--min-side", metavar="N", help="Refuse faces whose crop has fewer pixels a side in the photo.")
+        int, files("--min-side", metavar="N", help="Refuse faces whose crop is smaller than N x N pixels in the photo.")
     ] = 48,
     min_sharpness: Annotated[
         float,

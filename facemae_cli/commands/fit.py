@@ -80,7 +80,7 @@ def fit(
     epochs: Annotated[int | None, from_card("--epochs", metavar="N", help="Passes over the faces; 0: none.")] = None,
     warmup: Warmup = None,
     batch_size: StepSize = None,
-    lr: Annotated[float | None, from_card("--lr", metavar="RATE", help="Learning rate for 256 faces a step.")] = None,
+    lr: Annotated[float | None, from_card("--lr", metavar="RATE", help="Learning rate for 256 faces per step.")] = None,
     seed: RunSeed = None,
     precision: Precision = "auto",
     device: Device = "auto",

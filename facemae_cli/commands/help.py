@@ -12,7 +12,7 @@ OTHER = "Other"
 
 
 def long_names(param: Any) -> list[str]:
-    """The long flags of an option: the first is its name, any further one an old spelling that goes on working."""
+    """The long flags of an option: the first is its name, any further one an old spelling that still works."""
     return [flag for flag in param.opts if flag.startswith("--")]
 
 
@@ -38,7 +38,7 @@ def write_example(line: str | None, formatter: Any) -> None:
 
 
 def _broken(line: str, width: int) -> Iterator[str]:
-    """A command line in pieces of at most `width` letters, each but the last with the shell's sign to go on."""
+    """A command line in pieces of at most `width` letters, each but the last with the shell's sign of continuation."""
     piece = ""
     for words in line.replace(" -", "\n-").split("\n"):
         if piece and len(piece) + len(words) + 3 > width:

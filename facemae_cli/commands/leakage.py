@@ -69,12 +69,12 @@ def leakage(
         attack(
             "--imitation-model",
             metavar="MODEL",
-            help="What the attacker makes faces of his own with, as the release was made; repeatable.",
+            help="Model with which attackers process faces of their own, as the release was made; repeatable.",
             show_default="the model of this one",
         ),
     ] = None,
     imitations: Annotated[
-        int, attack("--imitations", metavar="N", help="Masks a photo of the attacker's own faces; 0: he makes none.")
+        int, attack("--imitations", metavar="N", help="Masks per photo of the attacker's own faces; 0: none are made.")
     ] = 1,
     non_members: Annotated[
         Path | None,

@@ -45,7 +45,9 @@ def mask(
     ] = None,
     exclude: Annotated[
         Path | None,
-        privacy("--exclude", metavar="FILE", help="Leave out whom FILE names, one a line: person, or person/photo."),
+        privacy(
+            "--exclude", metavar="FILE", help="Leave out the people FILE lists, one per line: person, or person/photo."
+        ),
     ] = None,
     allow_unaligned: Annotated[
         bool,
@@ -64,7 +66,11 @@ def mask(
     ] = None,
     sources: Annotated[
         Path,
-        privacy("--sources", metavar="FILE", help="With --protect: write of whom each mixed face is made (CSV, 0600)."),
+        privacy(
+            "--sources",
+            metavar="FILE",
+            help="With --protect: write which people each mixed face was made from (CSV, 0600).",
+        ),
     ] = Path("facemae.sources.csv"),
     overwrite: Overwrite = False,
     resume: Resume = False,

@@ -74,7 +74,11 @@ Autoencoder = Annotated[
 Device = Annotated[str, machine("--device", metavar="auto|cpu|cuda", help="What the networks run on.")]
 Precision = Annotated[
     str,
-    machine("--precision", metavar="auto|bf16|fp32", help="What networks compute in; auto: bf16 if the hardware does."),
+    machine(
+        "--precision",
+        metavar="auto|bf16|fp32",
+        help="Number format in which networks compute; auto: bf16 if the hardware does.",
+    ),
 ]
 Backend = Annotated[
     str,
@@ -116,7 +120,7 @@ RecipeFile = Annotated[
     Path | None, training("--recipe", metavar="FILE", help="YAML with fields of a recipe, which win over the card's.")
 ]
 Warmup = Annotated[float | None, from_card("--warmup", metavar="EPOCHS", help="How long the learning rate rises.")]
-StepSize = Annotated[int | None, from_card("--batch-size", metavar="N", help="Faces a step, over all processes.")]
+StepSize = Annotated[int | None, from_card("--batch-size", metavar="N", help="Faces per step, over all processes.")]
 RunSeed = Annotated[int | None, from_card("--seed", metavar="N", help="Where all random choices come from.")]
 # Of the commands that embed faces.
 Groups = Annotated[

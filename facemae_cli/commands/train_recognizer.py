@@ -63,7 +63,11 @@ def train_recognizer(
     recipe: RecipeFile = None,
     margin: Annotated[
         str | None,
-        from_card("--margin", metavar="arcface|cosface|none", help="What labels teach; none: a teacher alone."),
+        from_card(
+            "--margin",
+            metavar="arcface|cosface|none",
+            help="Loss on identity labels; none: learn from the teacher alone.",
+        ),
     ] = None,
     m: Annotated[
         float | None, from_card("--m", metavar="NUMBER", help="The margin: an angle in radians, or a cosine.")
@@ -73,7 +77,7 @@ def train_recognizer(
     ] = None,
     sample_rate: Annotated[
         float | None,
-        from_card("--sample-rate", metavar="SHARE", help="Share of the people compared with in a step (PartialFC)."),
+        from_card("--sample-rate", metavar="SHARE", help="Share of the people compared with per step (PartialFC)."),
     ] = None,
     teacher_weight: Annotated[
         float | None, from_card("--teacher-weight", metavar="WEIGHT", help="Weight of the distance to the teacher.")
@@ -84,7 +88,7 @@ def train_recognizer(
     epochs: Annotated[int | None, from_card("--epochs", metavar="N", help="Passes over the faces.")] = None,
     warmup: Warmup = None,
     batch_size: StepSize = None,
-    lr: Annotated[float | None, from_card("--lr", metavar="RATE", help="Learning rate for 512 faces a step.")] = None,
+    lr: Annotated[float | None, from_card("--lr", metavar="RATE", help="Learning rate for 512 faces per step.")] = None,
     validation: Annotated[
         int | None,
         from_card("--validation", metavar="N", help="Hold out people with about N faces, and verify on them."),

@@ -21,7 +21,11 @@ def withdraw(
     ],
     people: Annotated[
         Path,
-        files("--people", metavar="FILE", help="Who goes, one a line, as in the raw data: person, or person/photo."),
+        files(
+            "--people",
+            metavar="FILE",
+            help="File listing the people to remove, one per line, as in the raw data: person, or person/photo.",
+        ),
     ],
     key: MaskedKey = Path("facemae.key"),
     raw: Annotated[

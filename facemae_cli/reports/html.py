@@ -171,7 +171,7 @@ class Section:
 def render(title: str, subtitle: str, opening: Sequence[Block], sections: Sequence[Section], closing: str) -> str:
     """The page as HTML text, to be written as UTF-8.
 
-    `opening` stands before the first section, `closing` is the line at the end. Pictures are encoded anew, so that
+    `opening` stands before the first section, `closing` is the line at the end. Pictures are encoded again, so that
     nothing else of their files gets into the page. Raises FaceError for a picture that cannot be read.
     """
     return _template().render(

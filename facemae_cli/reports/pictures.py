@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 Face = NDArray[np.uint8]
 
-CELL = 128  # pixels a side of a face on a sheet
+CELL = 128  # side of a face on a sheet, in pixels
 GAP = 6
 TITLE = 24  # height of the line of headings
 PAPER, INK = 250, 60

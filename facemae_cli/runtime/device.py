@@ -23,7 +23,7 @@ def choose_device(name: str = "auto") -> torch.device:
         name = "cuda" if torch.cuda.is_available() else "cpu"
     device = torch.device(name)
     if device.type == "cuda" and not torch.cuda.is_available():
-        raise UsageError(f"--device {name}: torch {torch.__version__} sees no CUDA device here; say --device cpu")
+        raise UsageError(f"--device {name}: torch {torch.__version__} sees no CUDA device here; use --device cpu")
     local_rank = launcher.local_rank()
     if device.type == "cuda" and device.index is None and local_rank is not None:
         return _own_device(local_rank, torch.cuda.device_count())

@@ -1,6 +1,6 @@
 """One output by many ranks: rank r of R makes units r, r + R, ..., and the first rank writes all of them, in order.
 
-Who made a unit does not show in it, so the output is the same on any number of ranks, and a stopped job may go on with
+Who made a unit does not show in it, so the output is the same on any number of ranks, and a stopped job may continue on
 another number of them. Torch is loaded only where torchrun says that there are several.
 """
 

@@ -24,7 +24,7 @@ def cores() -> int:
 
 
 def thread_count(asked: int | None) -> int:
-    """How many workers `--workers` asks for; None: one a core, of which the ranks of this machine each take a share.
+    """How many workers `--workers` asks for; None: one per core, of which the ranks of this machine each take a share.
 
     Raises UsageError for less than one.
     """

@@ -140,7 +140,7 @@ class _Worker:
         how = f"by {signal.Signals(-code).name}" if code is not None and code < 0 else f"with code {code}"
         return OutputError(
             f"a worker process ended {how} before its work was done, as when memory is short: what is finished is kept,"
-            " so go on with --resume where there is one; --workers 1 does without processes"
+            " so continue with --resume where there is one; --workers 1 does without processes"
         )
 
     def hang_up(self) -> None:

@@ -152,7 +152,7 @@ class DemoResult:
             ("look at", str(self.out / SHEET)),
             ("open", f"{self.out / AUDIT}, and the worst case: {self.out / WORST_CASE}"),
             ("", ""),
-            ("next", "the same with aligned faces of your own, one folder a person or a .rec:"),
+            ("next", "the same with aligned faces of your own, one folder per person or a .rec:"),
             ("", "facemae mask --in raw --out masked"),
             ("", "facemae reconstruct --in masked --out released --preview preview.png"),
             ("", "facemae leakage --k 2 --report audit.html"),
@@ -180,7 +180,7 @@ def demo(
         seed: Which people.
         model: What `reconstruct` takes.
         epochs: How long the recognisers learn.
-        overwrite: Make a demo that exists anew.
+        overwrite: Replace a demo that exists.
         progress: Told of eight steps.
 
     Raises:
@@ -263,7 +263,7 @@ def _check_free(out: Path, overwrite: bool) -> None:
         if not os.path.lexists(out) or (out.is_dir() and not any(out.iterdir())):
             return
     if not overwrite:
-        raise UsageError(f"{out} exists; --overwrite makes the demo anew, --out FOLDER makes it elsewhere")
+        raise UsageError(f"{out} exists; --overwrite makes the demo again, --out FOLDER makes it elsewhere")
     begun = out.is_dir() and set(os.listdir(out)) <= {FOLDERS[0] + STAGING_SUFFIX}  # a demo that was stopped at once
     if not begun and (not out.is_dir() or own_manifest(out / FOLDERS[0], ("demo",)) is None):
         raise UsageError(f"{out} holds what no demo made, so it is left alone; --out FOLDER makes the demo elsewhere")

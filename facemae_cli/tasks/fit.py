@@ -124,12 +124,12 @@ def fit(
     ratio: share of the patches hidden, in (0, 1). None: as in the card.
     epochs: passes over the faces; 0: none, so that what `init` gives is measured and written. None: as in the card.
     warmup: epochs in which the learning rate rises. None: as in the card.
-    batch_size: faces a step, over all processes. None: as in the card.
-    lr: learning rate for 256 faces a step. None: as in the card.
+    batch_size: faces per step, over all processes. None: as in the card.
+    lr: learning rate for 256 faces per step. None: as in the card.
     seed: where all random choices come from. None: as in the card.
     precision: what networks compute in: "fp32", "bf16" or "auto", bf16 if the hardware does.
     device: "cpu", "cuda", "cuda:N", or "auto": a GPU if there is one.
-    resume: whether to go on from the checkpoint in `out`, by `schedule: wsd` with more epochs too; False: start anew.
+    resume: continue from the checkpoint in `out`, under `schedule: wsd` with more epochs too; False: start over.
     overwrite: whether a folder at `out` is replaced, once all is done; False: it is refused.
     progress: what is told how far the work is; by default nobody.
 

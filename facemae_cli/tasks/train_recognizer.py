@@ -125,20 +125,20 @@ def train_recognizer(
     margin: "arcface", "cosface", or "none": the teacher's features alone. None: as in the card.
     m: the margin, an angle in radians (arcface) or a cosine (cosface). None: as in the card.
     scale: what cosines are multiplied by, above 0. None: as in the card.
-    sample_rate: share of the classes compared with in a step, in (0, 1]. None: as in the card.
+    sample_rate: share of the classes compared with per step, in (0, 1]. None: as in the card.
     teacher_weight: weight of the cosine distance to the teacher's features. None: as in the card.
     schedule: of the learning rate after warm-up: "steps", "poly" or "cosine". None: as in the card.
     epochs: passes over the faces. None: as in the card.
     warmup: epochs in which the learning rate rises. None: as in the card.
-    batch_size: faces a step, over all processes, 2 or more. None: as in the card.
-    lr: learning rate for 512 faces a step. None: as in the card.
+    batch_size: faces per step, over all processes, 2 or more. None: as in the card.
+    lr: learning rate for 512 faces per step. None: as in the card.
     validation: faces of held-out people verified after each epoch, about; 0: all are trained on. None: as in the card.
     seed: where all random choices come from. None: as in the card.
     export: forms to write the recogniser in too: "onnx" as `model.onnx`, "pth" as `model.pth`; None: neither.
     cache: a folder that keeps the teacher's features for another run; None: they are not kept.
     precision: what networks compute in: "fp32", "bf16" or "auto", bf16 if the hardware does.
     device: "cpu", "cuda", "cuda:N", or "auto": a GPU if there is one.
-    resume: whether to go on from the checkpoint in `out`; False: start anew.
+    resume: whether to continue from the checkpoint in `out`; False: start over.
     overwrite: whether a folder at `out` is replaced; False: it is refused.
     progress: what is told how far the work is; by default nobody.
 

@@ -109,7 +109,7 @@ def measure(bench: Bench, options: argparse.Namespace, root: Path, precision: Pr
         "facemae fit": partial(our_steps, trainer, options.steps),
     }
     floor = work_floor(lambda: trainer._step(networks[1], batch, 0), options.steps, device, precision)
-    how = f"phi {options.phi}{' by .onnx' if options.onnx else ''}, {options.batch} faces a step, {precision}"
+    how = f"phi {options.phi}{' by .onnx' if options.onnx else ''}, {options.batch} faces per step, {precision}"
     bench.compare(f"fit {options.model}: {how}", sides, options.steps * options.batch, floor)
 
 

@@ -127,7 +127,7 @@ def measure(bench: Bench, options: argparse.Namespace, root: Path, name: str, pr
     }
     step = partial(trainers[0]._step, trainers[0].objective.network, batch, 0)
     floor = work_floor(step, steps, device, precision)
-    how = f"{options.classes:,} classes, {options.batch} faces a step, {precision}"
+    how = f"{options.classes:,} classes, {options.batch} faces per step, {precision}"
     bench.compare(f"train-recognizer {name}: {how}", sides, steps * options.batch, floor)
 
 

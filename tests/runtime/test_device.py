@@ -18,7 +18,7 @@ def test_auto_takes_a_gpu_where_there_is_one() -> None:
 
 def test_what_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(UsageError, match=r"--device cuda: torch .* sees no CUDA device here; say --device cpu"):
+    with pytest.raises(UsageError, match=r"--device cuda: torch .* sees no CUDA device here; use --device cpu"):
         choose_device("cuda")
     with pytest.raises(UsageError, match="'toaster' is not a device"):
         choose_device("toaster")

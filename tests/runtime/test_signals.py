@@ -86,7 +86,7 @@ def test_a_first_rank_ends_that_waits_for_the_second(tmp_path: Path, port: socke
         until_listening(number)
         time.sleep(0.3)
         err = ends_in_time(process, signal.SIGTERM)
-    assert err.endswith("facemae: error: stopped by SIGTERM; the same command with --resume goes on from here\n")
+    assert err.endswith("facemae: error: stopped by SIGTERM; the same command with --resume continues from here\n")
     assert not (tmp_path / "out").exists()
 
 

@@ -107,7 +107,7 @@ def test_a_signal(root: Path, work: Work, command: str, number: signal.Signals) 
     words = COMMANDS[command].split()
     assert work.run(words, after_a_unit(lambda: os.kill(os.getpid(), number))) == 128 + number
     assert work.said() == (
-        f"facemae: error: stopped by {number.name}; the same command with --resume goes on from here"
+        f"facemae: error: stopped by {number.name}; the same command with --resume continues from here"
     )
     assert work.in_place() == []
     resumed(root, work, words)
@@ -147,7 +147,7 @@ def test_a_signal_while_training_leaves_a_checkpoint(work: Work, trained: dict[s
         Trainer._step = step  # type: ignore[method-assign,assignment]
 
     assert work.run(FIT, first) == 143
-    assert work.said().endswith("stopped by SIGTERM; the same command with --resume goes on from here")
+    assert work.said().endswith("stopped by SIGTERM; the same command with --resume continues from here")
     assert "out/checkpoint.safetensors" in work.made()
     assert "out/model.yaml" not in work.made()
     checkpoint_is_whole(work.folder)
