@@ -178,7 +178,7 @@ def _explain_one(error: BaseException, words: Sequence[str]) -> tuple[int, str]:
 
 def _usage_line(error: Any) -> str:
     context = getattr(error, "ctx", None)
-    return error.format_message() + (f" (see `{context.command_path} --help`)" if context else "")
+    return str(error.format_message()) + (f" (see `{context.command_path} --help`)" if context else "")
 
 
 def _takes_resume(words: Sequence[str]) -> bool:

@@ -41,15 +41,14 @@ def _own_device(rank: int, count: int) -> torch.device:
 def choose_precision(name: str, device: torch.device) -> Precision:
     """`auto` is bf16 where the hardware computes in it, else fp32. Raises UsageError for an unknown name."""
     check_precision(name)
-    if name == "auto":
-        return "bf16" if has_fast_bf16(device) else "fp32"
-    return name  # type: ignore[return-value]
+    wanted = has_fast_bf16(device) if name == "auto" else name == "bf16"
+    return "bf16" if wanted else "fp32"
 
 
 def has_fast_bf16(device: torch.device) -> bool:
     """Whether bf16 is computed by the hardware. A CPU without AVX512-BF16 emulates it a hundred times slower."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     probe = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
     return bool(probe and probe())
 

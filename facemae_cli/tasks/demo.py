@@ -79,7 +79,7 @@ class Figures:
 def _strongest(leakage: Mapping[str, Any]) -> float:
     """What the strongest of a card's attackers finds by other photos."""
     rates = {name: rate for name, rate in leakage.items() if not name.endswith("-very-photo")}
-    return max(rate for name, rate in rates.items() if name not in ("k", "people", "chance"))
+    return max(float(rate) for name, rate in rates.items() if name not in ("k", "people", "chance"))
 
 
 @dataclass(frozen=True)
