@@ -100,6 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if words[:1] == ["help"]:
         words = [*words[1:], "--help"]
     console.settings_in_use.set({})
+    terminal.stand_in_for_closed_streams()
     try:
         with signals_end(partial(_say_stopped, words), os._exit, whole_process=arguments is None):
             return _run(words or ["--help"])

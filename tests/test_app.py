@@ -6,6 +6,7 @@ import errno
 import importlib
 import inspect
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -268,6 +269,21 @@ def test_a_full_disk_under_stdout_is_code_4(length: int) -> None:
         _, err = process.communicate(timeout=STARVED)
     assert process.returncode == 4
     assert err.splitlines() == ["tidied", "facemae: error: standard output: No space left on device"]
+
+
+@pytest.mark.parametrize("closed", [">&-", "<&- >&- 2>&-"])
+def test_closed_standard_streams_change_no_exit_code(closed: str, tmp_path: Path) -> None:
+    raw = write_faces(tmp_path / "raw", range(2))
+    for words, code in (
+        (["inspect", raw, "--json"], 0),
+        (["mask", "-i", raw, "-o", tmp_path / "masked"], 0),
+        (["no"], 2),
+    ):
+        line = shlex.join([sys.executable, "-m", "facemae_cli", *map(str, words)])
+        ran = subprocess.run(f"{line} {closed}", shell=True, cwd=tmp_path, capture_output=True, text=True)
+        assert ran.returncode == code, ran
+        assert "Traceback" not in ran.stderr
+    assert sum(path.suffix == ".png" for path in (tmp_path / "masked").rglob("*")) == len(list(raw.rglob("*.*")))
 
 
 @pytest.mark.parametrize("length", [250, 300])  # as it stands, or only with what is added while it is written

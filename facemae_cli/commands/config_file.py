@@ -10,6 +10,7 @@ A folder that is an input or an output may come from somebody else, so a facemae
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from enum import Enum
 from pathlib import Path
@@ -76,7 +77,7 @@ def _as_typed(where: str, value: Any, param: Any) -> Any:
 def _as_text(where: str, value: Any) -> str:
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
         raise UsageError(f"{FILE_NAME}: {where} is {value!r}; it takes one number or text")
-    return str(value)
+    return os.path.expanduser(str(value))  # as a shell does on the command line
 
 
 def settings_used(ctx: Any, params: Iterable[Any]) -> dict[str, Any]:

@@ -81,6 +81,16 @@ def reader_has_gone() -> bool:
         return False
 
 
+def stand_in_for_closed_streams() -> None:
+    """Puts the null device where whoever started the program closed a standard stream, as some schedulers do.
+
+    A line has somewhere to go then, and the next file that is opened does not get the stream's number.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 - as long as the program runs
+
+
 def settle_stdout() -> None:
     """Writes out what stdout still holds; what cannot be written goes nowhere.
 

@@ -149,6 +149,8 @@ def fit(
     if chosen.loss == "mse" and (given := [name for name, value in unused.items() if value is not None]):
         option = given[0].replace("_", "-")
         raise UsageError(f"--{option} is about features, which --loss mse does not compare: leave one of both out")
+    if chosen.loss == "irm" and pixel_weight is not None:
+        raise UsageError("--pixel-weight is of the pixel error, which --loss irm leaves out: give --loss mixed instead")
     run = _Run(card_model, chosen, out or card_model.run_folder, choose_device(device), precision, progress)
     place = RunFolder(run.folder, _OWN_FILES, resume=resume, overwrite=overwrite, shows_faces=True)
     with distributed.process_group(run.device):

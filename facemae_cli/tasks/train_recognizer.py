@@ -17,7 +17,7 @@ from facemae_cli.data.open import open_source
 from facemae_cli.data.packs.people import names_in, shared_people
 from facemae_cli.data.packs.source import open_packs
 from facemae_cli.data.side_files import check_cache
-from facemae_cli.errors import UsageError
+from facemae_cli.errors import InputError, UsageError
 from facemae_cli.inference.recognizer import Recognizer
 from facemae_cli.networks.card import CARD_NAME, WEIGHTS_NAME, Model
 from facemae_cli.networks.embedder import Embedder
@@ -203,7 +203,7 @@ class _Run:
         faces = LabelledFaces.of(source, self.recipe, with_teacher=teacher is not None)
         packs = self._packs(pairs, source)
         if faces.held:
-            packs[HELD_OUT] = Pack.held_out(source, faces.held, self.recipe.seed)
+            packs[HELD_OUT] = self._held_out(source, faces.held)
         size, seed = self.model.card.input.side, self.recipe.seed
         gpu = {"feeds_gpu": self.device.type == "cuda"}
         loader = FaceLoader(
@@ -212,7 +212,10 @@ class _Run:
         taught = self._teacher(teacher, source, cache) if teacher else None
         objective = self._objective(taught, parent, faces, loader, packs)
         said = self.recipe.as_dict(), self.model.card, source, self.precision
-        trainer = self._trainer(objective, loader, same_to_resume(*said, {"teacher": teacher, "init": parent}))
+        settings = same_to_resume(*said, {"teacher": teacher, "init": parent})
+        if pairs:  # else the last figures would be told of other packs
+            settings["pairs"] = {f"--pairs {name}": pack.digest for name, pack in packs.items() if name != HELD_OUT}
+        trainer = self._trainer(objective, loader, settings)
         with place.claim() as trainer.folder:
             history = trainer.run(place.resume)
             found = distributed.gather_objects([*source.refused, *loader.refused, *objective.refused])
@@ -268,6 +271,15 @@ class _Run:
                     f"warning: {count} people of {name} are, by name, among those trained on, which inflates the figure"
                 )
         return {name: Pack.of(pack) for name, pack in packs.items()}
+
+    def _held_out(self, source: FaceSource, held: Sequence[int]) -> Pack:
+        try:
+            return Pack.held_out(source, held, self.recipe.seed)
+        except InputError as error:
+            raise InputError(
+                f"--validation {self.recipe.validation} holds out {counted(len(held), 'face')}, a tenth at most: "
+                f"{error} to --pairs, or leave --validation out"
+            ) from error
 
     def _trainer(self, objective: RecognizerObjective, loader: FaceLoader, settings: dict[str, Any]) -> Trainer:
         recipe, rate = self.recipe, self.recipe.lr * self.recipe.batch_size / 512

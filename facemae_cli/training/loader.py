@@ -127,7 +127,8 @@ class FaceLoader:
             except FaceError as error:
                 self._refuse(index, error)
         count, whole = len(self.members), len(self.source)
-        raise InputError(f"{self.source.path}: none of the {count} faces wanted of its {whole} can be read")
+        why = next(iter(self._refused.values())).detail
+        raise InputError(f"{self.source.path}: none of the {count} faces wanted of its {whole} can be read: {why}")
 
 
 def readable(source: FaceSource, members: Sequence[int], refused: Iterable[Refusal]) -> list[int]:

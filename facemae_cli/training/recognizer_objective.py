@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from facemae_cli.data.faces import FaceSource, Refusal
+from facemae_cli.data.faces import FaceSource, Refusal, fingerprint
 from facemae_cli.data.packs.pairs import sample_pairs
 from facemae_cli.data.packs.source import PackSource
 from facemae_cli.errors import UsageError
@@ -52,6 +53,12 @@ class Pack:
     def of(cls, source: PackSource) -> Pack:
         """All of a verification pack."""
         return cls(source, np.arange(len(source)), source.pairs, source.same, source.refused)
+
+    @property
+    def digest(self) -> str:
+        """What tells it from another pack: its faces, as `fingerprint` samples them, and its pairs."""
+        pairs = hashlib.sha256(self.pairs.tobytes() + self.same.tobytes()).hexdigest()
+        return f"{fingerprint(self.source)[:16]}-{pairs[:16]}"
 
     @classmethod
     def held_out(cls, source: FaceSource, held: Sequence[int], seed: int) -> Pack:

@@ -125,6 +125,13 @@ def test_one_value_serves_an_option_that_takes_many(runs: Any, folder: Path) -> 
     assert runs("mask")[0]["k"] == "[7]"
 
 
+def test_a_home_folder_is_what_a_shell_makes_of_it(runs: Any, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/ann")
+    write(folder, "mask: {in: ~/faces, out: a~b}")
+    options = runs("mask")[0]
+    assert (options["input"], options["out"]) == ("/home/ann/faces", "a~b")
+
+
 def test_null_leaves_the_default(runs: Any, folder: Path) -> None:
     write(folder, "mask: {ratio: null, keep-names: false}")
     options, settings, _ = runs("mask")

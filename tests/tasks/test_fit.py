@@ -225,6 +225,7 @@ def test_what_cannot_be_fitted_is_one_clear_error(tmp_path: Path, data: Path, mo
     cases: list[tuple[dict[str, object], str]] = [
         ({"loss": "irm"}, "give --embedder"),
         ({"loss": "irm", "embedder": [str(wrong)]}, "gives 8-d features, its card says 512"),
+        ({"loss": "irm", "pixel_weight": 3.0}, "--pixel-weight is of the pixel error, which --loss irm leaves out"),
         ({"loss": "irm", "embedder": [model]}, "kind mae; one of kind embedder is needed"),
         ({"model": str(wrong)}, "kind embedder; one of kind mae is needed"),
         ({"batch_size": 19}, "--batch-size 19 is more than the 18 faces"),

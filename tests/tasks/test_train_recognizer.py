@@ -119,6 +119,17 @@ def test_a_broken_run_goes_on_as_if_unbroken(
     assert all(torch.equal(got[name], wanted[name]) for name in wanted)
 
 
+def test_a_run_is_not_gone_on_with_on_other_packs(tmp_path: Path, data: Path, model: str) -> None:
+    """Its figures would be told of packs it was not verified on."""
+    packs = [write_lfw(tmp_path / name / "lfw", people) / "pairs.txt" for name, people in (("a", 12), ("b", 14))]
+    run(data, tmp_path / "out", model, pairs=packs[:1])
+    again = run(data, tmp_path / "out", model, pairs=packs[:1], resume=True)
+    assert "val_lfw" in again.figures
+    for other in ([packs[1]], []):
+        with pytest.raises(UsageError, match=r"made with .*pairs.*say the same to --resume"):
+            run(data, tmp_path / "out", model, pairs=other, resume=True)
+
+
 def test_ranks_follow_one_rank_and_one_finishes_their_run(
     tmp_path: Path, data: Path, model: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -251,7 +262,7 @@ def test_what_cannot_be_trained_is_one_clear_error(tmp_path: Path, data: Path, m
         (data, {"model": "r99"}, UsageError, "r99: neither a path nor a model of the zoo"),
         (data, {"model": "facemae-tiny"}, UsageError, "is a model of kind mae; one of kind embedder is needed"),
         (data, {"pairs": [data]}, InputError, "holds no pairs.txt"),
-        (data, {"validation": 2}, InputError, "too few to sample pairs"),
+        (data, {"validation": 2}, InputError, "--validation 2 holds out 4 faces, a tenth at most: .*too few to sample"),
         (data, {"cache": data / "cache"}, UsageError, "--cache .*cache is inside the dataset"),
     ]
     for source, options, kind, message in cases:

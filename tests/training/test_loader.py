@@ -69,7 +69,7 @@ def test_an_unreadable_face_is_replaced_by_the_next_and_listed_once() -> None:
 def test_no_readable_face_at_all_is_an_error() -> None:
     source = memory_source(2, 1)
     source.faces = [(identity, photo, b"") for identity, photo, _ in source.faces]
-    with pytest.raises(InputError, match="none of the 2 faces wanted of its 2 can be read"):
+    with pytest.raises(InputError, match="none of the 2 faces wanted of its 2 can be read: 0 bytes: there"):
         FaceLoader(source, range(2), size=112, batch_size=2, seed=0).load([0])
 
 
