@@ -181,6 +181,11 @@ def chunks(source: FaceSource, indexes: Sequence[int], size: int = CHUNK) -> lis
     return [FaceChunk(source, indexes[first : first + size]) for first in range(0, len(indexes), size)]
 
 
+def has_people(source: FaceSource) -> bool:
+    """Whether a dataset says of any face who is on it; loose photos, which it lists first, may be of nobody known."""
+    return any(source.name(index).identity is not None for index in range(len(source)))
+
+
 def fingerprint(source: FaceSource, samples: int = 256) -> str:
     """A digest that changes when a dataset does: its size, and names and bytes of evenly spread faces.
 

@@ -24,16 +24,14 @@ from facemae_cli.data.packs.pairs import FOLDS, Photo, format_pairs, sample_pair
 from facemae_cli.data.packs.source import PackSource, open_pack
 from facemae_cli.data.packs.writer import check_free, copied_manifest, whole_face, whole_pairs, write_bin
 from facemae_cli.errors import FaceError, InputError, UsageError
-from facemae_cli.masking.levels import measured_elsewhere
-from facemae_cli.networks.zoo import bundled
-from facemae_cli.reports.publication.facts import Facts, ModelFacts, read_figures
-from facemae_cli.reports.publication.files import format_of, published_files
+from facemae_cli.evaluation.publication import facts_of
+from facemae_cli.reports.publication.facts import read_figures
+from facemae_cli.reports.publication.files import published_files
 from facemae_cli.runtime.paths import as_paths
 from facemae_cli.runtime.progress import SILENT, Progress
 from facemae_cli.runtime.threads import ordered_map, thread_count
 
 UNIT = 512  # faces made durable together
-PROBED = 8  # faces looked at to tell whether there are people
 PAIRS = 6000  # as LFW has
 
 
@@ -258,17 +256,7 @@ class _Job:
 
     def _published(self, manifest: Manifest, out: Path) -> dict[str, str]:
         """The card of what facemae masked or released, and Croissant; of other datasets nothing is known."""
-        known = bundled((manifest.model or {}).get("sha256", ""))
-        facts = Facts(
-            manifest,
-            format_of(out),
-            self._suffix(),
-            any(self.source.name(index).identity is not None for index in range(min(PROBED, len(self.source)))),
-            ModelFacts.of(manifest, known.name if known else None, known.card if known else None),
-            read_figures(self.audits, manifest),
-            elsewhere=measured_elsewhere(manifest),
-        )
-        return published_files(facts, out)
+        return published_files(facts_of(self.source, manifest, out, self._suffix(), audits=self.audits), out)
 
     def _suffix(self) -> str:
         """What the first whole images are."""

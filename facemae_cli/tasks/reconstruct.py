@@ -20,21 +20,21 @@ from facemae_cli.data.open import open_source
 from facemae_cli.data.output.output import Made, Output, check_output, open_output
 from facemae_cli.data.side_files import SideFile
 from facemae_cli.errors import InputError, UsageError
+from facemae_cli.evaluation.publication import facts_of
 from facemae_cli.inference.masked_reader import MaskedReader, VisibleFaces
 from facemae_cli.inference.pipeline import Runner, choose_batch_size, open_codecs, pipeline_in
 from facemae_cli.inference.reconstruct import Reconstructor, release
 from facemae_cli.inference.released_writer import PredictedFaces, ReleasedFaces, ReleasedWriter
 from facemae_cli.masking import patches as masking
-from facemae_cli.masking.levels import measured_elsewhere
 from facemae_cli.masking.mask_color import MaskColor, least_hidden
 from facemae_cli.masking.mixing import Mixing, warp_of
 from facemae_cli.networks.backends import choose_backend, compile_autoencoder
 from facemae_cli.networks.card import Model
 from facemae_cli.networks.loading import load_mae
-from facemae_cli.networks.zoo import bundled, resolve
+from facemae_cli.networks.zoo import resolve
 from facemae_cli.reports import pictures
-from facemae_cli.reports.publication.facts import Facts, ModelFacts, read_figures
-from facemae_cli.reports.publication.files import format_of, published_files
+from facemae_cli.reports.publication.facts import read_figures
+from facemae_cli.reports.publication.files import published_files
 from facemae_cli.runtime import launcher, shared_output
 from facemae_cli.runtime.choices import check_batch_size
 from facemae_cli.runtime.device import choose_device
@@ -258,16 +258,8 @@ class _Job:
 
     def _published(self, manifest: Manifest, out: Path) -> dict[str, str]:
         """The card of the release and Croissant, for whoever is handed it."""
-        known = bundled(self.model.digest or "")
-        facts = Facts(
-            manifest,
-            format_of(out),
-            f".{self.writer.format}",
-            any(self.source.name(index).identity is not None for index in range(min(PROBED, len(self.source)))),
-            ModelFacts.of(manifest, known.name if known else None, self.model.card),
-            read_figures(self.audits, manifest),
-            elsewhere=measured_elsewhere(manifest),
-        )
+        suffix = f".{self.writer.format}"
+        facts = facts_of(self.source, manifest, out, suffix, card=self.model.card, audits=self.audits)
         return published_files(facts, out)
 
     def result(self, output: Output, out: Path) -> ReconstructResult:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from facemae_cli import __version__
-from facemae_cli.data.faces import FaceSource, Name, NotRead, fingerprint
+from facemae_cli.data.faces import FaceSource, Name, NotRead, fingerprint, has_people
 from facemae_cli.data.files import disk_errors, require_outside, require_writable
 from facemae_cli.data.images.codec import suffix_of
 from facemae_cli.data.manifest import Manifest, read_manifest
@@ -24,12 +24,9 @@ from facemae_cli.data.recordio.source import RecSource
 from facemae_cli.data.subset import Subset
 from facemae_cli.errors import FaceError, FacemaeError, InputError, OutputError, UsageError
 from facemae_cli.evaluation.leakage.sources import Sources, read_sources
+from facemae_cli.evaluation.publication import facts_of
 from facemae_cli.masking.key import DEFAULT_KEY_FILE, Key
-from facemae_cli.masking.levels import measured_elsewhere
 from facemae_cli.masking.people_list import PeopleList, is_photo, raw_names
-from facemae_cli.networks.zoo import bundled
-from facemae_cli.reports.publication.facts import Facts, ModelFacts
-from facemae_cli.reports.publication.files import format_of
 from facemae_cli.reports.publication.revision import revised_files
 from facemae_cli.runtime.progress import SILENT, Progress
 from facemae_cli.runtime.threads import ordered_map, thread_count
@@ -352,17 +349,10 @@ class _Job:
         """The card and Croissant, where they are: without figures, which were measured with those withdrawn."""
         places = {name: beside_path(self.target, name) for name in BESIDE}
         texts = {name: path.read_text("utf-8", "surrogateescape") for name, path in places.items() if path.is_file()}
-        known = bundled((left.model or {}).get("sha256", ""))
-        facts = Facts(
-            left,
-            format_of(self.target),
-            suffix_of(kept.read(0)),
-            kept.name(0).identity is not None,
-            ModelFacts.of(left, known.name if known else None, known.card if known else None),
-            elsewhere=measured_elsewhere(left),
-        )
+        facts = facts_of(kept, left, self.target, suffix_of(kept.read(0)))
+        before = replace(facts, manifest=self.manifest, people=has_people(self.source))
         try:
-            return revised_files(texts, facts, self.manifest, self.target)
+            return revised_files(texts, before, facts, self.target)
         except ValueError as error:
             raise InputError(f"{places[CROISSANT]} is not JSON ({error}): mend it, or remove it") from error
 

@@ -27,16 +27,15 @@ class ModelFacts:
     data: str | None = None
 
     @classmethod
-    def of(cls, manifest: Manifest, name: str | None = None, card: Any = None) -> ModelFacts | None:
-        """The model that `manifest` tells of; `name` and `card` are those of the model, where it is known to all."""
+    def of(
+        cls, manifest: Manifest, name: str | None = None, license: str | None = None, data: Any = None
+    ) -> ModelFacts | None:
+        """The model that `manifest` tells of, with the `name` of one that is known, and what its card says."""
         sha256 = (manifest.model or {}).get("sha256")
         if not sha256:
             return None
-        data = getattr(card, "data", None)
         said = data.get("sets") if isinstance(data, Mapping) else data
-        return cls(
-            str(sha256), name, getattr(card, "license", None), None if said is None else " ".join(str(said).split())
-        )
+        return cls(str(sha256), name, license, None if said is None else " ".join(str(said).split()))
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from facemae_cli.data.manifest import Manifest
 from facemae_cli.data.output.beside import CROISSANT
 from facemae_cli.reports.publication.facts import Facts, Figure, Figures
 from facemae_cli.reports.publication.files import published_files
@@ -18,13 +17,12 @@ from facemae_cli.reports.publication.files import published_files
 _MEASURED = ("Risks, as measured", "Use, as measured", "rai:personalSensitiveInformation", "rai:dataLimitations")
 
 
-def revised_files(
-    texts: Mapping[str, str], facts: Facts, before: Manifest, out: Path
-) -> tuple[dict[str, str], list[str]]:
-    """The `texts` of a dataset's card and Croissant, by name, brought from what `before` says to what `facts` say; and
-    the parts with lines of others, which stay. Raises ValueError for a Croissant that is not JSON."""
-    audited = Figures([Figure("", 0.0, None)])  # so that what is said of a dataset without an audit is said anew
-    past = published_files(replace(facts, manifest=before, figures=audited), out)
+def revised_files(texts: Mapping[str, str], before: Facts, facts: Facts, out: Path) -> tuple[dict[str, str], list[str]]:
+    """The `texts` of a dataset's card and Croissant, by name, brought from what `before` says, of whatever figures, to
+    what `facts` say; and the parts with lines of others, which stay. Raises ValueError for a Croissant that is not
+    JSON."""
+    audited = Figures([Figure("", 0.0, None)])  # so that what is said of a dataset without an audit is said again
+    past = published_files(replace(before, figures=audited), out)
     now = published_files(facts, out)
     found = {
         name: (_croissant if name == CROISSANT else _card)(text, past[name], now[name]) for name, text in texts.items()

@@ -9,7 +9,7 @@ from typing import Any
 
 import mlcroissant
 import pytest
-from helpers.maskcases import PEOPLE, key_file, make_folder, tree
+from helpers.maskcases import PEOPLE, encoded, key_file, make_folder, pixels, put, tree
 from helpers.models import write_embedder, write_mae
 from helpers.releases import only_given_attackers
 from huggingface_hub import DatasetCard
@@ -177,6 +177,22 @@ def test_a_withdrawal_brings_the_card_up_to_date(made: Path, tmp_path: Path, out
         assert text == anew.replace("7 images went in", "9 images went in")
     assert "2 images were withdrawn afterwards" in text
     assert "has not been audited" in text
+
+
+def test_loose_faces_beside_people_change_nothing_of_what_facemae_says(made: Path, tmp_path: Path) -> None:
+    for number in range(9):  # they sort before all people, and no line of a list can mean them
+        put(tmp_path / f"raw/loose {number}.png", encoded(pixels(900 + number), ".png"))
+    make_folder(tmp_path / "raw")
+    facemae_cli.mask(tmp_path / "raw", tmp_path / "masked", key=made / "key")
+    facemae_cli.reconstruct(tmp_path / "masked", tmp_path / "released", model=str(made / "mae"), device="cpu")
+    facemae_cli.convert(tmp_path / "released", tmp_path / "copy")
+    for place in (tmp_path / "released", tmp_path / "copy"):
+        assert "faces/person" in (place / "croissant.json").read_text()
+        assert published(made, place).foreign == []
+        assert "faces/person" in (place / "croissant.json").read_text()
+    people = "\n".join(person for person in PEOPLE if person != "Ottoline-Vavasour")
+    assert published(made, tmp_path / "copy", people).foreign == []
+    assert "faces/person" not in (tmp_path / "copy/croissant.json").read_text()
 
 
 @pytest.mark.parametrize("audited", [True, False])
