@@ -13,10 +13,11 @@ from torch import Tensor, nn
 from facemae_cli.errors import InputError
 from facemae_cli.networks.architectures.mae import MaskedAutoencoder
 from facemae_cli.networks.architectures.registry import FAMILIES, PUBLISHED, Family
-from facemae_cli.networks.card import Card, InputSpec, Model
+from facemae_cli.networks.card import CARD_NAME, Card, InputSpec, Model
 from facemae_cli.networks.embedder import Embedder
 from facemae_cli.networks.onnx.graph import load_onnx
 from facemae_cli.networks.weights import check_state, first_line, read_safetensors, read_state
+from facemae_cli.networks.zoo import card_beside
 
 MAX_ARGUMENT = 2**16
 # Arguments of timm.create_model that read files or change what comes out; no published configuration needs them.
@@ -134,9 +135,10 @@ def _shown(
     for known in PUBLISHED:
         with suppress(ValueError):
             return FAMILIES[known], FAMILIES[known].shape(state, arguments)
+    card = model.path / CARD_NAME if model.path.is_dir() else card_beside(model.path)
     raise InputError(
         f"{model.weights}: its parameters are not named as InsightFace's iresnet or MobileFaceNet names them, and no "
-        f"card gives its `architecture`; write {model.path.stem}.yaml beside it"
+        f"card gives its `architecture`; {'add it to' if card.is_file() else 'write'} {card.name} beside it"
     )
 
 

@@ -112,34 +112,40 @@ def _beside(path: Path, card: Card, name: str) -> Model:
 def _from_file(path: Path) -> Model:
     if path.suffix in (".yaml", ".yml"):
         return _beside(path, load_card(path), path.resolve().parent.name if path.name == CARD_NAME else path.stem)
-    suffix = next((each for each in WEIGHT_SUFFIXES if path.name.endswith(each)), None)
-    if suffix is None:
+    if not path.name.endswith(WEIGHT_SUFFIXES):
         raise InputError(
             f"{path}: not a model{told(path)}; a model is a folder with a {CARD_NAME}, or {', '.join(WEIGHT_SUFFIXES)}"
         )
-    beside = path.with_name(path.name.removesuffix(suffix) + ".yaml")
+    beside = card_beside(path)
     if beside.is_file():
         card = load_card(beside)
         if card.weights not in (None, path.name):
             raise InputError(f"{beside}: the card is of {card.weights}, not of {path.name} beside it")
-        return Model(card.name or path.stem, card, path, path)
+        return Model(card.name or beside.stem, card, path, path)
     if path.name == WEIGHTS_NAME and (path.parent / CARD_NAME).is_file():
         return _from_folder(path.parent)
     return _without_card(path)
 
 
+def card_beside(weights: Path) -> Path:
+    """Where the card of a file of weights is looked for: `X.yaml` for `X.pth` and for `X.pth.tar`."""
+    suffix = next((each for each in WEIGHT_SUFFIXES if weights.name.endswith(each)), weights.suffix)
+    return weights.with_name(weights.name.removesuffix(suffix) + ".yaml")
+
+
 def _without_card(path: Path) -> Model:
     """InsightFace's convention, for the files InsightFace publishes; whether a .pth is one shows when it is loaded."""
+    beside = card_beside(path)
     pickled = dict.fromkeys((".pth", ".pt", ".ckpt", ".tar"), lambda path: INSIGHTFACE)
     spec: dict[str, Callable[[Path], InputSpec]] = {".onnx": _onnx_convention, **pickled}
     if path.suffix not in spec:
-        raise InputError(f"{path}: there is no card; write {path.stem}.yaml beside it with {CARD_HELP}")
+        raise InputError(f"{path}: there is no card; write {beside.name} beside it with {CARD_HELP}")
     card = Card(kind="embedder", input=spec[path.suffix](path), assumed=True)
     warning = (
         f"{path} has no card: taken as InsightFace's convention (112 pixels, rgb, mean and std 0.5); "
-        f"write {path.stem}.yaml beside it with {CARD_HELP}"
+        f"write {beside.name} beside it with {CARD_HELP}"
     )
-    return Model(path.stem, card, path, path, warning=warning)
+    return Model(beside.stem, card, path, path, warning=warning)
 
 
 def _onnx_convention(path: Path) -> InputSpec:
@@ -150,7 +156,7 @@ def _onnx_convention(path: Path) -> InputSpec:
     if sides[2:] != list(INSIGHTFACE.sides):
         raise InputError(
             f"{path}: there is no card, and it takes {sides or 'no images'}, not 112 x 112 pixels as InsightFace's do; "
-            f"write {path.stem}.yaml beside it with {CARD_HELP}, the size as a side or as [height, width]"
+            f"write {card_beside(path).name} beside it with {CARD_HELP}, the size as a side or as [height, width]"
         )
     first = {node.op_type for node in graph.node[:8]}
     return INSIGHTFACE_RAW if {"Sub", "Mul"} <= first else INSIGHTFACE

@@ -57,6 +57,18 @@ def test_a_backbone_of_112_pixels_needs_no_card(tmp_path: Path) -> None:
     assert loaded.spec == InputSpec(112, "rgb", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 
 
+def test_parameters_by_unknown_names_ask_for_a_card_where_one_is_looked_for(tmp_path: Path) -> None:
+    torch.save({"strange": torch.zeros(1)}, tmp_path / "net.pth.tar")
+    assert refusal(zoo.resolve(str(tmp_path / "net.pth.tar"))).endswith("; write net.yaml beside it")
+    said = {"kind": "embedder", "input": {"size": SIDE, "color": "rgb", "mean": [0.5] * 3, "std": [0.5] * 3}}
+    (tmp_path / "net.yaml").write_text(yaml.safe_dump(said | {"weights": "net.pth.tar"}))
+    assert refusal(zoo.resolve(str(tmp_path / "net.pth.tar"))).endswith("; add it to net.yaml beside it")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/model.yaml").write_text(yaml.safe_dump(said))
+    save_file({"strange": torch.zeros(1)}, tmp_path / "run/weights.safetensors")
+    assert refusal(zoo.resolve(str(tmp_path / "run"))).endswith("; add it to model.yaml beside it")
+
+
 def test_a_folder_of_ours_with_an_iresnet_loads(tmp_path: Path) -> None:
     network = IResNet((2, 2, 2, 2), dim=6, width=2, size=SIDE).eval()
     card = {"kind": "embedder", "dim": 6, "architecture": {"network": "r18"}}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -317,11 +318,15 @@ def test_a_folder_as_a_hub_has_it_is_a_model(tmp_path: Path) -> None:
 def test_checkpoints_by_other_names_take_insightfaces_convention_or_their_card(tmp_path: Path, name: str) -> None:
     torch.save({}, tmp_path / name)
     model = zoo.resolve(str(tmp_path / name))
-    assert model.card.assumed
+    assert (model.name, model.card.assumed) == ("backbone", True)
+    assert model.warning is not None
+    [advised] = re.findall(r"write (\S+) beside it", model.warning)
     card: dict[str, Any] = {"kind": "embedder", "weights": name, "architecture": {"network": "r18"}}
     card["input"] = {"size": 112, "color": "rgb", "mean": [0.5] * 3, "std": [0.5] * 3}
-    write_card(tmp_path / "backbone.yaml", card)
-    assert zoo.resolve(str(tmp_path / name)).card.architecture == {"network": "r18"}
+    write_card(tmp_path / advised, card)
+    found = zoo.resolve(str(tmp_path / name))
+    assert (found.name, found.card.architecture) == ("backbone", {"network": "r18"})
+    assert zoo.resolve(str(tmp_path / advised)) == found
 
 
 def test_what_stands_in_a_model_s_place_is_named(tmp_path: Path) -> None:
