@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
+from math import isqrt
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -35,6 +36,7 @@ from facemae_cli.runtime.threads import ordered_map, ordered_units
 Item = TypeVar("Item")
 Made = TypeVar("Made")
 
+MAX_SIDE = isqrt(MAX_PIXELS) // masking.GRID * masking.GRID  # pixels that a masked face may have a side
 SIZE = "size "  # before the size of raw faces in the tally of how many there are of it
 AHEAD = 1  # units under way beyond the one that is written
 UNIT = 512  # faces made durable together; a killed run repeats at most so many
@@ -84,9 +86,9 @@ class Masker:
     def __post_init__(self) -> None:
         """Raises UsageError as `masking.count_to_hide` does, for a `size` that cannot be, and for a missing key."""
         size = self.size
-        if size is not None and (size < masking.GRID or size % masking.GRID or size * size > MAX_PIXELS):
+        if size is not None and not (0 < size <= MAX_SIDE and size % masking.GRID == 0):
             raise UsageError(
-                f"--size {size}: {masking.GRID} must divide it and it is at most 4088; 112 and 224 are usual"
+                f"--size {size}: {masking.GRID} must divide it and it is at most {MAX_SIDE}; 112 and 224 are usual"
             )
         masking.count_to_hide(self.strategy, self.ratio)
         if self.strategy != "parts" and self.seed is None and self.key is None:

@@ -8,9 +8,10 @@ import pytest
 from PIL import Image
 
 from facemae_cli.data.faces import Name
+from facemae_cli.data.images.headers.header import MAX_PIXELS
 from facemae_cli.errors import FaceError, UsageError
 from facemae_cli.masking import patches
-from facemae_cli.masking.job import Masker
+from facemae_cli.masking.job import MAX_SIDE, Masker
 from facemae_cli.masking.key import Key, seed_mask_key
 
 KEY = Key(bytes(range(32)))
@@ -50,6 +51,14 @@ def test_parts_needs_neither_key_nor_seed():
     masked = Masker("parts").face(png(), ANNA)
     assert (masked.hidden, masked.resized) == (160, False)
     assert mask_of(Masker("parts"), png()) == mask_of(Masker("parts", key=KEY), png(seed=1), BERT)
+
+
+def test_the_largest_size_is_the_one_that_is_told():
+    assert MAX_SIDE**2 <= MAX_PIXELS < (MAX_SIDE + patches.GRID) ** 2
+    assert Masker(key=KEY, size=MAX_SIDE).size == MAX_SIDE
+    for size in (MAX_SIDE + patches.GRID, MAX_SIDE - 1, 0, -14):
+        with pytest.raises(UsageError, match=f"--size {size}: 14 must divide it and it is at most {MAX_SIDE};"):
+            Masker(key=KEY, size=size)
 
 
 def test_another_size_hides_the_same_patches():
