@@ -8,12 +8,17 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from facemae_cli.data.side_files import Kind, SideFile, check_cache, check_side_files
+from facemae_cli.data.side_files import SideFile, SideFileKind, check_cache, check_side_files
 from facemae_cli.errors import FacemaeError
 from facemae_cli.networks.zoo import resolve
 
 # Options that name a file to be written beside the output, and what it is.
-SIDE_FILES: Mapping[str, Kind] = {"refused": "list", "report": "page", "preview": "picture", "doubtful": "picture"}
+SIDE_FILES: Mapping[str, SideFileKind] = {
+    "refused": "list",
+    "report": "page",
+    "preview": "picture",
+    "doubtful": "picture",
+}
 CACHE = "cache"
 
 

@@ -26,8 +26,6 @@ from facemae_cli.data.scan import (
 )
 from facemae_cli.errors import FaceError, InputError
 
-SUFFIXES = (".zip", ".tar")
-PACKED = (".gz", ".tgz", ".bz2", ".xz", ".zst")
 _WINDOWS = {0, 10, 14}  # what a zip calls the systems it is made on: MS-DOS, NTFS, VFAT
 _UNREADABLE = (OSError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error, EOFError)
 

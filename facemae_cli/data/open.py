@@ -13,11 +13,12 @@ from facemae_cli.errors import InputError, UsageError
 if TYPE_CHECKING:
     from facemae_cli.data.faces import FaceSource
 
-Kind = Literal["folder", "rec", "pack", "parquet", "archive"]
+SourceKind = Literal["folder", "rec", "pack", "parquet", "archive"]
 ARCHIVES = (".zip", ".tar")
+ACCEPTED = "a folder of images, a .rec, .parquet, .zip or .tar"  # what `open_source` opens
 
 
-def kind_of(path: Path) -> Kind:
+def kind_of(path: Path) -> SourceKind:
     """Which format `path` is, by what stands there, or by its name alone where nothing does yet (an output).
 
     `rec`: `X.rec`, or a folder with a `train.rec`. `pack`, a verification pack: `X.bin` or `pairs.txt`. `parquet`:
@@ -38,8 +39,8 @@ def kind_of(path: Path) -> Kind:
     if os.path.lexists(path):
         from facemae_cli.data.content import told  # here, since every command's --help would pay for it
 
-        way_out = "give the folder or the .rec that holds the faces"
-        raise InputError(f"{one_line(str(path))} is not a folder, .rec, .bin or pairs.txt{told(path)}: {way_out}")
+        what, way_out = one_line(str(path)), "give what holds the faces"
+        raise InputError(f"{what} is not {ACCEPTED}, nor a pack (.bin or pairs.txt){told(path)}: {way_out}")
     return "folder"
 
 
@@ -57,11 +58,11 @@ def require_exists(path: Path) -> None:
         if path.name and os.path.isdir(staging):
             way_out = "run the same command again, with --resume, to end it"
             raise InputError(f"{shown} does not exist: {one_line(str(staging))} is left from a stopped run; {way_out}")
-        raise InputError(f"{shown} does not exist: give a folder of images or a .rec file")
+        raise InputError(f"{shown} does not exist: give {ACCEPTED}")
 
 
 def open_source(path: Path, *, whole: bool = False) -> FaceSource:
-    """The faces at `path`, a folder of images or a `.rec`, opened for reading.
+    """The faces at `path` (a folder of images, a .rec, .parquet, .zip or .tar) opened for reading.
 
     `whole`: every byte of a `.rec` is looked at, so that all that is in it is found, whatever its `.idx` says.
 
@@ -73,7 +74,7 @@ def open_source(path: Path, *, whole: bool = False) -> FaceSource:
     if kind == "pack":
         raise UsageError(
             f"{one_line(str(path))} is a verification pack, which holds pairs: `facemae verify` takes it, "
-            "and `facemae convert` turns it into a folder or a .rec"
+            "and `facemae convert` turns it into a folder, .rec or .parquet"
         )
     if kind == "rec":
         from facemae_cli.data.recordio.source import RecSource

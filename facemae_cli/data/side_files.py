@@ -21,7 +21,7 @@ from facemae_cli.data.faces import Refusal
 from facemae_cli.data.files import is_aside, require_outside, same_place, write_whole
 from facemae_cli.errors import UsageError
 
-Kind = Literal["list", "page", "picture", "names", "sources"]
+SideFileKind = Literal["list", "page", "picture", "names", "sources"]
 SOURCES = ("released", "person", "photo")  # the columns of whom mixed faces are made of
 NAMES = ("person", "photo", "person_pseudonym", "photo_pseudonym")  # the columns of who is who
 
@@ -44,7 +44,7 @@ class SideFile:
 
     path: Path
     option: str
-    kind: Kind
+    kind: SideFileKind
 
     def check(
         self, *, overwrite: bool, resume: bool = False, places: Iterable[Path] = (), parents: bool = False
@@ -177,7 +177,7 @@ def _head(path: Path) -> bytes:
         return b"?"  # what cannot be read is of no kind that may be replaced
 
 
-def _is_kind(kind: Kind, head: bytes) -> bool:
+def _is_kind(kind: SideFileKind, head: bytes) -> bool:
     if kind == "picture":
         return head.startswith(b"\x89PNG\r\n\x1a\n")
     if kind == "page":

@@ -101,7 +101,7 @@ def align(
     """Finds the faces in the photos of `input` and writes each as a crop of 112x112 pixels on the ArcFace template.
 
     input: a folder of photos, one folder a person, nested or not; or anything else that holds images.
-    out: a folder, or a `.rec`. Names and nesting are kept; further faces of a photo are called `photo.face-2`, ...
+    out: a folder, `.rec` or Parquet. Names and nesting are kept; further faces of a photo are called `photo.face-2`...
     faces: which of several in a photo: "largest", "centre", "all", or "refuse" the photo.
     detector: YuNet's ONNX file; None: `hf-hub:opencv/face_detection_yunet`, checked against its sha256.
     min_side: pixels a side that a crop must have in the photo.

@@ -89,8 +89,8 @@ def convert(
     Image bytes are copied as they are, metadata included, and names are copied and never hashed. A pack becomes a
     folder with a `pairs.txt`, or a `.rec` without pairs.
 
-    input: the faces, a folder, a `.rec`, a `.bin`, or a folder with `pairs.txt`.
-    out: what to write, of any of these formats.
+    input: the faces: a folder of images, a .rec, .parquet, .zip or .tar, or a pack (.bin or pairs.txt).
+    out: what to write: a folder, `.rec` or Parquet, or a pack (`.bin`, or `pairs.txt` in a folder).
     pairs: pairs sampled by LFW's protocol where a pack is made of faces that have no `pairs.txt`; None: 6000.
     seed: where the samples of pairs come from.
     audit: files with the JSON of `leakage` and `verify`, whose figures the card beside the output repeats; None: none.

@@ -139,7 +139,7 @@ class InspectResult:
 def inspect(path: str | Path, *, workers: int | None = None, progress: Progress = SILENT) -> InspectResult:
     """Opens a dataset and decodes every face in it.
 
-    path: a folder, archive, `.rec`, Parquet, `.bin` or `pairs.txt`.
+    path: a folder of images, a .rec, .parquet, .zip or .tar, or a pack (.bin or pairs.txt).
     workers: threads that read and decode images; None: one a CPU core.
     progress: what is told how far the work is; by default nobody.
 

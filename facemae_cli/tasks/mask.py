@@ -14,7 +14,7 @@ from facemae_cli.data.faces import FaceSource, NotRead, Refusal, count_reasons
 from facemae_cli.data.files import require_outside
 from facemae_cli.data.images.codec import decode
 from facemae_cli.data.manifest import Manifest, read_manifest
-from facemae_cli.data.open import open_source
+from facemae_cli.data.open import ACCEPTED, open_source
 from facemae_cli.data.output.names import check_face_name, check_file_name
 from facemae_cli.data.output.output import Output, check_output, open_output
 from facemae_cli.data.side_files import SideFile
@@ -165,8 +165,8 @@ def mask(
     any ratio and size; under a `seed`, from the seed and the photo's name in `input`, and never from pixels. A seed is
     not secret: who guesses it and a name can confirm the name by its mask.
 
-    input: the raw faces, a folder or a `.rec`.
-    out: the masked faces, a folder or a `.rec`.
+    input: the raw faces: a folder of images, a .rec, .parquet, .zip or .tar.
+    out: the masked faces, a folder, `.rec` or Parquet.
     ratio: share of the 196 patches to hide, 0.2 or more and under 1; None: 0.75 (`parts` always hides 160 of 196).
     strategy: how patches are chosen, by a name of `masking.patches`.
     key: the file of the steward's secret key, made where it is absent.
@@ -307,7 +307,7 @@ def _key(path: Path, outside: Sequence[Path], new_key: Callable[[], Key], progre
 def _refuse_masked(source: FaceSource, progress: Progress) -> None:
     """What is masked already is not masked again: by its manifest, or because the first faces are transparent."""
     if not len(source) and not source.refused:
-        raise InputError(f"{source.path} holds no faces; --in takes a folder of images or a .rec")
+        raise InputError(f"{source.path} holds no faces; --in takes {ACCEPTED}")
     manifest = read_manifest(source.path)
     seen = [_is_masked(source, index) for index in range(min(PROBED, len(source)))]
     masked = [verdict for verdict in seen if verdict is not None]

@@ -128,7 +128,7 @@ def reconstruct(
 ) -> ReconstructResult:
     """Reconstructs every masked face of `input` into `out`. Names are copied; mixtures (`mask --protect`) are warped.
 
-    input: the masked faces, a folder, archive, `.rec` or Parquet.
+    input: the masked faces: a folder of images, a .rec, .parquet, .zip or .tar.
     out: the released faces, a folder, `.rec` or Parquet.
     model: a fitted autoencoder; every pixel is its prediction unless its card says `paste_visible`.
     batch_size: faces that the device computes at a time, or "auto".

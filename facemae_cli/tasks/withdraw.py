@@ -114,8 +114,8 @@ def withdraw(
 ) -> WithdrawResult:
     """Takes people or photos out of `datasets`, each at once: a reader sees it as it was or without them.
 
-    datasets: folders and `.rec` that carry our manifest. All other images keep their bytes and names; numbers in a
-        `.rec` close up, as if those withdrawn had never been in it.
+    datasets: folders, `.rec` and Parquet that carry our manifest. All other images keep their bytes and names; numbers
+        in a `.rec` close up, as if those withdrawn had never been in it.
     people: a text file with a person, or a photo as person/file, a line, called as in the raw dataset.
     key: the key the datasets were masked with; not needed where names were kept.
     raw: the raw dataset, whose names tell which subfolders a person has: these have pseudonyms of their own. None: a

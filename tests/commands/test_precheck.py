@@ -20,7 +20,7 @@ for line in json.load(sys.stdin):
     print(json.dumps([code, heavy, err.getvalue(), os.listdir()]))
 """
 REFUSED = [
-    ("mask --in nowhere", "nowhere does not exist: give a folder of images or a .rec file"),
+    ("mask --in nowhere", "nowhere does not exist: give a folder of images, a .rec, .parquet, .zip or .tar"),
     ("reconstruct --in nowhere", "nowhere does not exist"),
     ("reconstruct --in . --model nobody", "nobody: neither a path nor a model of the zoo"),
     ("reconstruct --in . --model probe", "a model of kind embedder"),

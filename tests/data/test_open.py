@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 import struct
 from pathlib import Path
 
 import pytest
 
+import facemae_cli
 from facemae_cli.data.folder import FolderSource
-from facemae_cli.data.open import kind_of, open_source
+from facemae_cli.data.open import ACCEPTED, ARCHIVES, kind_of, open_source
 from facemae_cli.errors import InputError, UsageError
 
 
@@ -50,8 +52,16 @@ def test_kind_of_what_is_there(tmp_path: Path) -> None:
     assert {name: kind_of(tmp_path / name) for name in expected} == expected
     assert kind_of(tmp_path / "p/pairs.txt") == "pack"
     for name in ("photo.jpg", "/dev/null"):
-        with pytest.raises(InputError, match="is not a folder"):
+        with pytest.raises(InputError, match=f"is not {re.escape(ACCEPTED)}, nor a pack "):
             kind_of(tmp_path / name)
+
+
+def test_what_is_said_to_be_accepted_is_what_opens(tmp_path: Path) -> None:
+    suffixes = re.findall(r"\.\w+", ACCEPTED)
+    assert {".rec", *ARCHIVES} <= {*suffixes}
+    assert [kind_of(tmp_path / f"x{suffix}") for suffix in suffixes] == ["rec", "parquet", "archive", "archive"]
+    for function in (open_source, facemae_cli.mask, facemae_cli.convert, facemae_cli.reconstruct, facemae_cli.inspect):
+        assert ACCEPTED in " ".join((function.__doc__ or "").split()), function
 
 
 def test_a_folder_of_images_opens(tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ import pytest
 from facemae_cli.data.faces import Refusal
 from facemae_cli.data.images.codec import encode_png
 from facemae_cli.data.side_files import (
-    Kind,
     SideFile,
+    SideFileKind,
     check_cache,
     check_side_files,
     refused_list,
@@ -24,7 +24,7 @@ PAGE = b"""<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">"""
 LIST = b'{"where": "raw/x", "reason": "truncated", "detail": ""}\n'
-OLDER: list[tuple[Kind, bytes]] = [("list", LIST), ("list", b""), ("page", PAGE), ("picture", PNG)]
+OLDER: list[tuple[SideFileKind, bytes]] = [("list", LIST), ("list", b""), ("page", PAGE), ("picture", PNG)]
 FOREIGN = [
     b"ab" * 32 + b"\n",
     b"words",
@@ -39,7 +39,7 @@ FOREIGN = [
 
 
 @pytest.mark.parametrize(("kind", "older"), OLDER)
-def test_an_older_one_of_its_kind_is_replaced_when_it_is_said(tmp_path: Path, kind: Kind, older: bytes) -> None:
+def test_an_older_one_of_its_kind_is_replaced_when_it_is_said(tmp_path: Path, kind: SideFileKind, older: bytes) -> None:
     file = SideFile(tmp_path / "side", "--report", kind)
     file.path.write_bytes(older)
     with pytest.raises(UsageError, match=r"side exists: choose another --report, or --overwrite to replace it"):
@@ -52,7 +52,7 @@ def test_an_older_one_of_its_kind_is_replaced_when_it_is_said(tmp_path: Path, ki
 
 @pytest.mark.parametrize("kind", ["list", "page", "picture"])
 @pytest.mark.parametrize("foreign", FOREIGN)
-def test_nothing_of_another_kind_is_ever_replaced(tmp_path: Path, kind: Kind, foreign: bytes) -> None:
+def test_nothing_of_another_kind_is_ever_replaced(tmp_path: Path, kind: SideFileKind, foreign: bytes) -> None:
     (tmp_path / "side").write_bytes(foreign)
     said = "is a key, which is never replaced" if foreign is FOREIGN[0] else "so it stays: choose another --report"
     with pytest.raises(UsageError, match=said):

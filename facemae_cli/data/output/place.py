@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from facemae_cli.data.files import is_inside, whole_of
+from facemae_cli.data.open import ARCHIVES
 from facemae_cli.data.output.beside import check_neighbours
 from facemae_cli.data.output.folder import FolderWriter
 from facemae_cli.data.output.recordio import RecWriter
@@ -46,8 +47,8 @@ def check_place(path: Path, writer: Writer, inputs: Sequence[Path]) -> None:
 def _resolve(path: Path) -> Path:
     """Where the output really is, seen through links, so that it can be staged on the same file system."""
     if path.suffix.lower() == ".bin" or path.name == "pairs.txt":
-        raise UsageError(f"{path} names a verification pack: faces go into a folder or a .rec")
-    if path.suffix.lower() in (".zip", ".tar"):
+        raise UsageError(f"{path} names a verification pack: faces go into a folder, X.rec or X.parquet")
+    if path.suffix.lower() in ARCHIVES:
         raise UsageError(f"{path} names an archive, which is only read: name a folder, X.rec or X.parquet")
     if path.suffix.lower() in (".rec", ".parquet"):
         return path.parent.resolve() / path.name
