@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from facemae_cli.data.names import one_line
 from facemae_cli.data.open import kind_of, open_source
 from facemae_cli.data.output.beside import BESIDE, CROISSANT, beside_path
 from facemae_cli.data.output.output import Output, check_output, end_stopped, open_output
+from facemae_cli.data.output.ways_out import WaysOut
 from facemae_cli.data.recordio.sidecars import rec_file, sidecar
 from facemae_cli.data.recordio.source import RecSource
 from facemae_cli.data.subset import Subset
@@ -32,16 +32,8 @@ from facemae_cli.runtime.progress import SILENT, Progress
 from facemae_cli.runtime.threads import ordered_map, thread_count
 
 UNIT = 512  # faces made durable together
-# What outputs advise by options that are not here, and what is said instead.
-ADVICE = {
-    "run again with --resume": "run again",
-    "start over with --overwrite|--overwrite starts over": "remove the folder it is in",
-    "--overwrite would remove": "withdraw would remove",
-    ", or choose another --out": "",
-    ": choose another --out(, or remove it yourself)?": ": move it away",
-    "say --out with the place": "name the place",
-    "^--out ": "",
-}
+# What outputs advise of a dataset that is changed where it stands, by a command without these options.
+WAYS = WaysOut("run again", "remove the folder it is in", replacing="withdraw", option=None)
 
 
 @dataclass(frozen=True)
@@ -141,33 +133,15 @@ def withdraw(
         None if sources is None else read_sources(Path(sources)),
         None if raw is None else raw_names(open_source(Path(raw)), "--raw"),
     )
-    with _own_advice():
-        stopped = {path: faces for path in places if (faces := _end_stopped(path, listed)) is not None}
-        jobs, keyed = _planned(places, whom, Path(key), all_found=bool(stopped))
-        foreign = _replace([job for job in jobs if job.left_out], listed, threads, progress)
+    stopped = {path: faces for path in places if (faces := _end_stopped(path, listed)) is not None}
+    jobs, keyed = _planned(places, whom, Path(key), all_found=bool(stopped))
+    foreign = _replace([job for job in jobs if job.left_out], listed, threads, progress)
     done = []
     for job in jobs:
         left, withdrawn = len(job.source) - len(job.left_out), len(job.left_out) + stopped.get(job.path, 0)
         unknown = 0 if job.path in stopped else job.unknown
         done.append(Withdrawal(job.path, withdrawn, left, unknown, foreign.get(job.path, ()), NotRead.of(job.source)))
     return WithdrawResult(done, len(listed.lines), whom.notes() if keyed else ())
-
-
-@contextmanager
-def _own_advice() -> Iterator[None]:
-    """Errors of outputs, without advice to give options that `withdraw` lacks."""
-    try:
-        yield
-    except FacemaeError as error:
-        error.args = (advice_without_options(str(error)), *error.args[1:])
-        raise
-
-
-def advice_without_options(text: str) -> str:
-    """What an output's error says, said of a dataset that is changed where it stands."""
-    for said, instead in ADVICE.items():
-        text = re.sub(said, instead, text)
-    return text
 
 
 @dataclass(frozen=True)
@@ -215,7 +189,7 @@ def _end_stopped(path: Path, listed: PeopleList) -> int | None:
 
 
 def _end(target: Path, listed: PeopleList | None) -> Mapping[str, Any] | None:
-    return end_stopped(target, "withdraw", lambda plan: listed is not None and plan["list"] == listed.digest)
+    return end_stopped(target, "withdraw", lambda plan: listed is not None and plan["list"] == listed.digest, WAYS)
 
 
 def _replace(jobs: Sequence[_Job], listed: PeopleList, threads: int, progress: Progress) -> dict[Path, list[str]]:
@@ -305,7 +279,7 @@ class _Job:
 
     def check(self) -> None:
         """Raises UsageError where the dataset cannot be replaced, OutputError where the old one cannot be removed."""
-        check_output(self.target, overwrite=True)
+        check_output(self.target, overwrite=True, ways=WAYS)
         with disk_errors(self.path):
             for folder, _, _ in os.walk(self.target):
                 require_writable(Path(folder))
@@ -322,7 +296,7 @@ class _Job:
             "withdrawn": len(self.left_out),
         }
         progress.start("withdraw", len(kept))
-        with open_output(self.target, plan=plan, overwrite=True) as output:
+        with open_output(self.target, plan=plan, overwrite=True, ways=WAYS) as output:
             self._copy(kept, output, threads, progress)
             left = self._left(len(kept))
             published, foreign = self._published(kept, left)

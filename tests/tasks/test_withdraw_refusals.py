@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import ast
+import errno
 import os
+import shutil
 from contextlib import closing
 from pathlib import Path
 
@@ -11,12 +12,13 @@ import pytest
 from helpers.maskcases import OTHER, PEOPLE, Listener, key_file, listed, make_folder, tree
 
 from facemae_cli.data.output import output
+from facemae_cli.data.output.folder import FolderWriter
 from facemae_cli.data.output.staging import Staging
 from facemae_cli.errors import InputError, OutputError, UsageError
 from facemae_cli.masking.key import Key
 from facemae_cli.tasks.convert import convert
 from facemae_cli.tasks.mask import mask
-from facemae_cli.tasks.withdraw import advice_without_options, withdraw
+from facemae_cli.tasks.withdraw import withdraw
 
 GONE = "family/Bartholomew Xq\u00e9zk"
 
@@ -108,29 +110,77 @@ def test_the_stopped_run_of_another_command_is_not_thrown_away(raw: Path, key: P
 
 
 def test_no_error_advises_an_option_that_is_not_there(raw: Path, key: Path, tmp_path: Path) -> None:
+    folder, rec = tmp_path / "masked", tmp_path / "masked.rec"
+    mask(raw, folder, key=key)
+    mask(raw, rec, key=key)
+    people = listed(tmp_path, GONE)
+
+    def advice(place: Path) -> str:
+        """What withdraw says to do, after what is wrong."""
+        with pytest.raises((UsageError, OutputError)) as caught:
+            withdraw([place], people=people, key=key)
+        said = str(caught.value)
+        assert "--" not in said
+        return said.rpartition(": ")[2]
+
+    with closing(Staging(tmp_path / "masked.facemae-part")):
+        assert advice(folder) == "wait for it"
+    (tmp_path / "masked.facemae-part").mkdir()
+    (tmp_path / "masked.facemae-part" / "mine").touch()
+    assert advice(folder) == "move it away"
+    shutil.rmtree(tmp_path / "masked.facemae-part")
+    (folder / "notes.txt").write_text("mine")
+    assert advice(folder) == f"withdraw would remove it with {folder}; move it away"
+    (folder / "notes.txt").rename(folder / "more.png")
+    assert advice(folder) == "withdraw would remove what facemae did not make; move that away"
+    (folder / "more.png").unlink()
+    (tmp_path / "masked.README.md").write_text("mine")
+    assert advice(rec) == f"withdraw would remove it with {rec}; move it away"
+    (tmp_path / "masked.README.md").unlink()
+    (tmp_path / "masked.parquet").touch()
+    assert advice(rec) == "choose another name, or move that away"
+    (tmp_path / "masked.parquet").unlink()
+    (tmp_path / "masked.property").rename(tmp_path / "elsewhere")
+    (tmp_path / "masked.property").mkdir()
+    assert advice(rec) == "move it away"
+    (tmp_path / "masked.property").rmdir()
+    (tmp_path / "masked.property").symlink_to(tmp_path / "elsewhere")
+    assert advice(rec) == "name the place it leads to, or remove it yourself"
+    assert withdraw([folder], people=people, key=key).datasets[0].withdrawn == 3
+
+
+def test_where_the_disk_fails_it_is_run_again_as_it_was(
+    raw: Path, key: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     mask(raw, tmp_path / "masked", key=key)
-    people, other = listed(tmp_path, GONE), tmp_path / "masked" / "notes.txt"
-    with closing(Staging(tmp_path / "masked.facemae-part")), pytest.raises(UsageError, match=r"wait for it$"):
-        withdraw([tmp_path / "masked"], people=people, key=key)
-    other.write_text("mine")
-    with pytest.raises(UsageError, match=r"notes.txt is not a face: withdraw would remove it .*; move it away$"):
-        withdraw([tmp_path / "masked"], people=people, key=key)
-    other.unlink()
+    people = listed(tmp_path, GONE)
+
+    def full(writer: FolderWriter) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(writer.faces))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FolderWriter, "flush", full)
+        with pytest.raises(OutputError, match=r": free some space, then run again$"):
+            withdraw([tmp_path / "masked"], people=people, key=key)
     assert withdraw([tmp_path / "masked"], people=people, key=key).datasets[0].withdrawn == 3
 
 
-def test_all_advice_of_outputs_that_may_be_given_is_known() -> None:
-    """What a message of `data/output` says by an option, `withdraw` says without it; but for what it cannot meet."""
-    elsewhere = ("--resume: ", "end that by --resume", "exists: ", "appeared meanwhile", "left from a stopped run: ")
-    elsewhere += (" inside ", "holds a .rec")
-    for module in Path(output.__file__).parent.glob("*.py"):
-        nodes = [*ast.walk(ast.parse(module.read_text()))]
-        within = [node.value for node in nodes if isinstance(node, ast.Expr)]  # docstrings, and parts of messages
-        within += [part for node in nodes if isinstance(node, ast.JoinedStr) for part in node.values]
-        for node in nodes:
-            if not isinstance(node, ast.JoinedStr | ast.Constant) or node in within:
-                continue
-            parts = node.values if isinstance(node, ast.JoinedStr) else [node]
-            said = "".join(str(each.value) if isinstance(each, ast.Constant) else "X" for each in parts)
-            if said != "--out" and "--" in said and not any(words in said for words in elsewhere):
-                assert "--" not in advice_without_options(said), said
+def test_a_damaged_journal_of_its_own_is_removed_by_hand(
+    raw: Path, key: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mask(raw, tmp_path / "masked", key=key)
+    people, part = listed(tmp_path, GONE), tmp_path / "masked.facemae-part"
+
+    def stopped(*arguments: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(output, "_put_in_place", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            withdraw([tmp_path / "masked"], people=people, key=key)
+    journal = (part / "journal").read_bytes()
+    (part / "journal").write_bytes(b"[" + journal[1:])
+    with pytest.raises(OutputError, match=r"is damaged at byte 0: remove the folder it is in$"):
+        withdraw([tmp_path / "masked"], people=people, key=key)
+    shutil.rmtree(part)
+    assert withdraw([tmp_path / "masked"], people=people, key=key).datasets[0].withdrawn == 3

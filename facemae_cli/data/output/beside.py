@@ -9,6 +9,7 @@ import os
 from pathlib import Path
 
 from facemae_cli.data.manifest import manifest_path
+from facemae_cli.data.output.ways_out import WAYS_OUT, WaysOut
 from facemae_cli.errors import UsageError
 
 CARD, CROISSANT = "README.md", "croissant.json"
@@ -35,17 +36,17 @@ def is_beside(path: Path) -> bool:
         return False
 
 
-def check_beside(dataset: Path) -> None:
+def check_beside(dataset: Path, ways: WaysOut) -> None:
     """Raises UsageError where a file stands beside the dataset that is called like one of ours and is not."""
     for path in (beside_path(dataset, name) for name in BESIDE):
         if os.path.lexists(path) and not is_beside(path):
             raise UsageError(
-                f"{path} was not written by facemae: --overwrite would remove it with {dataset}; move it away, or"
-                " choose another --out"
+                f"{path} was not written by facemae: {ways.replacing} would remove it with {dataset}; "
+                + ways.or_elsewhere("move it away")
             )
 
 
-def check_neighbours(dataset: Path, option: str = "--out") -> None:
+def check_neighbours(dataset: Path, ways: WaysOut = WAYS_OUT) -> None:
     """Raises UsageError where a dataset of another format stands beside `dataset`, and one's manifest or card would be
     taken for the other's, as those of `X.rec` and `X.parquet` are."""
     if dataset.suffix.lower() not in _FILES:
@@ -59,8 +60,8 @@ def check_neighbours(dataset: Path, option: str = "--out") -> None:
             continue
         if shared := _of_its_own(other) & _of_its_own(dataset):
             raise UsageError(
-                f"{option} {dataset}: {other.name} stands beside it, and {max(shared).name} would tell of both: choose"
-                " another name, or move that away"
+                f"{ways.named(dataset)}: {other.name} stands beside it, and {max(shared).name} would tell of both: "
+                "choose another name, or move that away"
             )
 
 

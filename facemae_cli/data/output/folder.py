@@ -21,6 +21,7 @@ from facemae_cli.data.files import sync_folder, write_whole
 from facemae_cli.data.manifest import Manifest, own_manifest, write_manifest
 from facemae_cli.data.output.beside import BESIDE, beside_path, is_beside
 from facemae_cli.data.output.names import check_file_name, with_suffix_of
+from facemae_cli.data.output.ways_out import WAYS_OUT, WaysOut
 from facemae_cli.data.scan import IMAGE_SUFFIXES
 from facemae_cli.errors import FaceError, OutputError, UsageError
 
@@ -38,9 +39,11 @@ class FolderWriter:
     two people would become one. No list of the faces is kept: a file is created only where there is none.
     """
 
-    def __init__(self, staged: Path, target: Path) -> None:
+    def __init__(self, staged: Path, target: Path, ways: WaysOut = WAYS_OUT) -> None:
+        """`ways`: what messages advise."""
         self.faces = staged / "faces"
         self.target = target
+        self.ways = ways
         self._pool = ThreadPoolExecutor(SYNC_THREADS, thread_name_prefix="sync")
         self._syncing: deque[Future[None]] = deque()
         self._touched: set[str] = set()
@@ -195,27 +198,28 @@ class FolderWriter:
     def check_replaceable(self) -> None:
         """Raises UsageError unless all that stands in the output's place is an output of ours, and nothing else."""
         if not self.target.is_dir():
-            raise UsageError(f"{self.target} is a file, not a dataset: choose another --out, or remove it yourself")
+            raise UsageError(f"{self.target} is a file, not a dataset: {self.ways.elsewhere_or_removed}")
         if (self.target / "train.rec").is_file():
             raise UsageError(f"{self.target} holds a .rec: say --out {self.target / 'train.rec'} to replace that")
         manifest = own_manifest(self.target)
         if manifest is None:
             raise UsageError(
-                f"{self.target} was not made by facemae (no facemae.json of ours in it): choose another --out, or"
-                " remove it yourself"
+                f"{self.target} was not made by facemae (no facemae.json of ours in it): "
+                + self.ways.elsewhere_or_removed
             )
         faces = 0
         for path, is_face in _files(self.target):
             faces += is_face
             if not is_face:
                 raise UsageError(
-                    f"{path} is not a face: --overwrite would remove it with {self.target}; move it away, or choose"
-                    " another --out"
+                    f"{path} is not a face: {self.ways.replacing} would remove it with {self.target}; "
+                    + self.ways.or_elsewhere("move it away")
                 )
         if faces > manifest.counts["out"]:
             raise UsageError(
-                f"{self.target} holds {faces} faces, and its facemae.json speaks of {manifest.counts['out']}:"
-                " --overwrite would remove what facemae did not make; move that away, or choose another --out"
+                f"{self.target} holds {faces} faces, and its facemae.json speaks of {manifest.counts['out']}: "
+                f"{self.ways.replacing} would remove what facemae did not make; "
+                + self.ways.or_elsewhere("move that away")
             )
 
 

@@ -22,12 +22,12 @@ from facemae_cli.data.files import disk_errors, remove_tree, require_writable, s
 from facemae_cli.data.images.headers.header import limits_in_use
 from facemae_cli.data.manifest import Manifest
 from facemae_cli.data.names import one_line
-from facemae_cli.data.output.place import Writer, check_place, writer_of
+from facemae_cli.data.output.place import Writer, check_free, check_fresh, check_place, writer_of
 from facemae_cli.data.output.staging import DamagedJournal, Staging, check_staging
+from facemae_cli.data.output.ways_out import WAYS_OUT, WaysOut
 from facemae_cli.errors import AllRefused, FaceError, InputError, OutputError, UsageError
 
 JOURNAL = 2  # what its lines hold
-_AGAIN = "then run again with --resume"
 
 
 class Made(NamedTuple):
@@ -153,7 +153,7 @@ class Output:
                 if self._pending:
                     self.commit()
                 text = self._require_filled(refused or self.refused, pairs)
-                _check_free(self._writer, self.replaces)
+                check_free(self._writer, self.replaces)
                 if text is not None:
                     write_whole(self._writer.moves[-1][0] / "pairs.txt", text, 0o666)
                 for name, written in (beside or {}).items():
@@ -185,7 +185,7 @@ class Output:
         """Takes in the journal of a stopped run and cuts the staged data back to it. Raises UsageError, OutputError."""
         self._sealed = sealed
         if not sealed:
-            _check_free(self._writer, self.replaces)
+            check_free(self._writer, self.replaces)
         _, *entries = self._staging.entries()  # less the header
         for entry in entries:
             if "sealed" not in entry:
@@ -201,7 +201,8 @@ class Output:
             self._count(entry)
             self._writer.recall(entry["mark"])
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise DamagedJournal(self._staging.journal, f"in unit {self.units_done} ({error})") from error
+            what, ways = f"in unit {self.units_done} ({error})", self._staging.ways
+            raise DamagedJournal(self._staging.journal, what, ways) from error
 
     def _count(self, entry: Mapping[str, Any]) -> None:
         numbers = [entry["faces"], *entry["counts"].values()]
@@ -219,7 +220,7 @@ class Output:
     def _disk(self) -> Iterator[None]:
         """Once the disk has failed nothing more is taken: what is journaled waits for --resume."""
         try:
-            with disk_errors(self._writer.target, _AGAIN):
+            with disk_errors(self._writer.target, f"then {self._writer.ways.resume}"):
                 yield
         except OutputError:
             self._open = False
@@ -231,21 +232,27 @@ class Output:
 
 
 def open_output(
-    path: Path, *, plan: Mapping[str, Any], overwrite: bool = False, resume: bool = False, inputs: Sequence[Path] = ()
+    path: Path,
+    *,
+    plan: Mapping[str, Any],
+    overwrite: bool = False,
+    resume: bool = False,
+    inputs: Sequence[Path] = (),
+    ways: WaysOut = WAYS_OUT,
 ) -> Output:
-    """Opens `path` for writing: `X.rec` or `DIR/train.rec` as RecordIO, anything else as a folder.
+    """Opens `path` for writing: `X.rec` and `X.parquet` as such files, anything else as a folder.
 
     `plan` is a JSON object of all that must be equal for `resume` to give the bytes of an unbroken run. With both
     `resume` and `overwrite`, a stopped run of the same plan goes on and one of another plan is started over.
     Raises UsageError as `check_output` does, where a stopped run left its part and neither option says what to do,
     where an option does not apply, and where another process writes `path`; OutputError where the disk refuses.
     """
-    check_output(path, overwrite=overwrite, resume=resume, inputs=inputs)
-    folder, writer = writer_of(path)
+    check_output(path, overwrite=overwrite, resume=resume, inputs=inputs, ways=ways)
+    folder, writer = writer_of(path, ways)
     ours = {"journal": JOURNAL, "facemae": __version__, "max_pixels": limits_in_use().max_pixels}
     fixed: dict[str, Any] = json.loads(json.dumps({**ours, **plan}))
     with disk_errors(path):
-        staging = Staging(folder)
+        staging = Staging(folder, ways)
         try:
             return _enter(staging, writer, fixed, overwrite, resume)
         except BaseException:
@@ -254,34 +261,43 @@ def open_output(
             raise
 
 
-def check_output(path: Path, *, overwrite: bool = False, resume: bool = False, inputs: Sequence[Path] = ()) -> None:
+def check_output(
+    path: Path,
+    *,
+    overwrite: bool = False,
+    resume: bool = False,
+    inputs: Sequence[Path] = (),
+    ways: WaysOut = WAYS_OUT,
+) -> None:
     """All that can be known before any work of whether `open_output` will take `path`; nothing is made or changed.
 
     Raises UsageError where `path` exists and may not be replaced, where its staging folder was not made by us, where
     a mount or another dataset's manifest is in the way, and where `path` and one of `inputs` contain each other;
     OutputError where the disk refuses.
     """
-    folder, writer = writer_of(path)
+    folder, writer = writer_of(path, ways)
     with closing(writer):
         check_place(path, writer, inputs)
         with disk_errors(path):
-            check_staging(folder)
+            check_staging(folder, ways)
             if not os.path.lexists(folder):
-                _check_fresh(writer, overwrite, resume)
+                check_fresh(writer, overwrite, resume)
             require_writable(writer.target.parent)
 
 
-def end_stopped(path: Path, command: str, wanted: Callable[[Mapping[str, Any]], bool]) -> Mapping[str, Any] | None:
+def end_stopped(
+    path: Path, command: str, wanted: Callable[[Mapping[str, Any]], bool], ways: WaysOut
+) -> Mapping[str, Any] | None:
     """Ends what a run of `command` left beside `path`. Complete, with a plan that is `wanted`, or stopped while it was
     put in place, it is put in place, and its plan is returned; else it is removed.
 
     Raises UsageError where it is another command's, or another process is at it; OutputError where the disk refuses.
     """
-    folder, writer = writer_of(path)
+    folder, writer = writer_of(path, ways)
     with closing(writer):
         if not os.path.lexists(folder):
             return None
-        with disk_errors(path), closing(Staging(folder)) as staging:
+        with disk_errors(path), closing(Staging(folder, ways)) as staging:
             header, sealed = _header(staging)
             plan: Mapping[str, Any] = header["plan"] if header else {"command": command}
             if plan.get("command") != command:
@@ -325,7 +341,7 @@ def _enter(staging: Staging, writer: Writer, plan: dict[str, Any], overwrite: bo
             return Output(staging, writer, replaces).go_on(sealed)
         if sealed:  # what it replaces may be half gone, and it is complete
             _put_in_place(staging, writer, replaces)
-    _check_fresh(writer, overwrite, resume)
+    check_fresh(writer, overwrite, resume)
     staging.begin({"tool": "facemae", "plan": plan, "replaces": overwrite})
     writer.begin()
     return Output(staging, writer, overwrite)
@@ -335,7 +351,7 @@ def _header(staging: Staging) -> tuple[dict[str, Any] | None, bool]:
     """The journal's header, which holds a plan, and whether it is sealed. Raises DamagedJournal."""
     header, sealed = staging.look()
     if header is not None and not (isinstance(header.get("plan"), dict) and isinstance(header.get("replaces"), bool)):
-        raise DamagedJournal(staging.journal, "at byte 0")
+        raise DamagedJournal(staging.journal, "at byte 0", staging.ways)
     return header, sealed
 
 
@@ -348,7 +364,7 @@ def _put_in_place(staging: Staging, writer: Writer, replaces: bool) -> None:
     staged, final = writer.moves[-1]
     if os.path.lexists(staged):
         if os.path.lexists(final):
-            _check_free(writer, replaces)
+            check_free(writer, replaces)
             os.rename(final, staging.old)
         without = _left_out(staging)
         for source, place in writer.moves[:-1]:
@@ -368,27 +384,6 @@ def _left_out(staging: Staging) -> list[str]:
     *_, sealed = staging.entries()
     names = sealed.get("without")
     return names if isinstance(names, list) else []
-
-
-def _check_fresh(writer: Writer, overwrite: bool, resume: bool) -> None:
-    """Raises UsageError unless a new output may be started."""
-    found = writer.occupied()
-    if found is None or overwrite:
-        _check_free(writer, overwrite)
-    elif resume and found == writer.target:
-        raise UsageError(f"--resume: {found} is complete already; --overwrite makes it anew")
-    else:
-        raise UsageError(f"{found} exists: choose another --out, or --overwrite to replace it once all is done")
-
-
-def _check_free(writer: Writer, replaces: bool) -> None:
-    """Raises UsageError where something stands in the output's place that must not be replaced."""
-    found = writer.occupied()
-    if found is None:
-        return
-    if not replaces:
-        raise UsageError(f"{found} appeared meanwhile: move it away, or say --resume --overwrite to replace it")
-    writer.check_replaceable()
 
 
 def _difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:

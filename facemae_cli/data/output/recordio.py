@@ -14,6 +14,7 @@ from facemae_cli.data.images.codec import probe
 from facemae_cli.data.manifest import Manifest, manifest_path, own_manifest, write_manifest
 from facemae_cli.data.output.beside import BESIDE, beside_path, check_beside
 from facemae_cli.data.output.names import check_face_name, with_suffix_of
+from facemae_cli.data.output.ways_out import WAYS_OUT, WaysOut
 from facemae_cli.data.recordio import lst
 from facemae_cli.data.recordio.records import HEADER_BYTES, frame, pack_header
 from facemae_cli.errors import FaceError, OutputError, UsageError
@@ -31,9 +32,11 @@ class RecWriter:
     all ranges and labels from the images, so both see every image of an identity, together or not.
     """
 
-    def __init__(self, staged: Path, target: Path) -> None:
+    def __init__(self, staged: Path, target: Path, ways: WaysOut = WAYS_OUT) -> None:
+        """`ways`: what messages advise."""
         self.staged = staged
         self.target = target
+        self.ways = ways
         self._files: dict[str, BinaryIO] = {}
         self._sizes = dict.fromkeys(_GROWING, 0)
         self._labels: dict[str, int] = {}
@@ -179,17 +182,17 @@ class RecWriter:
         """Raises UsageError unless all that stands in the output's place is an output of ours."""
         for _, final in self.moves:
             if final.is_dir():
-                raise UsageError(f"{final} is a folder, and a file has to go there: choose another --out")
+                raise UsageError(f"{final} is a folder, and a file has to go there: {self.ways.elsewhere}")
             if final.is_symlink():
-                raise UsageError(f"{final} is a link: say --out with the place it leads to, or remove it yourself")
+                raise UsageError(f"{final} is a link: name the place it leads to, or remove it yourself")
         manifest = own_manifest(self.target)
         if manifest is None or not self._is_ours(manifest.counts["out"]):
             beside = manifest_path(self.target).name
             raise UsageError(
-                f"{self.occupied()} was not made by facemae (no {beside} of ours that tells of {self.target.name}):"
-                " choose another --out, or remove it yourself"
+                f"{self.occupied()} was not made by facemae (no {beside} of ours that tells of {self.target.name}): "
+                + self.ways.elsewhere_or_removed
             )
-        check_beside(self.target)
+        check_beside(self.target, self.ways)
 
     def _is_ours(self, faces: int) -> bool:
         """Whether the old output begins with the header record we write for so many faces."""

@@ -23,13 +23,13 @@ from typing import Any
 
 from facemae_cli.data.files import STAGING_SUFFIX, is_aside, remove_tree, sync_folder
 from facemae_cli.data.output.beside import BESIDE
+from facemae_cli.data.output.ways_out import WAYS_OUT, WaysOut
 from facemae_cli.errors import OutputError, UsageError
 
 __all__ = ["SUFFIX", "DamagedJournal", "Staging", "check_staging"]
 
 SUFFIX = STAGING_SUFFIX
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
-_START_OVER = "start over with --overwrite"
 # All that a run may leave in its staging folder, besides files half written.
 _DATASET = {"faces", "faces.rec", "faces.idx", "faces.lst", "faces.parquet", "property", "facemae.json", *BESIDE}
 _OWN = {"lock", "journal", "old", *_DATASET, "run", "run.samples.png"}
@@ -39,26 +39,26 @@ _SUM_BYTES = 16
 class DamagedJournal(OutputError):
     """A journal that is not as it was written, so that nothing can be gone on with."""
 
-    def __init__(self, path: Path, what: str) -> None:
-        super().__init__(f"{path} is damaged {what}: {_START_OVER}")
+    def __init__(self, path: Path, what: str, ways: WaysOut) -> None:
+        super().__init__(f"{path} is damaged {what}: {ways.start_over}")
 
 
 class Staging:
     """The staging folder of one output, locked. Every method raises OSError where the disk fails."""
 
-    def __init__(self, folder: Path) -> None:
-        """Makes the folder, and those it stands in, if they are missing, and locks it.
+    def __init__(self, folder: Path, ways: WaysOut = WAYS_OUT) -> None:
+        """Makes the folder, and those it stands in, if they are missing, and locks it; `ways`: what messages advise.
 
         Raises UsageError at once where another process has it, or where what stands there was not made by us.
         """
-        self.folder = folder
+        self.folder, self.ways = folder, ways
         self.journal = folder / "journal"
         self._journal: int | None = None
         self._end = 0  # bytes of the journal that count
         self._sum = b""  # checksum of the last line that counts
         self._above = _make_above(folder)
         try:
-            self._lock: int | None = _lock(folder)
+            self._lock: int | None = _lock(folder, ways)
         except BaseException:
             self._remove_above()
             raise
@@ -89,7 +89,7 @@ class Staging:
                     break
                 entry, before = _parse(line, before)
                 if entry is None:
-                    raise DamagedJournal(self.journal, f"at byte {end}")
+                    raise DamagedJournal(self.journal, f"at byte {end}", self.ways)
                 end += len(line)
                 self._end, self._sum = end, before
                 yield entry
@@ -156,41 +156,41 @@ def _make_above(folder: Path) -> list[Path]:
     return missing
 
 
-def check_staging(folder: Path) -> None:
+def check_staging(folder: Path, ways: WaysOut = WAYS_OUT) -> None:
     """Raises UsageError unless `folder` is not there or was made by us, for an output to grow in; changes nothing."""
     with suppress(FileNotFoundError):
-        mode = _own_mode(folder)
+        mode = _own_mode(folder, ways)
         try:
             lock = os.open(folder / "lock", os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
         except FileNotFoundError:
-            _require(folder, not os.listdir(folder))
+            _require(folder, not os.listdir(folder), ways)
             return
         except OSError:
-            raise _not_ours(folder) from None
+            raise _not_ours(folder, ways) from None
         try:
-            _check_marker(folder, lock, mode)
+            _check_marker(folder, lock, mode, ways)
         finally:
             os.close(lock)
 
 
-def _own_mode(folder: Path) -> int:
+def _own_mode(folder: Path, ways: WaysOut) -> int:
     """The mode of a folder that may be ours by its kind, its owner and what is in it."""
     state = folder.lstat()
-    _require(folder, stat.S_ISDIR(state.st_mode) and state.st_uid == os.geteuid())
+    _require(folder, stat.S_ISDIR(state.st_mode) and state.st_uid == os.geteuid(), ways)
     strange = [name for name in os.listdir(folder) if not (name in _OWN or is_aside(name) or name.startswith(".nfs"))]
-    _require(folder, not strange)
+    _require(folder, not strange, ways)
     return stat.S_IMODE(state.st_mode)
 
 
-def _check_marker(folder: Path, lock: int, mode: int) -> bool:
+def _check_marker(folder: Path, lock: int, mode: int, ways: WaysOut) -> bool:
     """Whether the open lock marks the folder as ours; False where it stands alone and does so in part, after a kill.
 
     Raises UsageError where it is neither.
     """
-    _require(folder, stat.S_ISREG(os.fstat(lock).st_mode))
+    _require(folder, stat.S_ISREG(os.fstat(lock).st_mode), ways)
     said = os.pread(lock, 100, 0)
     whole = said == _marker(mode)
-    _require(folder, whole or (_marker(mode).startswith(said) and os.listdir(folder) == ["lock"]))
+    _require(folder, whole or (_marker(mode).startswith(said) and os.listdir(folder) == ["lock"]), ways)
     return whole
 
 
@@ -199,22 +199,22 @@ def _marker(mode: int) -> bytes:
     return b"facemae staging folder, mode %04o\n" % mode
 
 
-def _require(folder: Path, ours: bool) -> None:
+def _require(folder: Path, ours: bool, ways: WaysOut) -> None:
     if not ours:
-        raise _not_ours(folder)
+        raise _not_ours(folder, ways)
 
 
-def _not_ours(folder: Path) -> UsageError:
-    return UsageError(f"{folder} was not made by this facemae: move it away, or choose another --out")
+def _not_ours(folder: Path, ways: WaysOut) -> UsageError:
+    return UsageError(f"{folder} was not made by this facemae: {ways.or_elsewhere('move it away')}")
 
 
-def _lock(folder: Path) -> int:
+def _lock(folder: Path, ways: WaysOut) -> int:
     while True:
         with suppress(FileExistsError):
             folder.mkdir(mode=0o700)
         path = folder / "lock"
         try:
-            check_staging(folder)
+            check_staging(folder, ways)
             mode = stat.S_IMODE(folder.lstat().st_mode)
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
         except FileNotFoundError:
@@ -222,10 +222,10 @@ def _lock(folder: Path) -> int:
                 continue  # the process before us removed the folder as it ended
             raise
         try:
-            _hold(descriptor, folder)
+            _hold(descriptor, folder, ways)
             with suppress(FileNotFoundError):
                 if os.path.samestat(os.fstat(descriptor), path.stat()):
-                    if not _check_marker(folder, descriptor, mode):
+                    if not _check_marker(folder, descriptor, mode, ways):
                         os.pwrite(descriptor, _marker(mode), 0)
                     return descriptor
         except BaseException:
@@ -234,11 +234,11 @@ def _lock(folder: Path) -> int:
         os.close(descriptor)  # the lock of a folder that was removed as we took it
 
 
-def _hold(descriptor: int, folder: Path) -> None:
+def _hold(descriptor: int, folder: Path, ways: WaysOut) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise UsageError(f"{folder} is in use by another process: wait for it, or choose another --out") from None
+        raise UsageError(f"{folder} is in use by another process: {ways.or_elsewhere('wait for it')}") from None
     except OSError as error:
         if error.errno not in _NO_LOCKS:  # a network file system without locks: nobody to ask
             raise

@@ -18,6 +18,7 @@ from facemae_cli.data.files import is_inside, whole_of, write_whole
 from facemae_cli.data.images.codec import probe
 from facemae_cli.data.manifest import Manifest, manifest_path, own_manifest, read_manifest, write_manifest
 from facemae_cli.data.output.beside import check_neighbours
+from facemae_cli.data.output.ways_out import WaysOut
 from facemae_cli.data.packs.source import BinPack, pack_bytes
 from facemae_cli.errors import FaceError, InputError, UsageError
 from facemae_cli.runtime.mounts import mount_within
@@ -74,7 +75,7 @@ def check_free(out: Path, path: Path, overwrite: bool, option: str = "--out") ->
     for place in places:
         if place.is_symlink() or not place.is_file() or mount_within(place):
             raise UsageError(f"{place} is a link, a folder or a mount, which is not replaced: choose another {option}")
-    check_neighbours(out, option)
+    check_neighbours(out, WaysOut(option=option))
     manifest = own_manifest(out, ("convert", "verify"))
     if places and (manifest is None or (out in places and not _is_ours(out, manifest.counts["out"]))):
         raise UsageError(

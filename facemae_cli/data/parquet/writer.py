@@ -12,6 +12,7 @@ from facemae_cli.data.faces import Name
 from facemae_cli.data.manifest import Manifest, manifest_path
 from facemae_cli.data.output.beside import BESIDE, beside_path
 from facemae_cli.data.output.recordio import RecWriter
+from facemae_cli.data.output.ways_out import WAYS_OUT, WaysOut
 from facemae_cli.data.parquet.source import need_pyarrow
 from facemae_cli.data.recordio.source import RecSource
 
@@ -22,9 +23,9 @@ class ParquetWriter(RecWriter):
     """The staged `X.parquet`. Faces are spooled as a `.rec`, which can be appended to and cut back, and become Parquet
     when all are there: a Parquet file is whole only with its end."""
 
-    def __init__(self, staged: Path, target: Path) -> None:
+    def __init__(self, staged: Path, target: Path, ways: WaysOut = WAYS_OUT) -> None:
         need_pyarrow()
-        super().__init__(staged, target)
+        super().__init__(staged, target, ways)
 
     @property
     def moves(self) -> list[tuple[Path, Path]]:
