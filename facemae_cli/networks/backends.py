@@ -29,6 +29,7 @@ from facemae_cli.errors import InputError, UsageError
 from facemae_cli.networks.architectures.mae import MaskedAutoencoder
 from facemae_cli.networks.embedder import Embedder
 from facemae_cli.networks.export import onnx_graph
+from facemae_cli.networks.onnx.runtime import open_session
 from facemae_cli.networks.weights import first_line
 from facemae_cli.runtime.choices import check_backend
 from facemae_cli.runtime.device import Precision, choose_precision
@@ -39,7 +40,6 @@ Run = Callable[[list[Any]], Any]
 FEW = 512  # faces, for fewer of which no graph is worth making
 AGREEMENT: dict[Precision, float] = {"fp32": 1e-4, "bf16": 0.05}  # of the length of what torch computes in fp32
 INSTALL = {"onnxruntime": "pip install onnxruntime", "openvino": "pip install openvino"}
-QUIET = 4  # onnxruntime's level for fatal errors alone: its other lines would go to stderr past the console
 VISIBLE = 2  # patches of the example that an autoencoder's graph is made from
 
 
@@ -155,14 +155,7 @@ def _runner(content: bytes, backend: Backend, precision: Precision) -> Run:
 
 
 def _by_onnxruntime(content: bytes) -> Run:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
-    options.log_severity_level = QUIET
-    # Threads that wait in a loop would take the cores from those that decode faces.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    session: Any = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    session = open_session(content)
     names = [each.name for each in session.get_inputs()]
     return lambda inputs: session.run(None, dict(zip(names, inputs, strict=True)))[0]
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from facemae_cli.data.files import write_whole
 from facemae_cli.errors import FacemaeError, UsageError
+from facemae_cli.networks.onnx.runtime import open_session
 
 INPUT, OUTPUT = "input", "embedding"
 OPSET = 17  # the newest that torch 2.4's exporter writes; it has layer norms
@@ -102,11 +103,7 @@ def _difference(network: nn.Module, content: bytes, size: int) -> float:
 
     Raises ArithmeticError where the network's own features are not finite.
     """
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4  # its lines would go to stderr past the console
-    session: Any = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    session = open_session(content)
     generator = torch.Generator().manual_seed(0)
     shares: list[Tensor] = []
     for count in PROBED:

@@ -7,10 +7,9 @@ where it gives what that network gives; a file with operators that have no gradi
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from facemae_cli.errors import InputError
 from facemae_cli.networks.card import Model
@@ -18,41 +17,30 @@ from facemae_cli.networks.embedder import Embedder
 from facemae_cli.networks.loading import load_embedder
 from facemae_cli.networks.onnx.file import read_graph
 from facemae_cli.networks.onnx.graph import OnnxGraph, UnsupportedOperators
+from facemae_cli.networks.onnx.runtime import BatchedNetwork, feature_output, open_session
 from facemae_cli.networks.weights import first_line
 from facemae_cli.runtime.device import Precision, choose_precision
 
 AGREEMENT = 1e-4  # of the features' length
 PROBED = 3  # images a session must take at once
-QUIET = 4  # onnxruntime's level for fatal errors alone: its other lines would go to stderr past the console
 
 
-class OnnxSession(nn.Module):
+class OnnxSession(BatchedNetwork):
     """An ONNX file run by onnxruntime on the CPU in float32, without gradients.
 
     `output` is the number of the output that holds features; `channels_last`: whether the file takes (N, H, W, 3).
-    `threads` None: as many as torch uses. Raises ImportError without onnxruntime, and its own errors for a file that
-    it does not run.
+    Raises ImportError without onnxruntime, and its own errors for a file that it does not run.
     """
 
-    def __init__(self, path: Path, output: int = 0, channels_last: bool = False, threads: int | None = None) -> None:
+    def __init__(self, path: Path, output: int = 0, channels_last: bool = False) -> None:
         super().__init__()
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads or torch.get_num_threads()
-        options.log_severity_level = QUIET
-        # Threads that wait in a loop would take the cores from those that decode faces.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        self.session: Any = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        self.session = open_session(path)
         self.input = self.session.get_inputs()[0].name
         self.output = self.session.get_outputs()[output].name
         self.channels_last = channels_last
-        self.one_by_one = False
 
-    def forward(self, images: Tensor) -> Tensor:
+    def features(self, images: Tensor) -> Tensor:
         """images: (N, 3, H, W) as the network wants them, on any device -> (N, D) float32 features, on the same."""
-        if self.one_by_one and len(images) > 1:
-            return torch.cat([self(image) for image in images.split(1)])
         given = images.permute(0, 2, 3, 1) if self.channels_last else images
         (features,) = self.session.run([self.output], {self.input: given.float().contiguous().cpu().numpy()})
         return torch.from_numpy(features).flatten(1).float().to(images.device)
@@ -62,19 +50,7 @@ class OnnxSession(nn.Module):
         names = [each.name for each in self.session.get_outputs()]
         given = image.permute(0, 2, 3, 1) if self.channels_last else image
         values = self.session.run(names, {self.input: given.contiguous().numpy()})
-        wide = [name for name, value in zip(names, values, strict=True) if value.ndim > 1 and value[0].size > 1]
-        if len(wide) != 1:
-            raise ValueError(f"of its outputs {', '.join(names)} {len(wide)} are features, not one")
-        self.output = wide[0]
-
-    def find_batching(self, pair: Tensor) -> None:
-        """Asks with images one by one where `pair`, (2, 3, H, W), does not give what its images give alone."""
-        wanted = torch.cat([self(image) for image in pair.split(1)])
-        try:
-            got = self(pair)
-            self.one_by_one = got.shape != wanted.shape or bool((got - wanted).norm() > AGREEMENT * wanted.norm())
-        except Exception:  # an error of onnxruntime's own: its batch is baked in
-            self.one_by_one = True
+        self.output = names[feature_output(names, [value.shape for value in values])]
 
 
 def inference_precision(name: str, model: Model, device: torch.device) -> Precision:
@@ -112,7 +88,7 @@ def _by_session_alone(model: Model, weights: Path, unsupported: InputError) -> E
         session = OnnxSession(weights, channels_last=graph.channels_last)
         session.choose_output(pair[:1])
         dim = session(pair[:1]).shape[1]
-        session.find_batching(pair)
+        session.find_batching(pair, AGREEMENT)
     except ImportError as error:
         raise InputError(f"{unsupported}: `pip install onnxruntime`") from error
     except Exception as error:  # onnxruntime raises errors of its own for what it cannot run

@@ -16,6 +16,7 @@ from typing import Any
 from facemae_cli.data.content import told
 from facemae_cli.errors import InputError, UsageError
 from facemae_cli.networks.card import CARD_NAME, WEIGHTS_NAME, Card, InputSpec, Model, load_card
+from facemae_cli.networks.onnx.parse import parse_onnx
 
 WEIGHT_SUFFIXES = (".onnx", ".pth", ".pt", ".ckpt", ".pth.tar", ".safetensors")
 HUB_PREFIX = "hf-hub:"
@@ -149,7 +150,7 @@ def _without_card(path: Path) -> Model:
 
 
 def _onnx_convention(path: Path) -> InputSpec:
-    graph = _onnx_graph(path)
+    graph = parse_onnx(path).graph
     stored = {item.name for item in graph.initializer}
     images = [item for item in graph.input if item.name not in stored][:1]
     sides = [side.dim_value for item in images for side in item.type.tensor_type.shape.dim]
@@ -160,18 +161,6 @@ def _onnx_convention(path: Path) -> InputSpec:
         )
     first = {node.op_type for node in graph.node[:8]}
     return INSIGHTFACE_RAW if {"Sub", "Mul"} <= first else INSIGHTFACE
-
-
-def _onnx_graph(path: Path) -> Any:
-    try:
-        import onnx
-        from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
-    except ImportError as error:
-        raise InputError(f"{path}: reading ONNX files needs the package onnx; `pip install onnx`") from error
-    try:
-        return onnx.load_model(path, load_external_data=False).graph
-    except (OSError, DecodeError, ValueError) as error:
-        raise InputError(f"{path}: not an ONNX file{told(path)}") from error
 
 
 def _from_hub(text: str) -> Model:

@@ -40,7 +40,7 @@ def test_it_attacks_and_gives_what_its_graph_says(tmp_path: Path) -> None:
 
 def test_it_cannot_teach_and_says_so(tmp_path: Path) -> None:
     model = resolve(str(with_cosines(write_embedder(tmp_path / "phi.onnx", dim=8))), "embedder")
-    with pytest.raises(InputError, match="its operators Cos have no gradients here, so it cannot teach"):
+    with pytest.raises(InputError, match="its operators Cos cannot be trained through, so it cannot be a --teacher"):
         load_embedder(model)
 
 

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from facemae_cli.errors import InputError
 from facemae_cli.networks.onnx.layers import Node
+from facemae_cli.networks.onnx.parse import parse_onnx
 
 DOMAINS = ("", "ai.onnx")
-MAX_BYTES = 2**31  # the limit of the format itself: a protocol buffer message
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Graph:
 
 def read_graph(path: Path) -> Graph:
     """The graph of an ONNX file. Raises InputError for anything that is none, and for weights kept outside it."""
-    model = _parsed(path)
+    model = parse_onnx(path)
     graph = model.graph
     if not graph.node or not graph.output:
         raise InputError(f"{path}: not an ONNX file: there is no graph in it")
@@ -60,22 +60,6 @@ def read_graph(path: Path) -> Graph:
     if len(dims) not in (0, 4):
         raise InputError(f"{path}: the graph takes arrays of {len(dims)} dimensions; an embedder takes images, of 4")
     return Graph(nodes, constants, inputs[0].name, dims, tuple(item.name for item in graph.output))
-
-
-def _parsed(path: Path) -> Any:
-    try:
-        import onnx
-        from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
-    except ImportError as error:
-        raise InputError(f"{path}: reading ONNX files needs the package onnx; `pip install onnx`") from error
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            raise InputError(f"{path}: over {MAX_BYTES} bytes, which no ONNX file can have")
-        return onnx.load_model_from_string(path.read_bytes())
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
-    except DecodeError as error:
-        raise InputError(f"{path}: not an ONNX file") from error
 
 
 def _tensor(proto: Any) -> Tensor:

@@ -1,4 +1,4 @@
-"""ONNX files as differentiable torch modules: an interpreter over the operators of `onnx_ops`.
+"""ONNX files as differentiable torch modules: an interpreter over the operators in `operators`.
 
 Made for face embedders as people publish them: exported by torch or converted from MXNet, with the batch size
 baked in, slopes of shape (C, 1, 1), normalisation inside the graph. Batch norms are folded into the convolutions
@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from facemae_cli.errors import InputError
 from facemae_cli.networks.onnx.file import Graph, read_graph
 from facemae_cli.networks.onnx.layers import Function, Node
 from facemae_cli.networks.onnx.operators import BUILDERS
 from facemae_cli.networks.onnx.passes import optimised
+from facemae_cli.networks.onnx.runtime import BatchedNetwork, feature_output
 
 AGREEMENT = 1e-3  # of the features' length: rounding stays far below it, mixed-up images far above
 
@@ -26,13 +27,12 @@ class UnsupportedOperators(InputError):
     """An ONNX file that only onnxruntime may run."""
 
 
-class OnnxGraph(nn.Module):
+class OnnxGraph(BatchedNetwork):
     """Runs a graph: (N, 3, H, W) float in, (N, D) out. Its float constants are buffers, for `to()` to move."""
 
     def __init__(self, graph: Graph) -> None:
         super().__init__()
         self.graph = graph
-        self.one_by_one = False
         self.output = 0
         self.channels_last_input = graph.channels_last
         self._buffer_names: dict[str, str] = {}
@@ -56,10 +56,8 @@ class OnnxGraph(nn.Module):
         buffer = self._buffer_names.get(name)
         return self._buffers[buffer] if buffer else self._host.get(name)
 
-    def forward(self, images: Tensor) -> Tensor:
+    def features(self, images: Tensor) -> Tensor:
         """images: (N, 3, H, W) as the network wants them -> (N, D) features."""
-        if self.one_by_one and len(images) > 1:
-            return torch.cat([self.outputs(image)[self.output].flatten(1) for image in images.split(1)])
         return self.outputs(images)[self.output].flatten(1)
 
     def outputs(self, images: Tensor) -> list[Tensor]:
@@ -97,8 +95,8 @@ def load_onnx(path: Path, size: int | tuple[int, int]) -> OnnxGraph:
     unknown = sorted({node.op for node in graph.nodes} - BUILDERS.keys())
     if unknown:
         raise UnsupportedOperators(
-            f"{path}: its operators {', '.join(unknown)} have no gradients here, so it cannot teach; it may attack and "
-            "be verified, with onnxruntime installed"
+            f"{path}: its operators {', '.join(unknown)} cannot be trained through, so it cannot be a --teacher; "
+            "leakage and verify can use it once onnxruntime is installed"
         )
     try:
         network = OnnxGraph(optimised(graph)).eval()
@@ -112,15 +110,6 @@ def load_onnx(path: Path, size: int | tuple[int, int]) -> OnnxGraph:
 def _probed(network: OnnxGraph, sides: tuple[int, int]) -> OnnxGraph:
     """Finds the output that holds features, and whether a batch gives what its images give one by one."""
     pair = torch.rand(2, 3, *sides, generator=torch.Generator().manual_seed(0))
-    singles = [network.outputs(image) for image in pair.split(1)]
-    wide = [i for i, value in enumerate(singles[0]) if value.dim() > 1 and value[0].numel() > 1 and len(value) == 1]
-    if len(wide) != 1:
-        raise ValueError(f"of its outputs {', '.join(network.graph.outputs)} {len(wide)} are features, not one")
-    network.output = wide[0]
-    wanted = torch.cat([single[network.output].flatten(1) for single in singles])
-    try:
-        got = network(pair)
-        network.one_by_one = got.shape != wanted.shape or bool((got - wanted).norm() > AGREEMENT * wanted.norm())
-    except (RuntimeError, ValueError, IndexError):
-        network.one_by_one = True
+    network.output = feature_output(network.graph.outputs, [value.shape for value in network.outputs(pair[:1])])
+    network.find_batching(pair, AGREEMENT)
     return network
