@@ -13,7 +13,7 @@ def test_features_are_the_one_output_with_a_row_of_numbers_an_image() -> None:
     names = ["loss", "flags", "map", "gone"]
     assert feature_output(names, [(), (1, 1), (1, 4, 7, 7), (0, 512)]) == 2
     for shapes in ([(), (1, 1), (1, 2), (1, 3)], [(), (1, 1), (2, 5), (9,)]):
-        with pytest.raises(ValueError, match="of its outputs loss, flags, map, gone [02] are features, not one"):
+        with pytest.raises(ValueError, match=r"of its outputs loss, flags, map, gone [02] are features, not one"):
             feature_output(names, shapes)
 
 
