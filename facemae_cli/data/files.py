@@ -97,6 +97,20 @@ def _put(aside: Path, path: Path, replace: bool) -> None:
     aside.unlink()
 
 
+def write_all(descriptor: int, data: bytes) -> None:
+    """Writes `data` to an open file, however many calls it takes. Raises OSError."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def make_folder(folder: Path) -> list[Path]:
+    """Makes a folder and those it stands in; returns those that were missing, the innermost first. Raises OSError."""
+    missing = [place for place in (folder, *folder.parents) if not os.path.lexists(place)]
+    folder.mkdir(parents=True, exist_ok=True)
+    return missing
+
+
 def is_aside(name: str) -> bool:
     """Whether `name` is that of a file which `write_whole` left where it was killed."""
     return name.startswith(_ASIDE[0]) and name.endswith(_ASIDE[1])

@@ -35,17 +35,12 @@ class Key(Pseudonyms):
             raise UsageError(f"a key has {KEY_BYTES} bytes, not {len(self.secret)}")
 
     @classmethod
-    def load(
-        cls, path: Path, *, create: bool = False, outside: Sequence[Path] = (), progress: Progress = SILENT
-    ) -> Key:
-        """The key that `find` finds. With `create` a missing file is made, as `keep` does.
-
-        Raises UsageError where the file is missing, and as `find` and `keep` do.
-        """
+    def load(cls, path: Path, *, outside: Sequence[Path] = (), progress: Progress = SILENT) -> Key:
+        """The key that `find` finds. Raises UsageError where the file is missing, and as `find` does."""
         found = cls.find(path, outside=outside, progress=progress)
-        if found is None and not create:
+        if found is None:
             raise UsageError(f"no key at {path}; --key FILE names the key that the faces were masked with")
-        return found or cls.passing().keep(path, progress=progress)
+        return found
 
     @classmethod
     def find(cls, path: Path, *, outside: Sequence[Path] = (), progress: Progress = SILENT) -> Key | None:

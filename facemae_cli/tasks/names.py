@@ -71,7 +71,7 @@ def names(
     input, out = Path(input), Path(out)
     table = SideFile(out, "--out", "names")
     table.check(overwrite=overwrite, places=(input, Path(key)))
-    secret = Key.load(Path(key), outside=(input,))
+    secret = Key.load(Path(key), outside=(input,), progress=progress)
     source = open_source(input)
     who = recover_names(raw_names(source, "--in"), secret)
     rows = [(name.identity or "", name.photo, keyed.identity or "", keyed.photo) for keyed, name in who.items()]

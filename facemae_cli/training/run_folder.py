@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any
 
 import torch
 from safetensors.torch import save
@@ -20,6 +20,7 @@ from facemae_cli.data.files import (
     disk_errors,
     is_aside,
     is_inside,
+    make_folder,
     remove_tree,
     require_writable,
     sync_folder,
@@ -31,11 +32,10 @@ from facemae_cli.data.side_files import SideFile
 from facemae_cli.errors import UsageError
 from facemae_cli.networks.card import CARD_NAME, WEIGHTS_NAME, Card, Model, card_text, lineage_of
 from facemae_cli.networks.zoo import resolve
-from facemae_cli.runtime import distributed
+from facemae_cli.runtime import shared_output
 from facemae_cli.runtime.mounts import mount_within
 from facemae_cli.runtime.progress import Progress
 
-T = TypeVar("T")
 LOCK = ".lock"
 
 
@@ -127,7 +127,7 @@ class RunFolder:
         else, is a mount and to be replaced, or lies inside one of the `inputs`, and where a stopped run waits;
         OutputError where nothing can be written there.
         """
-        _on_rank_zero(lambda: self._check(inputs))
+        shared_output.rank_zero_first(lambda: self._check(inputs))
 
     def _check(self, inputs: Sequence[Path]) -> None:
         for place in inputs:
@@ -176,8 +176,10 @@ class RunFolder:
         What it replaces is replaced on leaving, unless an error is raised: then what is done waits for `--resume`.
         Raises UsageError where another process works there, OutputError where the disk fails.
         """
-        with ExitStack() as stack:
-            yield _on_rank_zero(lambda: stack.enter_context(self._claim()))
+        with shared_output.rank_zero_context(self._claim) as claimed:
+            work = shared_output.broadcast(claimed)
+            assert work is not None
+            yield work
 
     @contextmanager
     def _claim(self) -> Iterator[Path]:
@@ -230,24 +232,10 @@ class RunFolder:
         staging.clear()
 
 
-def _on_rank_zero(work: Callable[[], T]) -> T:
-    """What `work` returns on the first rank, on every rank; all raise what it raises there."""
-    made: tuple[T | None, Exception | None] = None, None
-    if distributed.rank() == 0:
-        try:
-            made = work(), None
-        except Exception as error:
-            made = None, error
-    value, failed = distributed.from_first(made)
-    if failed is not None:
-        raise failed
-    return cast(T, value)
-
-
 @contextmanager
 def _held(folder: Path, given: Path) -> Iterator[None]:
     """A run's folder, made if it is missing and locked; an empty one that was made for it goes again."""
-    made = _make(folder)
+    made = make_folder(folder)
     lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
     try:
         _lock(lock, given)
@@ -260,13 +248,6 @@ def _held(folder: Path, given: Path) -> Iterator[None]:
                     empty.rmdir()
     finally:
         os.close(lock)
-
-
-def _make(folder: Path) -> list[Path]:
-    """Makes a folder and those above it; returns what was made, the innermost first."""
-    missing = [place for place in (folder, *folder.parents) if not place.exists()]
-    folder.mkdir(parents=True, exist_ok=True)
-    return missing
 
 
 def _lock(lock: int, given: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 from facemae_cli.errors import FacemaeError, InputError, OutputError, UsageError
 from facemae_cli.masking.key import Key
 from facemae_cli.runtime import mounts
+from facemae_cli.runtime.progress import SILENT
 
 SECRET = bytes(range(32))
 KEY = Key(SECRET)
@@ -31,6 +32,11 @@ class Listener:
         self.lines.append(line)
 
 
+def found_or_made(path, outside=(), progress=SILENT):
+    """A key as `mask` takes it: made where there is none."""
+    return Key.find(path, outside=outside, progress=progress) or Key.passing().keep(path, progress=progress)
+
+
 def written(path, text, mode=0o600):
     path.write_text(text)
     path.chmod(mode)
@@ -39,14 +45,14 @@ def written(path, text, mode=0o600):
 
 def test_a_missing_key_is_made_once_and_read_back(tmp_path):
     path, listener = tmp_path / "facemae.key", Listener()
-    key = Key.load(path, create=True, progress=listener)
+    key = found_or_made(path, progress=listener)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert path.read_text() == key.secret.hex() + "\n"
     assert len(listener.lines) == 1
     assert str(path) in listener.lines[0]
-    assert Key.load(path, create=True, progress=listener) == key
+    assert found_or_made(path, progress=listener) == key
     assert len(listener.lines) == 1
-    assert Key.load(tmp_path / "second.key", create=True).secret != key.secret
+    assert found_or_made(tmp_path / "second.key").secret != key.secret
 
 
 def test_a_missing_key_is_not_made_unless_asked(tmp_path):
@@ -62,7 +68,7 @@ def test_a_key_edited_by_hand_still_loads(tmp_path):
 @pytest.mark.parametrize("text", ["", "\n", "00" * 31, "00" * 33, "zz" * 32, "00" * 32 + "\n" + "00" * 32, "é" * 32])
 def test_what_is_no_key_is_refused(tmp_path, text):
     with pytest.raises(UsageError, match="64 hexadecimal digits"):
-        Key.load(written(tmp_path / "key", text), create=True)
+        found_or_made(written(tmp_path / "key", text))
     assert (tmp_path / "key").read_text() == text
 
 
@@ -75,7 +81,7 @@ def test_a_key_that_others_can_read_is_refused(tmp_path, mode):
 
 def test_a_folder_is_no_key(tmp_path):
     with pytest.raises(UsageError, match="not a file"):
-        Key.load(tmp_path, create=True)
+        found_or_made(tmp_path)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="named pipes are POSIX")
@@ -99,7 +105,7 @@ def test_a_key_comes_through_a_pipe_in_pieces_and_late(tmp_path):
 
     writer = threading.Thread(target=tell)
     writer.start()
-    assert Key.load(tmp_path / "key", create=True) == KEY
+    assert found_or_made(tmp_path / "key") == KEY
     writer.join()
 
 
@@ -115,7 +121,7 @@ def piped(text):
 def test_what_comes_through_a_pipe_and_is_not_a_key_is_refused(text):
     descriptor = piped(text)
     with pytest.raises(UsageError, match="64 hexadecimal digits"):
-        Key.load(Path(f"/dev/fd/{descriptor}"), create=True)
+        found_or_made(Path(f"/dev/fd/{descriptor}"))
     os.close(descriptor)
 
 
@@ -134,7 +140,7 @@ def test_a_key_from_standard_input_is_for_one_process(monkeypatch, ranks):
     try:
         os.dup2(descriptor, 0)
         if ranks == "1":
-            assert Key.load(Path("-"), create=True) == KEY
+            assert found_or_made(Path("-")) == KEY
         else:
             with pytest.raises(UsageError, match="by one process alone: under torchrun give a file, or FACEMAE_KEY"):
                 Key.load(Path("-"))
@@ -148,10 +154,10 @@ def test_a_key_in_the_environment_stands_for_the_default_file(tmp_path, monkeypa
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("FACEMAE_KEY", SECRET.hex())
     listener = Listener()
-    assert Key.load(Path("facemae.key"), create=True, progress=listener) == KEY
+    assert found_or_made(Path("facemae.key"), progress=listener) == KEY
     assert listener.lines == [f"the key is the one in FACEMAE_KEY (key_id {KEY.key_id})"]
     assert os.listdir(tmp_path) == []
-    other = Key.load(tmp_path / "other.key", create=True)  # a file that is named wins
+    other = found_or_made(tmp_path / "other.key")  # a file that is named wins
     assert other != KEY
     os.rename(tmp_path / "other.key", tmp_path / "facemae.key")
     with pytest.raises(UsageError, match="are two keys"):
@@ -184,16 +190,16 @@ def test_a_key_whose_mode_cannot_be_changed_is_taken_with_a_note(tmp_path, monke
 def test_a_folder_that_cannot_be_written_is_told_with_the_way_out(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "access", lambda path, how: False)
     with pytest.raises(OutputError, match=r"cannot be written; --key FILE names a place that can be written$"):
-        Key.load(tmp_path / "key", create=True)
+        found_or_made(tmp_path / "key")
     assert os.listdir(tmp_path) == []
 
 
 def test_a_key_in_no_folder(tmp_path):
     with pytest.raises(UsageError, match="there is no folder"):
-        Key.load(tmp_path / "missing" / "key", create=True)
+        found_or_made(tmp_path / "missing" / "key")
     (tmp_path / "file").write_text("")
     with pytest.raises((UsageError, InputError)):
-        Key.load(tmp_path / "file" / "key", create=True)
+        found_or_made(tmp_path / "file" / "key")
 
 
 @pytest.fixture(params=["nameless", "named"])
@@ -210,14 +216,14 @@ def test_a_key_that_can_not_be_written_leaves_nothing(tmp_path, monkeypatch, way
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OutputError, match="No space left on device"):
-        Key.load(tmp_path / "key", create=True)
+        found_or_made(tmp_path / "key")
     assert not list(tmp_path.iterdir())
 
 
 def test_a_key_is_made_whole_for_its_owner_alone(tmp_path, way):
     before = os.umask(0)
     try:
-        key = Key.load(tmp_path / "key", create=True)
+        key = found_or_made(tmp_path / "key")
     finally:
         os.umask(before)
     assert stat.S_IMODE((tmp_path / "key").stat().st_mode) == 0o600
@@ -229,7 +235,7 @@ def test_a_process_killed_while_it_makes_a_key_leaves_none(tmp_path):
     pid = os.fork()
     if pid == 0:
         os.fsync = lambda handle: os.kill(os.getpid(), signal.SIGKILL)
-        Key.load(tmp_path / "key", create=True)
+        found_or_made(tmp_path / "key")
         os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
     assert not list(tmp_path.iterdir())
@@ -244,7 +250,7 @@ def test_of_two_processes_that_make_a_key_at_once_both_have_the_first(tmp_path, 
         return real(path, flags, *mode, **more)
 
     monkeypatch.setattr(os, "open", late)
-    assert Key.load(tmp_path / "key", create=True, progress=listener) == KEY
+    assert found_or_made(tmp_path / "key", progress=listener) == KEY
     assert listener.lines == []
 
 
@@ -264,13 +270,13 @@ def test_a_key_inside_a_dataset_is_refused(tmp_path, key, dataset):
     (tmp_path / "set").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "raw")
     with pytest.raises(UsageError, match=r"--key .* is inside the dataset"):
-        Key.load(tmp_path / key, create=True, outside=[tmp_path / "other", tmp_path / dataset])
+        found_or_made(tmp_path / key, outside=[tmp_path / "other", tmp_path / dataset])
     assert not (tmp_path / key).exists()
 
 
 @pytest.mark.parametrize("dataset", ["raw", "raw.rec", "facemae.key.d", "set/train.rec"])
 def test_a_key_beside_a_dataset_is_fine(tmp_path, dataset):
-    Key.load(tmp_path / "facemae.key", create=True, outside=[tmp_path / dataset])
+    found_or_made(tmp_path / "facemae.key", outside=[tmp_path / dataset])
     assert (tmp_path / "facemae.key").exists()
 
 

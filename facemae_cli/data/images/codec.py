@@ -63,13 +63,13 @@ def probe(data: bytes, limits: Limits | None = None) -> ImageInfo:
     return _parse(data, limits)[0]
 
 
-def decode(data: bytes, limits: Limits | None = None) -> np.ndarray:
+def decode(data: bytes) -> np.ndarray:
     """The face in `data`: (H, W, 3) uint8 RGB, contiguous. An alpha channel that hides nothing is dropped.
 
     Raises FaceError: `has-alpha` where a pixel is not opaque (a masked face, which must not pass as a bare one),
     `corrupt` where the codec fails, and all that `probe` raises.
     """
-    return opaque(decode_any(data, limits))
+    return opaque(decode_any(data))
 
 
 def opaque(image: np.ndarray) -> np.ndarray:
@@ -82,21 +82,21 @@ def opaque(image: np.ndarray) -> np.ndarray:
     return image
 
 
-def decode_masked(data: bytes, limits: Limits | None = None) -> np.ndarray:
+def decode_masked(data: bytes) -> np.ndarray:
     """The masked face in `data`: (H, W, 4) uint8 RGBA as stored, colours under alpha 0 untouched.
 
     Raises FaceError: `no-mask` where the image has no alpha channel, `corrupt`, and all that `probe` raises.
     """
-    info, body = _parse(data, limits)
+    info, body = _parse(data)
     if not info.has_alpha:
         raise FaceError("no-mask", f"this {info.format.upper()} has no alpha channel, so no mask: mask it first")
     return _pixels(info, body)
 
 
-def decode_luma(data: bytes, limits: Limits | None = None) -> np.ndarray | None:
+def decode_luma(data: bytes) -> np.ndarray | None:
     """The brightness of a JPEG in colour as it stores it, (H, W) uint8, untouched by how it stores colours; None of any
     other image. Raises FaceError as `decode` does."""
-    info, body = _parse(data, limits)
+    info, body = _parse(data)
     if info.format != "jpeg" or info.channels != 3:
         return None
     luma = cv2.imdecode(np.frombuffer(body, np.uint8), cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION)
@@ -105,20 +105,20 @@ def decode_luma(data: bytes, limits: Limits | None = None) -> np.ndarray | None:
     return _upright(luma, info.orientation) if info.orientation > 1 else luma
 
 
-def decode_any(data: bytes, limits: Limits | None = None) -> np.ndarray:
+def decode_any(data: bytes) -> np.ndarray:
     """The picture in `data` as it is stored: (H, W, 3) uint8 RGB, or (H, W, 4) RGBA where it has an alpha channel.
 
     Raises FaceError: `corrupt` where the codec fails, and all that `probe` raises.
     """
-    return _pixels(*_parse(data, limits))
+    return _pixels(*_parse(data))
 
 
-def decode_visible(data: bytes, limits: Limits | None = None) -> np.ndarray:
+def decode_visible(data: bytes) -> np.ndarray:
     """What a face shows, (H, W, 3) uint8 RGB: as `decode`, and of a masked face its visible patches on black.
 
     Raises FaceError as `decode` does, but for `has-alpha`; `half-transparent` where alpha is neither 0 nor 255.
     """
-    return visible(decode_any(data, limits))
+    return visible(decode_any(data))
 
 
 def visible(image: np.ndarray) -> np.ndarray:
@@ -140,7 +140,7 @@ def unblended(data: bytes, image: np.ndarray) -> np.ndarray:
     In a 4:2:0 JPEG these four share one sample of colour, which decoders blend with those around it; here each keeps
     its own. Of other images the blend stays (4:2:2 and rarer forms, and what Pillow cannot decode to half its size).
     """
-    info, body = _parse(data, None)
+    info, body = _parse(data)
     return _without_blend(info, body, image) if info.chroma == (2, 2) else image
 
 
@@ -190,7 +190,7 @@ def suffix_of(data: bytes) -> str:
     return _SUFFIXES[sniff(data)]
 
 
-def _parse(data: bytes, limits: Limits | None) -> tuple[ImageInfo, bytes]:
+def _parse(data: bytes, limits: Limits | None = None) -> tuple[ImageInfo, bytes]:
     """As `probe`, and with it the bytes to decode: the same image without what only makes a codec warn."""
     kind = sniff(data)
     limits = limits or limits_in_use()

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from facemae_cli.data.faces import Name
-from facemae_cli.data.files import sync_folder, write_whole
+from facemae_cli.data.files import sync_folder, write_all, write_whole
 from facemae_cli.data.manifest import Manifest, own_manifest, write_manifest
 from facemae_cli.data.output.beside import BESIDE, beside_path, is_beside
 from facemae_cli.data.output.names import check_file_name, with_suffix_of
@@ -86,7 +86,7 @@ class FolderWriter:
         self._written.append(_hash(_relative(name)))
         self._keep_spelling(name.identity)
         try:
-            _write_all(descriptor, image)
+            write_all(descriptor, image)
         except BaseException:
             os.close(descriptor)
             raise
@@ -232,12 +232,6 @@ def _files(folder: Path) -> Iterator[tuple[str, bool]]:
             path = os.path.join(at, file)
             if path not in own:
                 yield path, os.path.splitext(file)[1].lower() in IMAGE_SUFFIXES
-
-
-def _write_all(descriptor: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(descriptor, view) :]
 
 
 def _sync(descriptor: int) -> None:

@@ -21,7 +21,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from facemae_cli.data.files import STAGING_SUFFIX, is_aside, remove_tree, sync_folder
+from facemae_cli.data.files import STAGING_SUFFIX, is_aside, make_folder, remove_tree, sync_folder, write_all
 from facemae_cli.data.output.beside import BESIDE
 from facemae_cli.data.output.ways_out import WAYS_OUT, WaysOut
 from facemae_cli.errors import OutputError, UsageError
@@ -56,7 +56,7 @@ class Staging:
         self._journal: int | None = None
         self._end = 0  # bytes of the journal that count
         self._sum = b""  # checksum of the last line that counts
-        self._above = _make_above(folder)
+        self._above = make_folder(folder.parent)
         try:
             self._lock: int | None = _lock(folder, ways)
         except BaseException:
@@ -109,9 +109,7 @@ class Staging:
             os.ftruncate(self._journal, self._end)
             os.lseek(self._journal, self._end, os.SEEK_SET)
         line, after = _line(entry, self._sum)
-        view = memoryview(line)
-        while view:
-            view = view[os.write(self._journal, view) :]
+        write_all(self._journal, line)
         os.fsync(self._journal)
         self._end, self._sum = self._end + len(line), after
 
@@ -147,13 +145,6 @@ class Staging:
         if self._journal is not None:
             os.close(self._journal)
             self._journal = None
-
-
-def _make_above(folder: Path) -> list[Path]:
-    """Makes the folders that `folder` stands in and returns those that were missing, the innermost first."""
-    missing = [above for above in folder.parents if not os.path.lexists(above)]
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    return missing
 
 
 def check_staging(folder: Path, ways: WaysOut = WAYS_OUT) -> None:

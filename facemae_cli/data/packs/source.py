@@ -155,7 +155,7 @@ def open_pack(path: Path, limits: Limits | None = None) -> PackSource:
     return BinPack(path, limits) if path.suffix.lower() == ".bin" else PairsPack(path, limits)
 
 
-def open_packs(paths: Iterable[Path], limits: Limits | None = None) -> dict[str, PackSource]:
+def open_packs(paths: Iterable[Path]) -> dict[str, PackSource]:
     """The packs at `paths`, each a `.bin`, a `pairs.txt` or the folder that holds one, by name: file or folder.
 
     Raises InputError for what is not a pack, UsageError for two of one name and where there are none.
@@ -171,7 +171,7 @@ def open_packs(paths: Iterable[Path], limits: Limits | None = None) -> dict[str,
         named[name] = place
     if not named:
         raise UsageError("no pairs to verify: give a .bin, or a folder with a pairs.txt, as --pairs")
-    return {name: open_pack(path, limits) for name, path in named.items()}
+    return {name: open_pack(path) for name, path in named.items()}
 
 
 def _pack_file(path: Path) -> tuple[Path, str]:

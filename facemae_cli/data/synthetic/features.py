@@ -40,7 +40,7 @@ def paint_eye(canvas: Canvas, person: Person, shot: Shot, side: int) -> None:
     lower = (0.40 - 0.13 * max(shot.smile, 0)) * opening * bow
     within = edge(person.eye_width - abs(out), 2 * patch.soft)
     shown = edge(down - upper, patch.soft) * edge(lower - down, patch.soft) * within
-    _lids(patch, person, out, down, upper, lower, along)
+    _lids(patch, person, out, down, upper, lower)
     _eyeball(patch, person, shot, side, out, down, upper, shown)
     reach = edge(person.eye_width + 0.8 * person.makeup - abs(out), 1.5)
     thick = (person.makeup * 0.4 + 0.32) * (1.0 + 0.5 * along)
@@ -48,7 +48,7 @@ def paint_eye(canvas: Canvas, person: Person, shot: Shot, side: int) -> None:
     patch.tint(bump(down - lower, 0.1, 0.45) * within * (0.35 + 0.3 * person.makeup), (0.4, 0.28, 0.27))
 
 
-def _lids(patch: Patch, person: Person, out: Map, down: Map, upper: Map, lower: Map, along: Map) -> None:
+def _lids(patch: Patch, person: Person, out: Map, down: Map, upper: Map, lower: Map) -> None:
     """The upper lid with its fold and make-up, and the line of the bag under the eye."""
     reach = bump(out, 0.5, person.eye_width * 0.62)
     fold = upper - person.lid_fold - 0.5

@@ -13,8 +13,8 @@ from facemae_cli.masking.patches import GRID, TOKENS
 from facemae_cli.networks.architectures.transformer import Block
 
 
-def sincos_positions(width: int, grid: int = GRID) -> Tensor:
-    """Fixed 2-D sine-cosine positions: (grid * grid, width) float32 in [-1, 1].
+def sincos_positions(width: int) -> Tensor:
+    """Fixed 2-D sine-cosine positions: (196, width) float32 in [-1, 1].
 
     A quarter of the channels each: sin and cos of the column, then sin and cos of the row, at
     frequencies 10000 ** (-k / (width / 4)). Raises ValueError unless 4 divides `width`.
@@ -24,10 +24,10 @@ def sincos_positions(width: int, grid: int = GRID) -> Tensor:
     quarter = width // 4
     # On the CPU even where a network is made on `meta`: they are in no file of weights.
     frequency = 10000.0 ** (-torch.arange(quarter, dtype=torch.float64, device="cpu") / quarter)
-    angle = torch.arange(grid, dtype=torch.float64, device="cpu")[:, None] * frequency  # (grid, quarter)
-    wave = torch.cat([angle.sin(), angle.cos()], dim=1)  # (grid, width / 2)
-    column = wave.repeat(grid, 1)
-    row = wave.repeat_interleave(grid, dim=0)
+    angle = torch.arange(GRID, dtype=torch.float64, device="cpu")[:, None] * frequency  # (14, quarter)
+    wave = torch.cat([angle.sin(), angle.cos()], dim=1)  # (14, width / 2)
+    column = wave.repeat(GRID, 1)
+    row = wave.repeat_interleave(GRID, dim=0)
     return torch.cat([column, row], dim=1).float()
 
 
