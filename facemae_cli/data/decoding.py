@@ -9,15 +9,13 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-from numpy.typing import NDArray
 
 from facemae_cli.data.faces import FaceChunk
 from facemae_cli.data.images.codec import decode_visible, resize
 from facemae_cli.data.images.headers.header import limits_in_use, use_limits
+from facemae_cli.data.images.pixels import Pixels
 from facemae_cli.errors import FaceError
 from facemae_cli.runtime.worker_pool import open_pool
-
-Pixels = NDArray[np.uint8]
 
 
 def open_image_pool(workers: int, faces: float) -> AbstractContextManager[Executor]:

@@ -14,6 +14,7 @@ from facemae_cli.data.names import one_line
 from facemae_cli.errors import FaceError
 
 _NOTHING: Mapping[str, int] = {}  # a plain dict, since results that hold it go from rank to rank
+PROBED = 8  # faces looked at to tell what a dataset holds
 CHUNK = 64  # faces read together, a message to and from a worker: 1.6 MB of pixels in its cache
 
 
@@ -179,6 +180,11 @@ class FaceChunk:
 def chunks(source: FaceSource, indexes: Sequence[int], size: int = CHUNK) -> list[FaceChunk]:
     """Faces `indexes` of `source`, in their order, `size` at a time."""
     return [FaceChunk(source, indexes[first : first + size]) for first in range(0, len(indexes), size)]
+
+
+def first(source: FaceSource) -> range:
+    """The numbers of the first few faces of a dataset, enough to tell masked from raw ones."""
+    return range(min(PROBED, len(source)))
 
 
 def has_people(source: FaceSource) -> bool:

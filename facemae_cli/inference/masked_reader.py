@@ -15,12 +15,11 @@ from numpy.typing import NDArray
 
 from facemae_cli.data.faces import FaceChunk
 from facemae_cli.data.images.codec import decode, decode_luma, decode_masked, resize
+from facemae_cli.data.images.pixels import Pixels
 from facemae_cli.errors import FaceError
 from facemae_cli.masking import patches as masking
 from facemae_cli.masking.mask_color import MaskColor
 from facemae_cli.masking.warp import digest
-
-Pixels = NDArray[np.uint8]
 
 
 class VisibleFace(NamedTuple):

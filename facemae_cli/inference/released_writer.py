@@ -6,13 +6,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
 from facemae_cli.data.images.codec import encode_jpeg, encode_png, resize
+from facemae_cli.data.images.pixels import Pixels
 from facemae_cli.errors import FaceError, UsageError
 from facemae_cli.masking.warp import warp
-
-Pixels = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)

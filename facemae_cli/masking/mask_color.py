@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from facemae_cli.data.images.pixels import LUMA, Pixels
 from facemae_cli.errors import FaceError, UsageError
-from facemae_cli.masking.patches import GRID, MIN_HIDDEN_FRACTION, TOKENS, Mask, Pixels, check_plausible, patch_shape
+from facemae_cli.masking.patches import GRID, MIN_HIDDEN_FRACTION, TOKENS, Mask, check_plausible, patch_shape
 
 LEAST_HIDDEN = 0.5  # share of patches; three quarters are usual, and a dark background can be a third of a raw face
 _INNER = 0.8  # share of a patch's inner pixels that must have the colour: codecs ring along its edges
 _CHROMA = 40  # how far a JPEG's subsampled colour may bleed into a patch, on its mean
-_LUMA = (0.299, 0.587, 0.114)  # of red, green and blue, as JPEG has it
 _MIDDLE = np.s_[3:11, 3:11]  # of the grid: where an aligned face is, and a background is not
 
 
@@ -51,7 +51,7 @@ class MaskColor:
         if luma is None:
             near = (np.abs(_inner(rgb).astype(np.int16) - self.rgb) <= self.tolerance).all(axis=-1)
         else:
-            near = np.abs(_inner(luma) - np.dot(self.rgb, _LUMA)) <= self.tolerance
+            near = np.abs(_inner(luma) - np.dot(self.rgb, LUMA)) <= self.tolerance
             off = np.abs(_inner(rgb).mean(axis=2) - self.rgb).max(axis=-1)
             near &= (off <= self.tolerance + _CHROMA)[..., None]
         grid = near.mean(axis=2) >= _INNER

@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from facemae_cli.data.images.pixels import Pixels
 from facemae_cli.errors import FaceError, UsageError
 
 GRID = 14
@@ -31,7 +32,6 @@ _ALPHA = np.array([0, 0, 0, 255], np.uint8).view(np.uint32)[0]  # of an opaque p
 _EVERY_BIT = np.uint32(2**32 - 1)
 
 Mask = NDArray[np.bool_]
-Pixels = NDArray[np.uint8]
 
 
 def _block(rows: range, columns: range) -> NDArray[np.intp]:

@@ -17,7 +17,7 @@ from facemae_cli import __version__
 from facemae_cli.data.alignment.crop import Choice, Crop, Rules, find_crops
 from facemae_cli.data.alignment.detector import Detector, load_detector
 from facemae_cli.data.alignment.template import SIZE
-from facemae_cli.data.faces import FaceSource, Name, NotRead, Refusal, count_reasons, fingerprint
+from facemae_cli.data.faces import FaceSource, Name, NotRead, Refusal, count_reasons, fingerprint, first
 from facemae_cli.data.images.codec import decode, encode_jpeg, encode_png, probe
 from facemae_cli.data.manifest import Manifest, read_manifest
 from facemae_cli.data.open import open_source
@@ -29,7 +29,6 @@ from facemae_cli.runtime.progress import SILENT, Progress
 from facemae_cli.runtime.threads import ordered_map, thread_count
 
 UNIT = 64  # photos made durable together
-PROBED = 8  # photos looked at to tell whether they are aligned crops already
 QUALITY = 95  # of JPEG, chroma at full size
 SHOWN = 60  # crops on the sheet of doubtful ones
 _DOUBT_OF, _FINE = "doubt of:", 1e6  # in the journal: a photo's number and its face's, and how doubtful, in millionths
@@ -142,7 +141,7 @@ def _check_input(source: FaceSource, progress: Progress) -> None:
     manifest = read_manifest(source.path)
     if manifest is not None and manifest.command == "mask":
         raise UsageError(f"{source.path} is a masked dataset, in which no face is left to find; --in takes photos")
-    sizes = {_size(source, index) for index in range(min(PROBED, len(source)))}
+    sizes = {_size(source, index) for index in first(source)}
     if sizes == {(SIZE, SIZE)}:
         progress.notice(f"{source.path} holds crops of {SIZE}x{SIZE} pixels, which look aligned: mask takes them as is")
 

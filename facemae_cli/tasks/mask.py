@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from facemae_cli.data.faces import FaceSource, NotRead, Refusal, count_reasons
+from facemae_cli.data.faces import FaceSource, NotRead, Refusal, count_reasons, first
 from facemae_cli.data.files import require_outside
 from facemae_cli.data.images.codec import decode
 from facemae_cli.data.manifest import Manifest, read_manifest
@@ -33,7 +33,6 @@ from facemae_cli.runtime.threads import thread_count
 
 DEFAULT_SOURCES = Path("facemae.sources.csv")
 SHOWN = 5  # sizes in a note
-PROBED = 8  # faces looked at to tell a masked dataset from a raw one
 
 
 @dataclass(frozen=True)
@@ -309,7 +308,7 @@ def _refuse_masked(source: FaceSource, progress: Progress) -> None:
     if not len(source) and not source.refused:
         raise InputError(f"{source.path} holds no faces; --in takes {ACCEPTED}")
     manifest = read_manifest(source.path)
-    seen = [_is_masked(source, index) for index in range(min(PROBED, len(source)))]
+    seen = [_is_masked(source, index) for index in first(source)]
     masked = [verdict for verdict in seen if verdict is not None]
     if (manifest and manifest.command == "mask") or (masked and all(masked)):
         raise UsageError(f"{source.path} is masked already; --in takes the raw faces")

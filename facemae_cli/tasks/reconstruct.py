@@ -13,7 +13,17 @@ from typing import Any
 import torch
 
 from facemae_cli import __version__
-from facemae_cli.data.faces import CHUNK, FaceChunk, FaceSource, NotRead, Refusal, chunks, count_reasons, input_plan
+from facemae_cli.data.faces import (
+    CHUNK,
+    FaceChunk,
+    FaceSource,
+    NotRead,
+    Refusal,
+    chunks,
+    count_reasons,
+    first,
+    input_plan,
+)
 from facemae_cli.data.images.codec import encode_png
 from facemae_cli.data.manifest import Manifest, code_of, read_manifest
 from facemae_cli.data.open import open_source
@@ -45,7 +55,6 @@ from facemae_cli.runtime.threads import thread_count
 
 WINDOW = 4  # batches made durable together, and within which faces are sorted by their number of visible patches
 LARGE = 128  # faces a message where a unit has eight such: of 64, messages take a twentieth of the host's time
-PROBED = 8  # faces looked at to tell a raw dataset from a masked one
 SHOWN = 12  # faces on a preview
 PREVIEWED = 16 * SHOWN  # the first faces, whose pictures are kept until enough of them were released
 
@@ -287,7 +296,7 @@ def _refuse_raw(source: FaceSource, reader: MaskedReader) -> None:
     """A dataset whose first faces carry no mask at all is refused as a whole: it is raw, or its colour is not said."""
     if not len(source) and not source.refused:
         raise InputError(f"{source.path} holds no faces; --in takes what `facemae mask` wrote")
-    errors = reader(FaceChunk(source, range(min(PROBED, len(source))))).errors if len(source) else []
+    errors = reader(FaceChunk(source, first(source))).errors if len(source) else []
     if errors and all(error is not None and error.reason == "no-mask" for error in errors):
         raise UsageError(
             f"{source.path} holds faces without a mask: a raw face must never pass through. Run `facemae mask` on it "

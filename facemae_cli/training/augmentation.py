@@ -10,12 +10,13 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from facemae_cli.data.images.pixels import LUMA
+
 # What strength 1 may do to a face, either way.
 SHIFT, TURN, ZOOM = 0.08, math.radians(15), 0.15  # of its width; radians; in the logarithm
 LIGHT, CONTRAST, COLOUR = 0.4, 0.4, 0.8  # relative
 ERASED, SIDE = 0.5, 0.4  # how often a square is hidden; its longest side, of the face's
 SAMPLES = 10
-LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
 
 def augment(images: Tensor, samples: Tensor, strength: float, seed: int, epoch: int) -> Tensor:

@@ -28,6 +28,7 @@ from facemae_cli.data.images.headers.header import (
     limits_in_use,
     sniff,
 )
+from facemae_cli.data.images.pixels import Pixels
 from facemae_cli.errors import FaceError
 
 __all__ = [
@@ -63,7 +64,7 @@ def probe(data: bytes, limits: Limits | None = None) -> ImageInfo:
     return _parse(data, limits)[0]
 
 
-def decode(data: bytes) -> np.ndarray:
+def decode(data: bytes) -> Pixels:
     """The face in `data`: (H, W, 3) uint8 RGB, contiguous. An alpha channel that hides nothing is dropped.
 
     Raises FaceError: `has-alpha` where a pixel is not opaque (a masked face, which must not pass as a bare one),
@@ -72,7 +73,7 @@ def decode(data: bytes) -> np.ndarray:
     return opaque(decode_any(data))
 
 
-def opaque(image: np.ndarray) -> np.ndarray:
+def opaque(image: Pixels) -> Pixels:
     """A decoded face, (H, W, 3) or (H, W, 4) uint8, without an alpha channel: (H, W, 3). Raises FaceError `has-alpha`
     where a pixel is not opaque."""
     if image.shape[2] == 4:
@@ -82,7 +83,7 @@ def opaque(image: np.ndarray) -> np.ndarray:
     return image
 
 
-def decode_masked(data: bytes) -> np.ndarray:
+def decode_masked(data: bytes) -> Pixels:
     """The masked face in `data`: (H, W, 4) uint8 RGBA as stored, colours under alpha 0 untouched.
 
     Raises FaceError: `no-mask` where the image has no alpha channel, `corrupt`, and all that `probe` raises.
@@ -93,7 +94,7 @@ def decode_masked(data: bytes) -> np.ndarray:
     return _pixels(info, body)
 
 
-def decode_luma(data: bytes) -> np.ndarray | None:
+def decode_luma(data: bytes) -> Pixels | None:
     """The brightness of a JPEG in colour as it stores it, (H, W) uint8, untouched by how it stores colours; None of any
     other image. Raises FaceError as `decode` does."""
     info, body = _parse(data)
@@ -102,10 +103,11 @@ def decode_luma(data: bytes) -> np.ndarray | None:
     luma = cv2.imdecode(np.frombuffer(body, np.uint8), cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION)
     if luma is None:
         raise FaceError("corrupt", "broken JPEG: its decoder gives up")
-    return _upright(luma, info.orientation) if info.orientation > 1 else luma
+    plain = np.asarray(luma, np.uint8)
+    return _upright(plain, info.orientation) if info.orientation > 1 else plain
 
 
-def decode_any(data: bytes) -> np.ndarray:
+def decode_any(data: bytes) -> Pixels:
     """The picture in `data` as it is stored: (H, W, 3) uint8 RGB, or (H, W, 4) RGBA where it has an alpha channel.
 
     Raises FaceError: `corrupt` where the codec fails, and all that `probe` raises.
@@ -113,7 +115,7 @@ def decode_any(data: bytes) -> np.ndarray:
     return _pixels(*_parse(data))
 
 
-def decode_visible(data: bytes) -> np.ndarray:
+def decode_visible(data: bytes) -> Pixels:
     """What a face shows, (H, W, 3) uint8 RGB: as `decode`, and of a masked face its visible patches on black.
 
     Raises FaceError as `decode` does, but for `has-alpha`; `half-transparent` where alpha is neither 0 nor 255.
@@ -121,7 +123,7 @@ def decode_visible(data: bytes) -> np.ndarray:
     return visible(decode_any(data))
 
 
-def visible(image: np.ndarray) -> np.ndarray:
+def visible(image: Pixels) -> Pixels:
     """What a decoded face, (H, W, 3) or (H, W, 4) uint8, shows: (H, W, 3), on black what is transparent.
 
     Raises FaceError `half-transparent` where alpha is neither 0 nor 255.
@@ -134,25 +136,33 @@ def visible(image: np.ndarray) -> np.ndarray:
     return np.where(alpha > 0, image[..., :3], np.uint8(0))
 
 
-def unblended(data: bytes, image: np.ndarray) -> np.ndarray:
-    """The face in `data`, which `decode` makes `image` of, with no colour that crosses the edge of 2 x 2 pixels.
+def unblended(data: bytes, image: Pixels) -> Pixels:
+    """The face in `data`, which `decode` makes `image` of, with no colour that crosses the edge of 2 x 2 pixels; both
+    are (H, W, 3) uint8 RGB.
 
     In a 4:2:0 JPEG these four share one sample of colour, which decoders blend with those around it; here each keeps
     its own. Of other images the blend stays (4:2:2 and rarer forms, and what Pillow cannot decode to half its size).
+    Raises FaceError as `probe` does.
     """
     info, body = _parse(data)
     return _without_blend(info, body, image) if info.chroma == (2, 2) else image
 
 
-def encode_png(image: np.ndarray) -> bytes:
-    """`image`, (H, W, 3) RGB or (H, W, 4) RGBA uint8, as a PNG without metadata; equal pixels give equal bytes."""
+def encode_png(image: Pixels) -> bytes:
+    """`image`, (H, W, 3) RGB or (H, W, 4) RGBA uint8, as a PNG without metadata; equal pixels give equal bytes.
+
+    Raises ValueError for an array of another form.
+    """
     if _check_image(image) == 4:
         return plain_png.encode(image)
     return _encode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [])
 
 
-def encode_jpeg(image: np.ndarray, quality: int = 95) -> bytes:
-    """`image`, (H, W, 3) uint8 RGB, as a JPEG of that `quality` (1 to 100), chroma in full resolution (4:4:4)."""
+def encode_jpeg(image: Pixels, quality: int = 95) -> bytes:
+    """`image`, (H, W, 3) uint8 RGB, as a JPEG of that `quality` (1 to 100), chroma in full resolution (4:4:4).
+
+    Raises ValueError for an array of another form and for another quality.
+    """
     if _check_image(image) != 3 or not 1 <= quality <= 100:
         raise ValueError(f"a JPEG takes 3 channels and a quality of 1 to 100, not {image.shape} and {quality}")
     chroma = [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
@@ -171,12 +181,12 @@ def middle(height: int, width: int, sides: tuple[int, int]) -> tuple[slice, slic
     return slice(top, top + rows), slice(left, left + columns)
 
 
-def in_shape(image: np.ndarray, sides: tuple[int, int]) -> np.ndarray:
-    """The `middle` part of (H, W, 3) for a network of these sides, not yet resized."""
+def in_shape(image: Pixels, sides: tuple[int, int]) -> Pixels:
+    """The `middle` part of `image`, (H, W, 3) uint8, for a network of these sides, not yet resized: a view of it."""
     return image[middle(image.shape[0], image.shape[1], sides)]
 
 
-def resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
+def resize(image: Pixels, height: int, width: int) -> Pixels:
     """An (H, W, 3) uint8 image at another size, by area where it shrinks, cubic where it grows; itself at its own."""
     if image.shape[:2] == (height, width):
         return image
@@ -203,7 +213,7 @@ def _parse(data: bytes, limits: Limits | None = None) -> tuple[ImageInfo, bytes]
     return (webp if kind == "webp" else bmp).parse(data, limits), data
 
 
-def _pixels(info: ImageInfo, body: bytes) -> np.ndarray:
+def _pixels(info: ImageInfo, body: bytes) -> Pixels:
     """(H, W, 3) RGB, or (H, W, 4) RGBA where the image has alpha; uint8, contiguous, upright."""
     image = plain_png.decode(body) if info.format == "png" else None
     if image is None:
@@ -221,7 +231,8 @@ def _is_plain(info: ImageInfo, body: bytes) -> bool:
     return info.format == "jpeg" and info.channels != 4
 
 
-def _by_opencv(info: ImageInfo, body: bytes) -> np.ndarray:
+def _by_opencv(info: ImageInfo, body: bytes) -> Pixels:
+    """(H, W, 3) RGB, or (H, W, 4) RGBA where the image has alpha; uint8, as stored. Raises FaceError `corrupt`."""
     try:
         image = cv2.imdecode(np.frombuffer(body, np.uint8), cv2.IMREAD_UNCHANGED if info.has_alpha else _OPAQUE)
     except cv2.error as error:
@@ -230,11 +241,12 @@ def _by_opencv(info: ImageInfo, body: bytes) -> np.ndarray:
         raise FaceError("corrupt", f"broken {info.format.upper()}: its decoder gives up")
     if image.dtype == np.uint16:
         image = np.right_shift(image, 8).astype(np.uint8)
-    return cv2.cvtColor(image, cv2.COLOR_BGRA2RGBA if info.has_alpha else cv2.COLOR_BGR2RGB)
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGRA2RGBA if info.has_alpha else cv2.COLOR_BGR2RGB), np.uint8)
 
 
-def _by_pillow(info: ImageInfo, body: bytes) -> np.ndarray:
-    """What OpenCV does not read exactly: WebP, BMP, CMYK JPEG, PNG with a palette or a transparent colour."""
+def _by_pillow(info: ImageInfo, body: bytes) -> Pixels:
+    """What OpenCV does not read exactly: WebP, BMP, CMYK JPEG, PNG with a palette or a transparent colour. As
+    `_by_opencv`."""
     try:
         with Image.open(io.BytesIO(body), formats=[info.format]) as picture:
             return np.array(picture.convert("RGBA" if info.has_alpha else "RGB"))
@@ -244,7 +256,7 @@ def _by_pillow(info: ImageInfo, body: bytes) -> np.ndarray:
         raise FaceError("corrupt", f"broken {info.format.upper()}: {' '.join(str(error).split())}") from error
 
 
-def _without_blend(info: ImageInfo, body: bytes, blended: np.ndarray) -> np.ndarray:
+def _without_blend(info: ImageInfo, body: bytes, blended: Pixels) -> Pixels:
     """The 4:2:0 JPEG that decodes to `blended`, each 2 x 2 pixels with their own sample of colour.
 
     Decoded to half its size, a JPEG's samples of colour come as they are stored, and grey is its luma as it is stored.
@@ -262,12 +274,12 @@ def _without_blend(info: ImageInfo, body: bytes, blended: np.ndarray) -> np.ndar
     if not plain or luma is None:
         return blended
     chroma = samples[..., 2:0:-1].repeat(2, axis=0).repeat(2, axis=1)[:height, :width]
-    image = cv2.cvtColor(np.dstack([luma, chroma]), cv2.COLOR_YCrCb2RGB)
+    image = np.asarray(cv2.cvtColor(np.dstack([luma, chroma]), cv2.COLOR_YCrCb2RGB), np.uint8)
     return _upright(image, info.orientation) if info.orientation > 1 else image
 
 
-def _upright(image: np.ndarray, orientation: int) -> np.ndarray:
-    """`image` turned and mirrored as Exif `orientation` 2 to 8 asks."""
+def _upright(image: Pixels, orientation: int) -> Pixels:
+    """`image`, (H, W) or (H, W, channels), turned and mirrored as Exif `orientation` 2 to 8 asks; contiguous."""
     if orientation >= 5:
         image = image.swapaxes(0, 1)
     if orientation in (2, 3, 6, 7):
@@ -277,7 +289,8 @@ def _upright(image: np.ndarray, orientation: int) -> np.ndarray:
     return np.ascontiguousarray(image)
 
 
-def _check_image(image: np.ndarray) -> int:
+def _check_image(image: Pixels) -> int:
+    """How many channels it has. Raises ValueError."""
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] not in (3, 4) or 0 in image.shape:
         raise ValueError(f"an image is (H, W, 3 or 4) uint8, not {image.shape} {image.dtype}")
     return image.shape[2]

@@ -14,13 +14,14 @@ from collections.abc import Iterator
 import numpy as np
 
 from facemae_cli.data.images.headers.header import PNG_MAGIC
+from facemae_cli.data.images.pixels import Pixels
 
 LEVEL = 1  # of zlib; level 6 makes files 5 % smaller, in 1.7 times the time
 _PLAIN = bytes([8, 6, 0, 0, 0])  # 8 bits, RGBA, and the only packing, filtering and order of lines that is read here
 _HEADER, _SIZE = slice(24, 29), 16  # where these five stand, and the width and height before them
 
 
-def encode(image: np.ndarray) -> bytes:
+def encode(image: Pixels) -> bytes:
     """`image`, (H, W, 4) uint8 RGBA, as a PNG; equal pixels give equal bytes."""
     height, width = image.shape[:2]
     lines = np.zeros((height, 1 + 4 * width), np.uint8)  # each begins with the number of its filter, 0: none
@@ -30,7 +31,7 @@ def encode(image: np.ndarray) -> bytes:
     return PNG_MAGIC + b"".join(_chunk(kind, data) for kind, data in chunks)
 
 
-def decode(body: bytes) -> np.ndarray | None:
+def decode(body: bytes) -> Pixels | None:
     """The (H, W, 4) uint8 RGBA in a PNG whose chunks were found to be sound; None where it is not one of this form."""
     if body[_HEADER] != _PLAIN:
         return None

@@ -8,11 +8,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from facemae_cli.data.alignment.template import SIZE, TEMPLATE
 from facemae_cli.data.synthetic.canvas import LEFT, TOP, Canvas, Map, blurred, linear
 from facemae_cli.data.synthetic.person import Dice, Person, Shot
 
-# the five points InsightFace aligns to, in pixels of 112: eyes, nose, corners of the mouth
-TEMPLATE = np.array([(38.29, 51.70), (73.53, 51.50), (56.03, 71.74), (41.55, 92.37), (70.73, 92.20)])
 PIVOT_Y = 62.0
 GRID = 64  # places a side where the turned head is worked out
 
@@ -73,7 +72,7 @@ def take(layers: Map, depth: Map, scale: float, pose: Pose, pixels: int) -> Map:
     The picture's way to the head needs the depth of the place it leads to; a few damped steps on a coarse grid find it.
     """
     back = cv2.invertAffineTransform(pose.to_picture)
-    u, v = np.meshgrid(*[(np.arange(GRID) + 0.5) * (112 / GRID)] * 2)
+    u, v = np.meshgrid(*[(np.arange(GRID) + 0.5) * (SIZE / GRID)] * 2)
     x = back[0, 0] * u + back[0, 1] * v + back[0, 2]
     y = back[1, 0] * u + back[1, 1] * v + back[1, 2]
     front, height = x, y
@@ -125,7 +124,7 @@ def develop(layers: Map, person: Person, shot: Shot, size: int) -> NDArray[np.ui
     small = cv2.resize(scene, (size, size), interpolation=cv2.INTER_AREA) * np.float32(_exposure(person, shot))
     small = 1.12 * small / (1 + 0.12 * small * small + 0.12)  # highlights bend instead of clipping
     if shot.blur > 0.2:
-        small = cv2.GaussianBlur(small, (0, 0), shot.blur * size / 112)
+        small = cv2.GaussianBlur(small, (0, 0), shot.blur * size / SIZE)
     encoded = np.power(np.maximum(small, 0), np.float32(1 / 2.2)) * 255
     if shot.noise:
         random = np.random.Generator(np.random.PCG64(shot.grain)).random((2, size, size, 3))

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from facemae_cli.data.faces import FaceSource, NotRead, Refusal
+from facemae_cli.data.faces import FaceSource, NotRead, Refusal, first
 from facemae_cli.data.images.codec import decode_masked
 from facemae_cli.data.manifest import Manifest, read_manifest
 from facemae_cli.data.open import open_source
@@ -22,18 +22,17 @@ from facemae_cli.evaluation.leakage.statistics import People
 from facemae_cli.inference.embed import refusals
 from facemae_cli.masking.patches import read_mask
 
-PROBED = 8
-
 
 @dataclass(frozen=True)
 class Datasets:
-    """What is audited; `manifest` is the release's."""
+    """What is audited; `manifest` is the release's; `masked`: whether it is masked faces, not reconstructed ones."""
 
     original: FaceSource
     released: FaceSource
     non_members: FaceSource | None
     adapt: FaceSource | None
     manifest: Manifest | None
+    masked: bool
 
     @property
     def sources(self) -> dict[str, FaceSource]:
@@ -61,25 +60,26 @@ class Datasets:
         """The people of the non-members' faces, by number."""
         return None if self.non_members is None else people_of(self.non_members)
 
-    @property
-    def masked(self) -> bool:
-        """Whether the release is masked faces, not reconstructed ones: by its manifest, or by its first faces."""
-        if self.manifest is not None and self.manifest.command in ("mask", "reconstruct"):
-            return self.manifest.command == "mask"
-        for index in range(min(PROBED, len(self.released))):
-            try:
-                read_mask(decode_masked(self.released.read(index)))
-            except FaceError:
-                return False
-        return len(self.released) > 0
-
 
 def open_datasets(original: Path, released: Path, non_members: Path | None, adapt: Path | None) -> Datasets:
     """Opens the datasets. Raises UsageError and InputError."""
     sources = [None if path is None else _opened(path) for path in (original, released, non_members, adapt)]
     assert sources[0] is not None
     assert sources[1] is not None
-    return Datasets(sources[0], sources[1], sources[2], sources[3], read_manifest(sources[1].path))
+    manifest = read_manifest(sources[1].path)
+    return Datasets(sources[0], sources[1], sources[2], sources[3], manifest, _is_masked(sources[1], manifest))
+
+
+def _is_masked(released: FaceSource, manifest: Manifest | None) -> bool:
+    """By its manifest, or by its first faces."""
+    if manifest is not None and manifest.command in ("mask", "reconstruct"):
+        return manifest.command == "mask"
+    for index in first(released):
+        try:
+            read_mask(decode_masked(released.read(index)))
+        except FaceError:
+            return False
+    return len(released) > 0
 
 
 def _opened(path: Path) -> FaceSource:

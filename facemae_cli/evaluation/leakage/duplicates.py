@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facemae_cli.data.faces import FaceSource
+from facemae_cli.data.images.pixels import LUMA as GREY
 from facemae_cli.evaluation.leakage.scan import Scan
 from facemae_cli.evaluation.leakage.thumbnails import VALUES, lifted
 from facemae_cli.evaluation.leakage.transforms import invariants, symmetries
@@ -32,7 +33,6 @@ NEAR = 3.0
 NEAR_EVENED, CONTRAST = 2.0, 50.0
 LOOKED_AT = 4  # of the nearest faces
 BLURS = (0.4, 0.6, 0.8, 1.0)  # pixels of a thumbnail: what smoothing a face of 112 pixels by 3 to 8 comes to
-GREY = (0.299, 0.587, 0.114)  # how much red, green and blue count in it (BT.601)
 FAINT = 5.0  # contrast, of 255, below which a picture is not amplified to that of others
 BLOCK = 2048  # pairs compared at a time
 LISTED = 20

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from facemae_cli.data.faces import FaceSource
+from facemae_cli.data.faces import PROBED, FaceSource
 from facemae_cli.data.images.codec import decode_visible, opaque, visible
 from facemae_cli.data.manifest import Manifest
 from facemae_cli.errors import FaceError
@@ -40,7 +40,6 @@ from facemae_cli.runtime.device import Precision
 from facemae_cli.runtime.progress import SILENT, Progress
 
 SIDE = 112  # faces whose sides the grid does not divide are resized to it, as `mask --size` does
-PROBED = 8
 MASKED_ONLY = "mask"  # what an imitation is called that only masks, of a release that was only masked
 QUALITY = 95
 

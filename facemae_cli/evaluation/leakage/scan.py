@@ -12,10 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facemae_cli.data.images.codec import resize
+from facemae_cli.data.images.pixels import Pixels
 
 SIDE = 14  # of a thumbnail: as many as the mask's grid has patches a side
-
-Pixels = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)

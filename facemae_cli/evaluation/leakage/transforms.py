@@ -12,7 +12,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-Pixels = NDArray[np.uint8]
+from facemae_cli.data.images.pixels import Pixels
+
 Transform = Callable[[Pixels], Pixels]
 
 BLUR = 3.0  # pixels of 112, a standard deviation

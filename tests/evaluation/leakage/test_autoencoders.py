@@ -27,7 +27,7 @@ def mae(tmp_path_factory: pytest.TempPathFactory) -> Model:
 def datasets(command: str = "reconstruct", own: int = 0, **extra: object) -> Datasets:
     """Two people's photos and their release; `own` people whom the attacker brings."""
     faces, adapt = memory_source(2, 1), memory_source(own, 1) if own else None
-    return Datasets(faces, faces, None, adapt, Manifest(command, extra=extra))
+    return Datasets(faces, faces, None, adapt, Manifest(command, extra=extra), command == "mask")
 
 
 def using(*given: Model) -> Autoencoders:
