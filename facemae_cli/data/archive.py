@@ -87,7 +87,7 @@ class ArchiveSource(FaceSource):
             if suffix in FOREIGN_SUFFIXES:
                 raise FaceError("unsupported-format", f"{suffix} files are not read: convert it to PNG or JPEG")
             if outside:
-                raise FaceError("bad-name", "an empty or `..` component leads elsewhere: make the archive anew")
+                raise FaceError("bad-name", "an empty or `..` component leads elsewhere: recreate the archive")
         except FaceError as error:
             self.refused.append(Refusal(self._shown(name), error.reason, error.detail))
             return False
@@ -136,7 +136,7 @@ class ArchiveSource(FaceSource):
         try:
             data = _read(self._opened(), member, member.size + 1)
         except _UNREADABLE as error:
-            raise FaceError("unreadable", f"it cannot be unpacked ({error}): make the archive anew") from error
+            raise FaceError("unreadable", f"it cannot be unpacked ({error}): recreate the archive") from error
         if len(data) != member.size:
             raise FaceError("truncated", f"{len(data)} of its {member.size} bytes are there: get the whole archive")
         return data
@@ -167,7 +167,7 @@ def files_called(path: Path, name: str, most: int) -> dict[str, bytes]:
     try:
         return {member: _read(file, place, most) for member, place in wanted.items()}
     except _UNREADABLE as error:
-        raise InputError(f"{one_line(str(path))}: its {name} cannot be unpacked ({error}): make it anew") from error
+        raise InputError(f"{one_line(str(path))}: its {name} cannot be unpacked ({error}): recreate it") from error
     finally:
         os.close(file) if isinstance(file, int) else file.close()
 
@@ -200,7 +200,7 @@ def _members(path: Path) -> Mapping[str, _Member]:
         with tarfile.open(path, "r:") as tar:
             return dict(_in_tar(tar))
     except (OSError, zipfile.BadZipFile, tarfile.TarError, NotImplementedError, EOFError) as error:
-        what = content.told(path) or f" ({error}); unpack it"
+        what = content.describe_content(path) or f" ({error}); unpack it"
         raise InputError(f"{one_line(str(path))} is not a zip, and not a tar without compression{what}") from error
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from facemae_cli.data.reading import read_head
 from facemae_cli.errors import FaceError
 
+SAFETENSORS = "safetensors"
 HEAD = 512  # bytes that tell: a tar's mark stands at 257
 _STARTS = (
     (b"version https://git-lfs", "a Git LFS pointer and not the file; `git lfs pull` fetches it"),
@@ -51,16 +52,21 @@ def what_it_is(head: bytes) -> str | None:
     if _XML.match(head):
         return "XML, as the error of a store of files is; download the file again"
     if _SAFETENSORS.match(head):
-        return "safetensors"
+        return SAFETENSORS
     return "JSON" if _JSON.match(head) else None
 
 
-def told(path: Path | str) -> str:
-    """`; it is ...` of the file at `path`, or nothing where it does not tell or cannot be read."""
+def content_of(path: Path | str) -> str | None:
+    """`what_it_is` of the file at `path`; None where that cannot be read."""
     try:
-        found = what_it_is(read_head(str(path), HEAD))
+        return what_it_is(read_head(str(path), HEAD))
     except (OSError, FaceError):
-        return ""
+        return None
+
+
+def describe_content(path: Path | str) -> str:
+    """`; it is ...` of the file at `path`, or nothing where that is not known."""
+    found = content_of(path)
     return f"; it is {found}" if found else ""
 
 

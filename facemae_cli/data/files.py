@@ -26,7 +26,7 @@ _TAKEN = {errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENOTEMPTY}
 
 @contextmanager
 def disk_errors(path: Path, again: str = "then run again") -> Iterator[None]:
-    """Turns an OSError into an OutputError of one line; `again` says how to go on once the disk is mended.
+    """Turns an OSError into an OutputError of one line; `again` says how to go on once the disk is repaired.
 
     An OSError that names no file is told of `path`. A name that is too long is a UsageError.
     """
@@ -35,10 +35,10 @@ def disk_errors(path: Path, again: str = "then run again") -> Iterator[None]:
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
             raise UsageError(f"{error.filename or path}: {NAME_TOO_LONG}") from error
-        raise OutputError(f"{error.filename or path}: {_told(error)}, {again}") from error
+        raise OutputError(f"{error.filename or path}: {_reason(error)}, {again}") from error
 
 
-def _told(error: OSError) -> str:
+def _reason(error: OSError) -> str:
     """What happened, and what to do about it."""
     reason = (error.strerror or str(error) or type(error).__name__).lower()
     if error.errno in EXHAUSTED:
@@ -53,7 +53,7 @@ def _told(error: OSError) -> str:
         return f"{reason}: it was moved or removed while in use; bring it back"
     if error.errno in _TAKEN:
         return f"{reason}: something else stands there, move it away"
-    return f"{reason}: mend the disk"
+    return f"{reason}: repair the disk"
 
 
 def write_whole(path: Path, data: bytes | str, mode: int = 0o644, *, replace: bool = True) -> None:

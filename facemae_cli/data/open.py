@@ -37,10 +37,10 @@ def kind_of(path: Path) -> SourceKind:
     if path.suffix.lower() == ".bin" or path.name == "pairs.txt":
         return "pack"
     if os.path.lexists(path):
-        from facemae_cli.data.content import told  # here, since every command's --help would pay for it
+        from facemae_cli.data.content import describe_content  # here, since every command's --help would pay for it
 
         what, way_out = one_line(str(path)), "give what holds the faces"
-        raise InputError(f"{what} is not {ACCEPTED}, nor a pack (.bin or pairs.txt){told(path)}: {way_out}")
+        raise InputError(f"{what} is not {ACCEPTED}, nor a pack (.bin or pairs.txt){describe_content(path)}: {way_out}")
     return "folder"
 
 

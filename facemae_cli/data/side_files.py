@@ -98,7 +98,7 @@ def report_page(path: Path | None) -> SideFile | None:
 
 
 def refused_text(refused: Iterable[Refusal]) -> str:
-    """One JSON object a line for each refused input, with `where`, `reason` and `detail`, in the order given."""
+    """One JSON object per line for each refused input, with `where`, `reason` and `detail`, in the order given."""
     lines = (json.dumps({"where": item.where, "reason": item.reason, "detail": item.detail}) for item in refused)
     return "".join(f"{line}\n" for line in lines)
 

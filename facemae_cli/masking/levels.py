@@ -18,7 +18,7 @@ class Measured:
     """What was measured of a release of 6,731 photos of 1,529 people, reconstructed by mae-v1 (models/RESULTS.md).
 
     `other`, `same`: how many photos find one of their people among the two nearest faces, by the strongest attacker,
-    who has learnt from mixtures of his own; by another photo, and by the very one. `lfw`: the accuracy there, in
+    who has learnt from mixtures of their own; by another photo, and by the very one. `lfw`: the accuracy there, in
     percent, of a small recogniser that learnt from it, the mean over three seeds."""
 
     other: Rate

@@ -150,17 +150,17 @@ def _paired(own: Sequence[int], theirs: Sequence[int], units: tuple[Poses, Poses
     from scipy.optimize import linear_sum_assignment  # only where faces are mixed
 
     plain, mirrored = units
-    mine, his = np.array(own), np.array(theirs)
-    likeness = np.stack([plain[mine] @ plain[his].T, plain[mine] @ mirrored[his].T])
+    mine, others = np.array(own), np.array(theirs)
+    likeness = np.stack([plain[mine] @ plain[others].T, plain[mine] @ mirrored[others].T])
     best, turned = likeness.max(axis=0), likeness[1] > likeness[0]
     parts = []
     for first in range(0, len(mine), BLOCK):
         block = best[first : first + BLOCK]
         # As many columns as rows, in turn: a person with many photos meets all of the other's.
-        offered = np.arange(first, first + max(len(block), min(len(his), BLOCK))) % len(his)
+        offered = np.arange(first, first + max(len(block), min(len(others), BLOCK))) % len(others)
         rows, found = linear_sum_assignment(block[:, offered], maximize=True)
         chosen = offered[found]
-        parts += [Part(int(his[at]), bool(turned[first + row, at])) for row, at in zip(rows, chosen, strict=True)]
+        parts += [Part(int(others[at]), bool(turned[first + row, at])) for row, at in zip(rows, chosen, strict=True)]
     return parts
 
 

@@ -1,6 +1,6 @@
 """Which patches of a face are removed, and how a masked face is written and read back.
 
-A face is cut into a grid of 14 x 14 patches (design, section 3). A mask is a (196,) bool array in row-major patch
+A face is cut into a grid of 14 x 14 patches. A mask is a (196,) bool array in row-major patch
 order, True where the patch is hidden. One keyed permutation a photo decides: hidden are its first n patches, so a
 larger ratio hides all that a smaller one hides, and two releases of one photo do not add up. `eyes` and `mouth` move
 their region to the front of that same permutation; `parts` keeps the areas around eyes and mouth corners only (the
@@ -96,7 +96,7 @@ def permutation(mask_key: bytes, size: tuple[int, int], payload: bytes) -> NDArr
 
     `size` is (height, width) of the stored face, `payload` its H x W x 3 RGB bytes (or, under a seed, the photo's
     name). Stable argsort of SHAKE-256(HMAC-SHA256(mask_key, "mask" | height | width | payload)), 1568 bytes read as
-    196 little-endian u64; height and width are little-endian u32 (design, section 3).
+    196 little-endian u64; height and width are little-endian u32.
     """
     return order_of(photo_digest(mask_key, size, payload))
 

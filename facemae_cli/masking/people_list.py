@@ -27,7 +27,7 @@ _SUFFIXES = ("", *sorted({made for suffix in IMAGE_SUFFIXES for made in (suffix,
 
 @dataclass(frozen=True)
 class PeopleList:
-    """A text file of a person, a folder of people or a photo a line, as the raw dataset calls them: `Ann Smith`,
+    """A text file of a person, a folder of people or a photo per line, as the raw dataset calls them: `Ann Smith`,
     `Ann Smith/holiday.jpg`. Spaces at the ends of a line count where somebody is called so; a newline in a name is
     written as %0A, as in a `.lst`. `lines` are in NFC, empty ones left out."""
 
@@ -37,14 +37,14 @@ class PeopleList:
     @classmethod
     def read(cls, path: Path, option: str) -> PeopleList:
         """The list at `path`, in UTF-8. Raises InputError where it cannot be read, and where nobody is in it."""
-        data = read_small(path, f"{option} {path}", MAX_BYTES, "give a text file of one name a line")
+        data = read_small(path, f"{option} {path}", MAX_BYTES, "give a text file of one name per line")
         try:
             text = unicodedata.normalize("NFC", data.decode("utf-8-sig"))
         except UnicodeDecodeError:
-            raise InputError(f"{option} {path} is not UTF-8: save it as such, one name a line") from None
+            raise InputError(f"{option} {path} is not UTF-8: save it as such, one name per line") from None
         lines = tuple(dict.fromkeys(line.rstrip("\r").strip("/") for line in text.split("\n") if line.strip(_BLANK)))
         if not lines:
-            raise InputError(f"{option} {path} names nobody: write one person or photo a line")
+            raise InputError(f"{option} {path} names nobody: write one person or photo per line")
         return cls(path, lines)
 
     @property
@@ -69,8 +69,8 @@ class PeopleList:
         if missing := [line for line in self.lines if line not in found]:
             more = f", and {len(missing) - 1} more" if len(missing) > 1 else ""
             raise UsageError(
-                f"{option} {self.path}: {one_line(missing[0][:80])!r}{more} is nobody in {where}: a person is named as "
-                "their folder below it, a photo as folder/file; mend the line or remove it"
+                f"{option} {self.path}: {one_line(missing[0][:80])!r}{more} matches nobody in {where}: a person is "
+                "named as their folder below it, a photo as folder/file; correct the line or remove it"
             )
 
 

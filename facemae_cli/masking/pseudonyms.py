@@ -1,6 +1,6 @@
 """What people and photos are called in an output, and in which order they come: by a key, or as they were.
 
-Everything is HMAC-SHA256 under the 32 bytes of the key, told apart by an ASCII word in front (design, section 3):
+Everything is HMAC-SHA256 under the 32 bytes of the key, told apart by an ASCII word in front:
 `key-id`; `identity` + path; `photo` + identity path + NUL + file name; `order` + identity path, and `order` + identity
 path + NUL + file name; `cycle` + copy (little-endian u32) + identity path; `mixture` + copy + identity path, and the
 same + NUL + file name (`masking.mixing`); `sources` + the list of whom mixed faces are made of; `mask` + height + width

@@ -52,7 +52,7 @@ def choose_backend(
     """
     check_backend(asked)
     if asked == "onnxruntime" and precision == "bf16":
-        raise UsageError("--backend onnxruntime computes in fp32: say --precision fp32, or --backend torch for bf16")
+        raise UsageError("--backend onnxruntime computes in fp32: use --precision fp32, or --backend torch for bf16")
     computed = choose_precision("fp32" if asked == "onnxruntime" and precision == "auto" else precision, device)
     if asked == "torch":
         return "torch", computed
@@ -70,7 +70,7 @@ def _fastest(precision: Precision, device: torch.device, faces: int, autoencoder
 
 def _require(backend: str, device: torch.device) -> None:
     if device.type != "cpu":
-        raise UsageError(f"--backend {backend} computes on the CPU, not on {device}: say --device cpu")
+        raise UsageError(f"--backend {backend} computes on the CPU, not on {device}: use --device cpu")
     if not is_installed(backend):
         raise UsageError(f"--backend {backend} needs a package that is not installed: `{INSTALL[backend]}`")
 
@@ -142,7 +142,7 @@ def compile_embedder(embedder: Embedder, backend: Backend, precision: Precision)
 def _check(network: nn.Module, made: CompiledNetwork, inputs: Mapping[str, Tensor], precision: Precision) -> None:
     wanted, got = network(*inputs.values()).float(), made(*inputs.values())
     if got.shape != wanted.shape or not (got - wanted).norm() <= AGREEMENT[precision] * wanted.norm():
-        raise InputError(f"{made.backend} does not compute what this network does: say --backend torch")
+        raise InputError(f"{made.backend} does not compute what this network does: use --backend torch")
 
 
 def _runner(content: bytes, backend: Backend, precision: Precision) -> Run:
@@ -151,7 +151,7 @@ def _runner(content: bytes, backend: Backend, precision: Precision) -> Run:
     except UsageError:
         raise
     except Exception as error:  # each has errors of its own for what it cannot run
-        raise InputError(f"{backend} does not run this network: {first_line(error)}; say --backend torch") from error
+        raise InputError(f"{backend} does not run this network: {first_line(error)}; use --backend torch") from error
 
 
 def _by_onnxruntime(content: bytes) -> Run:
@@ -172,7 +172,7 @@ def _by_openvino(content: bytes, precision: Precision) -> Run:
     core = openvino.Core()
     compiled: Any = core.compile_model(core.read_model(content), "CPU", settings)
     if compiled.get_property("INFERENCE_PRECISION_HINT").to_string() != wanted:
-        raise UsageError(f"--backend openvino does not compute in {precision} on this CPU: say --precision fp32")
+        raise UsageError(f"--backend openvino does not compute in {precision} on this CPU: use --precision fp32")
     request: Any = compiled.create_infer_request()
 
     def run(inputs: list[Any]) -> Any:

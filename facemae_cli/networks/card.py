@@ -1,8 +1,7 @@
 """A model's card: what `model.yaml` says about weights, checked, and the weights' identity.
 
-The form is section 4 of the design: `kind`, `weights`, `input`, `dim`, `architecture`, `recipe`, `results`,
-`source`, `license`, `data`, `lineage`. A card may come from a stranger, so nothing in it is trusted: its size is
-bounded, every key and type is checked, and `weights` may only name a file beside the card.
+Its keys are those of `Card`, of which `kind` and `input` must be there. A card may come from a stranger, so nothing in
+it is trusted: its size is bounded, every key and type is checked, and `weights` may only name a file beside the card.
 """
 
 from __future__ import annotations

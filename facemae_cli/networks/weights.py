@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from facemae_cli.data.content import told, unpacks_to
+from facemae_cli.data.content import SAFETENSORS, content_of, describe_content, unpacks_to
 from facemae_cli.data.names import one_line
 from facemae_cli.data.reading import unreadable
 from facemae_cli.errors import InputError
@@ -27,8 +27,8 @@ def read_state(path: Path) -> dict[str, Tensor]:
 
     Raises InputError for anything else.
     """
-    by_content = told(path).endswith(" safetensors")
-    return read_safetensors(path) if by_content or path.suffix == ".safetensors" else read_pickled(path)
+    plain = path.suffix == ".safetensors" or content_of(path) == SAFETENSORS
+    return read_safetensors(path) if plain else read_pickled(path)
 
 
 def read_safetensors(path: Path) -> dict[str, Tensor]:
@@ -36,7 +36,7 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except (SafetensorError, OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
-        reason = told(path) or f": {one_line(first_line(error))}"
+        reason = describe_content(path) or f": {one_line(first_line(error))}"
         raise InputError(f"{path}: not a safetensors file{reason}") from error
 
 
@@ -53,7 +53,8 @@ def read_pickled(path: Path) -> dict[str, Tensor]:
             found = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged or hostile pickle can fail in any way
         raise InputError(
-            f"{path}: not weights that are safe to read{told(path)}; only a plain state dict, as in a .pth, is"
+            f"{path}: not weights that are safe to read{describe_content(path)}; only a plain state dict, as in a "
+            ".pth, is"
         ) from error
     for _ in NESTS:
         inner = next((found[key] for key in NESTS if key in found), None) if isinstance(found, dict) else None
@@ -75,7 +76,7 @@ def _refuse_bomb(path: Path) -> None:
     if size is not None:
         raise InputError(
             f"{path}: {path.stat().st_size} bytes that unpack to {size}, and torch compresses nothing; it is not read, "
-            "save the weights anew"
+            "save the weights again"
         )
 
 

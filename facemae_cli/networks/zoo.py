@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from facemae_cli.data.content import told
+from facemae_cli.data.content import describe_content
 from facemae_cli.errors import InputError, UsageError
 from facemae_cli.networks.card import CARD_NAME, WEIGHTS_NAME, Card, InputSpec, Model, load_card
 from facemae_cli.networks.onnx.parse import parse_onnx
@@ -115,7 +115,8 @@ def _from_file(path: Path) -> Model:
         return _beside(path, load_card(path), path.resolve().parent.name if path.name == CARD_NAME else path.stem)
     if not path.name.endswith(WEIGHT_SUFFIXES):
         raise InputError(
-            f"{path}: not a model{told(path)}; a model is a folder with a {CARD_NAME}, or {', '.join(WEIGHT_SUFFIXES)}"
+            f"{path}: not a model{describe_content(path)}; a model is a folder with a {CARD_NAME}, or "
+            + ", ".join(WEIGHT_SUFFIXES)
         )
     beside = card_beside(path)
     if beside.is_file():

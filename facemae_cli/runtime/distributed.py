@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import torch
 import torch.distributed as dist
@@ -12,6 +12,8 @@ from torch import Tensor
 
 from facemae_cli.errors import OutputError
 from facemae_cli.runtime import launcher
+
+T = TypeVar("T")
 
 
 def rank() -> int:
@@ -174,3 +176,17 @@ def from_first(value: Any) -> Any:
     values = [value]
     dist.broadcast_object_list(values)
     return values[0]
+
+
+def on_rank_zero(work: Callable[[], T]) -> T:
+    """What `work` returns on the first rank, on every rank; all raise what it raises there."""
+    made: tuple[T | None, Exception | None] = None, None
+    if rank() == 0:
+        try:
+            made = work(), None
+        except Exception as error:
+            made = None, error
+    value, failed = from_first(made)
+    if failed is not None:
+        raise failed
+    return cast(T, value)

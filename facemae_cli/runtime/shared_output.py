@@ -48,16 +48,12 @@ def rank_zero_context(enter: Callable[[], AbstractContextManager[Entered]]) -> I
 
 def rank_zero_first(work: Callable[[], Made]) -> Made | None:
     """What `work` returns on the first rank, and None on the others, which wait for it and raise what it raises."""
-    ranks, failed, value = _ranks(), None, None
-    if ranks is None or ranks.rank() == 0:
-        try:
-            value = work()
-        except Exception as error:
-            failed = error
-    failed = broadcast(failed)
-    if failed is not None:
-        raise failed
-    return value
+    ranks = _ranks()
+    if ranks is None:
+        return work()
+    made: list[Made] = []  # kept here: it may be an open file, which no other rank can be handed
+    ranks.on_rank_zero(lambda: made.append(work()))
+    return made[0] if made else None
 
 
 def broadcast(value: Made) -> Made:

@@ -107,7 +107,10 @@ def align(
     min_sharpness: 0 to 1, see `data.alignment.crop.sharpness`; 0 takes any face.
     format: "jpg" (quality 95, 4:4:4) or "png". No metadata of a photo is kept.
     doubtful: a PNG that gets the most doubtful crops. It shows faces, so only its owner may read it (0600).
+    overwrite: whether an output that exists is replaced; False: it is refused.
+    resume: whether to go on where a stopped run of the same arguments ended; False: start over.
     workers: threads; None: one a CPU core.
+    progress: what is told how far the work is; by default nobody.
 
     Raises UsageError, InputError and OutputError. Photos and faces that cannot be used are refused and listed:
     `no-face`, `several-faces`, `too-small`, `cut-off`, `blurred`, and what decoding refuses.
@@ -173,7 +176,7 @@ class _Face(NamedTuple):
 
 
 class _Photo(NamedTuple):
-    """The faces that are wanted of a photo, of how many `seen`."""
+    """The faces that are wanted of a photo, or why one is not taken; `seen`: how many are in it."""
 
     faces: list[_Face | FaceError]
     seen: int

@@ -27,6 +27,7 @@ from facemae_cli.errors import FaceError, InputError, UsageError
 from facemae_cli.evaluation.publication import facts_of
 from facemae_cli.reports.publication.facts import read_figures
 from facemae_cli.reports.publication.files import published_files
+from facemae_cli.reports.text import counted
 from facemae_cli.runtime.paths import as_paths
 from facemae_cli.runtime.progress import SILENT, Progress
 from facemae_cli.runtime.threads import ordered_map, thread_count
@@ -95,7 +96,7 @@ def convert(
     seed: where the samples of pairs come from.
     audit: files with the JSON of `leakage` and `verify`, whose figures the card beside the output repeats; None: none.
     overwrite: whether an output that exists is replaced; False: it is refused.
-    resume: whether to go on where a stopped run of the same arguments ended; False: start anew.
+    resume: whether to go on where a stopped run of the same arguments ended; False: start over.
     workers: threads that read and write images; None: one a CPU core.
     progress: what is told how far the work is; by default nobody.
 
@@ -161,7 +162,7 @@ def _open(input: Path, out: Path) -> FaceSource:
 def _refuse_existing(input: Path, out: Path, overwrite: bool, resume: bool) -> None:
     check_free(out, input, overwrite=True)
     if out.exists() and resume and not overwrite:
-        raise UsageError(f"--resume: {out} is complete already; --overwrite makes it anew")
+        raise UsageError(f"--resume: {out} is complete already; --overwrite recreates it")
     check_free(out, input, overwrite)
 
 
@@ -188,7 +189,7 @@ class _Pairs:
         for identity in identities:
             numbers[identity or ""] += 1
             photos.append(None if identity is None else Photo(identity, numbers[identity]))
-        return cls(faces, same, photos, [f"{len(same)} pairs were sampled from seed {seed}{few}"])
+        return cls(faces, same, photos, [f"sampled {counted(len(same), 'pair')} from seed {seed}{few}"])
 
     def text(self, left: NDArray[np.int64]) -> str:
         """The `pairs.txt` of the pairs that are numbers `left`."""
@@ -208,7 +209,7 @@ class _Written:
     @property
     def notes(self) -> list[str]:
         """What a person should know of it."""
-        return [f"{self.left_out} pairs are left out, since a face of theirs is refused"] if self.left_out else []
+        return [f"{counted(self.left_out, 'pair')} left out for a face that is refused"] if self.left_out else []
 
 
 @dataclass(frozen=True)

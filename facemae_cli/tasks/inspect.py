@@ -23,6 +23,7 @@ from facemae_cli.errors import FaceError
 from facemae_cli.masking import patches as masking
 from facemae_cli.masking.crops import MAX_SIDE, can_be_crop
 from facemae_cli.masking.levels import measured_elsewhere
+from facemae_cli.reports.text import counted
 from facemae_cli.runtime.progress import SILENT, Progress
 from facemae_cli.runtime.threads import ordered_map, thread_count
 
@@ -217,7 +218,7 @@ def _describe(result: InspectResult, source: FaceSource) -> None:
     if isinstance(source, PackSource):
         same = int(source.same.sum())
         result.pairs = same, len(source.same) - same
-        result.notes += [f"{source.missing} pairs have no photo and are left out"] if source.missing else []
+        result.notes += [f"{counted(source.missing, 'pair')} without a photo left out"] if source.missing else []
     else:
         result.manifest = read_manifest(source.path)
     if isinstance(source, RecSource):

@@ -1,4 +1,4 @@
-"""Remove most of each face for good: raw faces in, masked faces out (design, section 3)."""
+"""Remove most of each face for good: raw faces in, masked faces out."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ from facemae_cli.masking.levels import Level, level_called
 from facemae_cli.masking.mix_job import MixJob, Surveyed
 from facemae_cli.masking.mixing import Mixing
 from facemae_cli.masking.people_list import without_people
+from facemae_cli.reports.text import counted
 from facemae_cli.runtime import shared_output
 from facemae_cli.runtime.progress import SILENT, Progress
 from facemae_cli.runtime.threads import thread_count
@@ -96,10 +97,11 @@ class MaskResult:
 
     def summary(self) -> list[tuple[str, str]]:
         """The result for a person."""
-        people = f"of {self.identities} people" if self.identities else "without identities"
-        masked = f"{self.faces} of {self.faces_in} faces {people}"
+        who = "1 person" if self.identities == 1 else f"{self.identities} people"
+        given = f"{counted(self.faces_in, 'face')} " + (f"of {who}" if self.identities else "without identities")
+        masked = f"{self.faces} of {given}"
         if self.mixing:
-            masked = f"{self.faces} mixtures of {self.faces_in - len(self.refused)} of {self.faces_in} faces {people}"
+            masked = f"{counted(self.faces, 'mixture')} of {self.faces_in - len(self.refused)} of {given}"
         rows = [
             ("masked", f"{masked} -> {self.out}"),
             ("hidden", f"{100 * (self.ratio or 0):.1f} % of each face ({self.strategy}, by {self._masks_from()})"),
@@ -109,7 +111,7 @@ class MaskResult:
             level = f"level {self.level}: " if self.level else ""
             rows.append(("mixed", f"{level}{self.mixing}; of whom: {self.sources}, which only you may read"))
         rows += [("key_id", self.key_id)] if self.key_id else []
-        rows += [("excluded", f"{self.excluded} faces, as asked")] if self.excluded else []
+        rows += [("excluded", f"{counted(self.excluded, 'face')}, as asked")] if self.excluded else []
         rows += self.not_read.rows()
         return rows + [("note", note) for note in self.notes()]
 
@@ -118,12 +120,14 @@ class MaskResult:
         notes = []
         if self.resized:
             notes.append(
-                f"{self.resized} faces were resized to {self.size} pixels first: visible pixels mix across patch edges"
+                f"{counted(self.resized, 'face')} resized to {self.size} pixels first: visible pixels mix across patch "
+                "edges"
             )
         if self.subsampled:
             notes.append(
-                f"{self.subsampled} faces come from JPEGs with subsampled colour (such as 4:2:0): colours of a visible "
-                "patch are rounded together with those of hidden ones beside it; 4:4:4 JPEG or PNG keeps them apart"
+                f"{counted(self.subsampled, 'face')} from JPEGs with subsampled colour (such as 4:2:0): colours of a "
+                "visible patch are rounded together with those of hidden ones beside it; 4:4:4 JPEG or PNG keeps them "
+                "apart"
             )
         if len(self.sizes) > 1:
             most = ", ".join(f"{count} of {size}" for size, count in Counter(self.sizes).most_common(SHOWN))
@@ -177,7 +181,7 @@ def mask(
     protect: a level of `masking.levels`, at which faces of several people are mixed; None: each face is one person's.
     sources: the file, readable by its owner alone, that says of whom each mixed face was made.
     overwrite: whether an output that exists is replaced; False: it is refused.
-    resume: whether to go on where a stopped run of the same arguments ended; False: start anew.
+    resume: whether to go on where a stopped run of the same arguments ended; False: start over.
     workers: processes that read and write images, threads where these are few; None: one a CPU core.
     progress: what is told how far the work is; by default nobody.
 

@@ -65,6 +65,8 @@ def names(
     out: the CSV file: `person`, `photo`, `person_pseudonym`, `photo_pseudonym`, without suffixes of released images;
         a row for each face that `mask` can have taken, so one where a `.lst` names several faces alike.
     key: the file of the key.
+    overwrite: whether an older file of this kind is replaced; False: it is refused.
+    progress: what is told of the key; by default nobody.
 
     Raises UsageError, InputError and OutputError.
     """

@@ -153,7 +153,7 @@ def reconstruct(
     preview: a PNG file to write, a contact sheet of the first faces; None: none.
     audit: files with the JSON of `leakage` and `verify`, whose figures the card beside the output repeats; None: none.
     overwrite: whether an output that exists is replaced; False: it is refused.
-    resume: whether to go on where a stopped run of the same arguments ended; False: start anew.
+    resume: whether to go on where a stopped run of the same arguments ended; False: start over.
     workers: processes that read and write images, threads where these are few; None: one a CPU core.
     progress: what is told how far the work is; by default nobody.
 
@@ -300,7 +300,7 @@ def _refuse_raw(source: FaceSource, reader: MaskedReader) -> None:
     if errors and all(error is not None and error.reason == "no-mask" for error in errors):
         raise UsageError(
             f"{source.path} holds faces without a mask: a raw face must never pass through. Run `facemae mask` on it "
-            "first; for faces masked elsewhere say --mask-color RRGGBB"
+            "first; for faces masked elsewhere use --mask-color RRGGBB"
         )
 
 

@@ -28,6 +28,7 @@ from facemae_cli.evaluation.publication import facts_of
 from facemae_cli.masking.key import DEFAULT_KEY_FILE, Key
 from facemae_cli.masking.people_list import PeopleList, is_photo, raw_names
 from facemae_cli.reports.publication.revision import revised_files
+from facemae_cli.reports.text import counted
 from facemae_cli.runtime.progress import SILENT, Progress
 from facemae_cli.runtime.threads import ordered_map, thread_count
 
@@ -38,7 +39,7 @@ WAYS = WaysOut("run again", "remove the folder it is in", replacing="withdraw", 
 
 @dataclass(frozen=True)
 class Withdrawal:
-    """What was taken out of one dataset: `withdrawn` faces, of which it keeps `left`; `unknown` lines are nobody in it.
+    """What was taken out of one dataset: `withdrawn` faces; it keeps `left`; `unknown` lines match nobody in it.
 
     `foreign`: the parts of its card and Croissant that hold what facemae did not write, which stays.
     `not_read`: what of its place is not part of it, so that nobody was looked for there; where the dataset was
@@ -62,13 +63,15 @@ class Withdrawal:
         if lines and self.withdrawn:
             lines.append(f"what was passed over in {self.dataset} is gone with its old folder")
         if self.unknown:
-            lines.append(f"{self.unknown} lines are nobody in {self.dataset}: refused before, or renamed")
+            unknown = counted(self.unknown, "line")
+            lines.append(f"nobody in {self.dataset} matches {unknown} of the list: refused before, or renamed")
         if self.foreign:
             parts = ", ".join(one_line(part) for part in self.foreign)
             lines.append(
                 f"the card of {self.dataset} keeps what facemae did not write ({parts}): see that it still holds"
             )
-        faces = f"{self.withdrawn} faces from {self.dataset}, {self.left} are left"
+        left = f"{self.left} {'is' if self.left == 1 else 'are'} left"
+        faces = f"{counted(self.withdrawn, 'face')} from {self.dataset}, {left}"
         return [("withdrawn", faces), *(("note", line) for line in lines)]
 
 
@@ -108,13 +111,14 @@ def withdraw(
 
     datasets: folders, `.rec` and Parquet that carry our manifest. All other images keep their bytes and names; numbers
         in a `.rec` close up, as if those withdrawn had never been in it.
-    people: a text file with a person, or a photo as person/file, a line, called as in the raw dataset.
+    people: a text file with a person, or a photo as person/file, per line, called as in the raw dataset.
     key: the key the datasets were masked with; not needed where names were kept.
     raw: the raw dataset, whose names tell which subfolders a person has: these have pseudonyms of their own. None: a
         line means those of a keyed dataset who stand in that very folder.
     sources: of whom each face of mixed datasets was made, as `mask --protect` wrote it; all that show part of a person
         go with the person.
     workers: threads; None: one a CPU core.
+    progress: what is told how far the work is; by default nobody.
 
     Everything is checked, and all datasets are written whole aside, before anything is changed; but where a stopped run
     was just putting a dataset in its place, that is ended first, and the same list goes on with the others.
@@ -170,14 +174,15 @@ class _Whom:
         """What may be left in a dataset under pseudonyms."""
         if self.raw is None:
             folders = sum(not is_photo(line) for line in self.listed.lines)
-            left = f"whoever stands in subfolders of the {folders} folders listed is somebody else under a key"
+            left = (
+                f"whoever stands in subfolders of the {counted(folders, 'folder')} listed is somebody else under a key"
+            )
             return [f"{left}: --raw DATA, the raw dataset, finds them, or list them one by one"] if folders else []
         lost = [line for line, faces in self.listed.find(self.raw, None).items() if not faces]
         if not lost:
             return []
-        return [
-            f"{len(lost)} of {len(self.listed.lines)} lines are nobody in --raw, which tells no subfolders of theirs"
-        ]
+        lines = counted(len(self.listed.lines), "line")
+        return [f"nobody in --raw matches {len(lost)} of {lines}, so subfolders of theirs are not known"]
 
 
 def _end_stopped(path: Path, listed: PeopleList) -> int | None:
@@ -246,25 +251,27 @@ def _names(source: FaceSource) -> list[Name]:
 
 def _open(path: Path) -> tuple[FaceSource, Manifest]:
     if os.path.exists(path) and kind_of(path) == "pack":
-        raise UsageError(f"{path} is a verification pack: make it anew by `facemae convert` from what is left")
+        raise UsageError(f"{path} is a verification pack: recreate it by `facemae convert` from what is left")
     source = open_source(path, whole=True)
     manifest = read_manifest(path)
     if manifest is None:
         raise UsageError(f"{path} carries no facemae.json, so it was not made by facemae, and is left alone")
     if source.refused:
         item = source.refused[0]
-        raise InputError(f"{path} is damaged ({item.where}: {item.detail}): mend it, or make it anew by mask --exclude")
+        raise InputError(
+            f"{path} is damaged ({item.where}: {item.detail}): repair it, or recreate it by mask --exclude"
+        )
     if isinstance(source, RecSource) and not all(map(source.is_named, range(len(source)))):
         lst = sidecar(source.rec, "lst")
-        raise UsageError(f"{path} does not say of each face who it is: put {lst} back, or make {path} anew by convert")
+        raise UsageError(f"{path} does not say of each face who it is: put {lst} back, or recreate {path} by convert")
     if (path / "pairs.txt").is_file():
-        raise UsageError(f"{path} holds a pairs.txt, which names people: make it anew by `facemae convert`")
+        raise UsageError(f"{path} holds a pairs.txt, which names people: recreate it by `facemae convert`")
     return source, manifest
 
 
 @dataclass(frozen=True)
 class _Job:
-    """One dataset, the numbers of the faces that leave it, and how many lines are nobody in it."""
+    """One dataset, the numbers of the faces that leave it, and how many lines match nobody in it."""
 
     path: Path
     source: FaceSource
@@ -315,7 +322,7 @@ class _Job:
                     progress.advance()
         except FaceError as error:
             raise InputError(
-                f"{one_line(kept.where(done))} cannot be kept ({error.detail}): mend it, or make {self.path} anew by "
+                f"{one_line(kept.where(done))} cannot be kept ({error.detail}): repair it, or recreate {self.path} by "
                 "mask --exclude"
             ) from error
 
@@ -328,7 +335,7 @@ class _Job:
         try:
             return revised_files(texts, before, facts, self.target)
         except ValueError as error:
-            raise InputError(f"{places[CROISSANT]} is not JSON ({error}): mend it, or remove it") from error
+            raise InputError(f"{places[CROISSANT]} is not JSON ({error}): repair it, or remove it") from error
 
     def _left(self, faces: int) -> Manifest:
         before = self.manifest.extra.get("withdrawn", 0)

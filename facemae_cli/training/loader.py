@@ -39,6 +39,8 @@ class FaceLoader:
     training itself). Nothing is remembered between batches: what a step sees
     follows from (seed, epoch, step) alone, so a run can begin anywhere. A face that cannot be read is replaced by the
     next one that can, and listed in `refused`.
+
+    Raises UsageError where `members` do not fill a batch, and where the ranks cannot share one equally.
     """
 
     def __init__(
@@ -56,7 +58,7 @@ class FaceLoader:
         if batch_size > len(members):
             raise UsageError(
                 f"--batch-size {batch_size} is more than the {len(members)} faces there are to train on; "
-                f"say {len(members)} or less"
+                f"give {len(members)} or less"
             )
         if batch_size % distributed.world():
             raise UsageError(f"--batch-size {batch_size} cannot be shared by {distributed.world()} ranks equally")

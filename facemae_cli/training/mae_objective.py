@@ -32,8 +32,8 @@ SHOWN = 8  # faces on samples.png
 class MaeObjective(Objective):
     """The objective of `fit` (FaceMAE section 3.3): see `facemae_cli.training.trainer.Objective`.
 
-    `phi` is a frozen embedder taking (N, 3, H, W) RGB in [0, 1], or None for a pixel loss without its figures;
-    `held` are positions of `validation.members`.
+    `phi` is a frozen embedder taking (N, 3, H, W) RGB in [0, 1], or None for a pixel loss without its figures.
+    `validation`: the faces of people held out, which figures and samples are made of.
     """
 
     def __init__(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -32,7 +32,7 @@ from facemae_cli.data.side_files import SideFile
 from facemae_cli.errors import UsageError
 from facemae_cli.networks.card import CARD_NAME, WEIGHTS_NAME, Card, Model, card_text, lineage_of
 from facemae_cli.networks.zoo import resolve
-from facemae_cli.runtime import shared_output
+from facemae_cli.runtime import distributed
 from facemae_cli.runtime.mounts import mount_within
 from facemae_cli.runtime.progress import Progress
 
@@ -127,7 +127,7 @@ class RunFolder:
         else, is a mount and to be replaced, or lies inside one of the `inputs`, and where a stopped run waits;
         OutputError where nothing can be written there.
         """
-        shared_output.rank_zero_first(lambda: self._check(inputs))
+        distributed.on_rank_zero(lambda: self._check(inputs))
 
     def _check(self, inputs: Sequence[Path]) -> None:
         for place in inputs:
@@ -140,12 +140,12 @@ class RunFolder:
         if not (self.resume or self.overwrite):
             if waits:
                 raise UsageError(
-                    f"{self._aside} is left from a stopped run; say --resume to go on with it or --overwrite to start"
+                    f"{self._aside} is left from a stopped run; use --resume to go on with it or --overwrite to start"
                     " again"
                 )
             if present:
                 raise UsageError(
-                    f"--out {self.given} holds a run; say --resume to go on with it or --overwrite to start again"
+                    f"--out {self.given} holds a run; use --resume to go on with it or --overwrite to start again"
                 )
         if self._replaces() and (mount := mount_within(self.folder)):
             raise UsageError(f"--out {self.given}: {mount} is a mount point, which is not replaced: name a place in it")
@@ -176,10 +176,8 @@ class RunFolder:
         What it replaces is replaced on leaving, unless an error is raised: then what is done waits for `--resume`.
         Raises UsageError where another process works there, OutputError where the disk fails.
         """
-        with shared_output.rank_zero_context(self._claim) as claimed:
-            work = shared_output.broadcast(claimed)
-            assert work is not None
-            yield work
+        with ExitStack() as stack:
+            yield distributed.on_rank_zero(lambda: stack.enter_context(self._claim()))
 
     @contextmanager
     def _claim(self) -> Iterator[Path]:

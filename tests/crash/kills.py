@@ -190,7 +190,7 @@ class Rounds:
 
     def _compare(self, folder: Path, code: int) -> None:
         said = self.answer.with_suffix(".err").read_text()
-        complete = code == 2 and ("is complete already" in said or (self.case.replaces and "is nobody in" in said))
+        complete = code == 2 and ("is complete already" in said or (self.case.replaces and "matches nobody in" in said))
         if code and not complete:
             self.tally.wrong.append(f"ends with {code}: {said.strip().splitlines()[-1:]}")
         self._differ("differs in the end", files(folder), self.whole)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from facemae_cli.data.content import HEAD, is_sagemaker, told, unpacks_to, what_it_is
+from facemae_cli.data.content import HEAD, describe_content, is_sagemaker, unpacks_to, what_it_is
 from facemae_cli.data.open import open_source
 from facemae_cli.data.recordio.records import frame
 from facemae_cli.errors import InputError
@@ -58,8 +58,8 @@ def test_what_tells_nothing(head: bytes) -> None:
 
 def test_a_file_that_cannot_be_read_tells_nothing(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(POINTER)
-    assert told(tmp_path / "x").startswith("; it is a Git LFS pointer")
-    assert told(tmp_path / "none") == told(tmp_path) == ""
+    assert describe_content(tmp_path / "x").startswith("; it is a Git LFS pointer")
+    assert describe_content(tmp_path / "none") == describe_content(tmp_path) == ""
 
 
 @pytest.mark.parametrize(

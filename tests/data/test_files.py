@@ -154,7 +154,7 @@ def test_a_folder_in_the_way_is_told(tmp_path: Path) -> None:
         (errno.EACCES, "choose another place"),
         (errno.ENOENT, "moved or removed"),
         (errno.EFBIG, "raise the limit on the size of files"),
-        (errno.EIO, "mend the disk"),
+        (errno.EIO, "repair the disk"),
     ],
 )
 def test_an_oserror_becomes_one_line_with_the_way_out(number: int, way_out: str) -> None:

@@ -103,7 +103,7 @@ def test_what_computes_something_else_is_not_taken(
     with monkeypatch.context() as patch:
         patch.setattr(backends, "_runner", wrong)
         for work in (compile_autoencoder, compile_embedder):
-            with pytest.raises(InputError, match="onnxruntime does not compute what this network does: say --backend"):
+            with pytest.raises(InputError, match="onnxruntime does not compute what this network does: use --backend"):
                 work(autoencoder if work is compile_autoencoder else embedder, "onnxruntime", "fp32")  # type: ignore[operator]
     monkeypatch.setattr(backends, "_by_onnxruntime", lambda content: nn.Module().missing)
     with pytest.raises(InputError, match="onnxruntime does not run this network"):
@@ -140,9 +140,9 @@ def test_what_cannot_be_is_said_in_a_line(monkeypatch: pytest.MonkeyPatch) -> No
     cuda = torch.device("cuda")
     for asked, precision, device, said in (
         ("tvm", "auto", CPU, "--backend 'tvm' is not known; say auto, torch, onnxruntime or openvino"),
-        ("onnxruntime", "bf16", CPU, "--backend onnxruntime computes in fp32: say --precision fp32"),
+        ("onnxruntime", "bf16", CPU, "--backend onnxruntime computes in fp32: use --precision fp32"),
         ("openvino", "fp32", CPU, r"--backend openvino needs .* not installed: `pip install openvino`"),
-        ("openvino", "fp32", cuda, "--backend openvino computes on the CPU, not on cuda: say --device cpu"),
+        ("openvino", "fp32", cuda, "--backend openvino computes on the CPU, not on cuda: use --device cpu"),
         ("auto", "half", CPU, "--precision 'half' is not known"),
     ):
         with pytest.raises(UsageError, match=said):

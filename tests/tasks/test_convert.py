@@ -153,7 +153,7 @@ def test_pairs_of_refused_faces_are_left_out(tmp_path):
     for out in (tmp_path / "y.bin", tmp_path / "y"):
         result = convert(path, out)
         assert (result.pairs, [item.reason for item in result.refused]) == (1, ["truncated"])
-        assert any("1 pairs are left out" in note for note in result.notes)
+        assert any("1 pair left out for a face that is refused" in note for note in result.notes)
     assert open_pack(tmp_path / "y.bin").pairs.tolist() == [[0, 1]]
     assert open_pack(tmp_path / "y" / "pairs.txt").same.tolist() == [True]
     path.write_bytes(pickle.dumps((images[1:3], [True])))
@@ -164,7 +164,7 @@ def test_pairs_of_refused_faces_are_left_out(tmp_path):
 def test_pairs_are_sampled_where_there_are_none(tmp_path):
     files = raw(tmp_path / "raw", people=20, photos=3)
     result = convert(tmp_path / "raw", tmp_path / "x.bin", pairs=40, seed=3)
-    assert (result.pairs, result.notes) == (40, ["40 pairs were sampled from seed 3"])
+    assert (result.pairs, result.notes) == (40, ["sampled 40 pairs from seed 3"])
     source = open_pack(tmp_path / "x.bin")
     assert {source.read(index) for index in range(len(source))} <= set(files.values())
     people = {data: name.rpartition("/")[0] for name, data in files.items()}
@@ -184,7 +184,7 @@ def test_fewer_pairs_than_asked_for_are_told(tmp_path):
     raw(tmp_path / "raw", people=20, photos=2)
     result = convert(tmp_path / "raw", tmp_path / "x.bin")
     assert result.pairs == 40
-    assert result.notes == ["40 pairs were sampled from seed 0, as many as its people allow of 6000"]
+    assert result.notes == ["sampled 40 pairs from seed 0, as many as its people allow of 6000"]
 
 
 def test_a_name_that_no_pairs_txt_can_hold(tmp_path):

@@ -216,7 +216,7 @@ def test_subsampled_sources_are_counted_and_system_folders_are_told(tmp_path: Pa
     result = mask(tmp_path / "raw", tmp_path / "masked", key=key)
     assert (result.faces, result.identities, result.refused) == (2, 2, [])
     assert (result.as_json()["subsampled"], result.as_json()["passed_over"]) == (1, {"#recycle": 1})
-    assert [note for note in result.notes() if note.startswith("1 faces come from JPEGs with subsampled colour")]
+    assert [note for note in result.notes() if note.startswith("1 face from JPEGs with subsampled colour")]
     assert dict(result.summary())["passed over"].startswith("1 #recycle: ")
 
 

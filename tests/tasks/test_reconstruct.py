@@ -165,7 +165,7 @@ def test_faces_masked_elsewhere_need_their_colour(tmp_path: Path, model: str) ->
         face = np.maximum(smooth_face(number), 30)
         face[patches.per_pixel(hidden, 112, 112)] = 0
         (folder / f"{number}.png").write_bytes(encode_png(face))
-    with pytest.raises(UsageError, match="for faces masked elsewhere say --mask-color"):
+    with pytest.raises(UsageError, match="for faces masked elsewhere use --mask-color"):
         release(folder, tmp_path / "out", model)
     assert release(folder, tmp_path / "out", model, mask_color="000000").ratio == 0.75
 

@@ -249,7 +249,7 @@ def test_what_cannot_be_trained_is_one_clear_error(tmp_path: Path, data: Path, m
             "1 person is too few to learn: a recogniser needs 2 or more to tell apart; give more, or --teacher",
         ),
         (flat, {}, InputError, "not one of its 4 faces that can be read has an identity; give a folder a person"),
-        (three, {}, UsageError, "--batch-size 6 is more than the 3 faces there are to train on; say 3 or less"),
+        (three, {}, UsageError, "--batch-size 6 is more than the 3 faces there are to train on; give 3 or less"),
         (data, {"batch_size": 1}, UsageError, "recipe batch_size: 1 must be 2 or more"),
         (data, {"margin": "none"}, UsageError, "--margin none learns no classes, so give --teacher"),
         (data, {"export": ["tflite"]}, UsageError, "--export 'tflite' is not known; say onnx or pth"),

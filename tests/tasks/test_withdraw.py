@@ -109,7 +109,7 @@ def test_people_in_subfolders_go_too_where_the_raw_dataset_tells_of_them(
     mask(raw, tmp_path / "without", key=key, exclude=people)
     alone = withdraw([tmp_path / "again"], people=people, key=key)
     assert (alone.datasets[0].withdrawn, len(alone.notes)) == (1, 1)
-    assert "subfolders of the 1 folders listed" in alone.notes[0]
+    assert "subfolders of the 1 folder listed" in alone.notes[0]
     assert alone.as_json()["notes"] == alone.notes
     whole = withdraw([tmp_path / "masked"], people=people, key=key, raw=raw)
     assert (whole.datasets[0].withdrawn, whole.datasets[0].left, [*whole.notes]) == (2, left, [])
@@ -124,7 +124,7 @@ def test_people_in_subfolders_go_too_where_the_raw_dataset_tells_of_them(
     gone = withdraw(
         [tmp_path / "without"], people=listed(tmp_path, "Wilhelmina Featherstonehaugh/snap 0"), key=key, raw=raw
     )
-    assert "1 of 1 lines are nobody in --raw" in gone.notes[0]
+    assert "nobody in --raw matches 1 of 1 line, so" in gone.notes[0]
     with pytest.raises(UsageError, match="holds faces that were masked"):
         withdraw([tmp_path / "new"], people=people, key=key, raw=tmp_path / "new")
 
@@ -136,7 +136,7 @@ def test_of_each_dataset_it_is_said_how_many_lines_are_nobody_in_it(raw: Path, k
     result = withdraw(places, people=listed(tmp_path, GONE, KEPT), key=key, raw=raw)
     assert [(row["withdrawn"], row["unknown"]) for row in result.as_json()["datasets"]] == [(5, 0), (2, 1)]
     notes = [value for label, value in result.summary() if label == "note"]
-    assert notes[0].startswith(f"1 lines are nobody in {places[1]}: ")
+    assert notes[0].startswith(f"nobody in {places[1]} matches 1 line of the list: ")
     assert len(notes) == 2
 
 
@@ -203,7 +203,7 @@ def test_stopped_while_it_puts_a_dataset_in_place_the_same_line_ends_it(
     assert [(one.withdrawn, one.left) for one in result.datasets] == [(3, 6), (3, 6)]
     assert [len(images(place)) for place in places] == [6, 6]
     assert not list(tmp_path.rglob("*.facemae-part"))
-    with pytest.raises(UsageError, match="is nobody in"):
+    with pytest.raises(UsageError, match="matches nobody in"):
         withdraw(places, people=people, key=key)
 
 
@@ -260,7 +260,7 @@ def test_mask_excludes_a_folder_of_people_and_refuses_who_is_misspelt(
     assert manifest.extra["excluded"] == 3
     words = ["mask", "-i", str(raw), "-o", str(tmp_path / "b"), "-k", str(key), "--exclude"]
     assert main([*words, str(listed(tmp_path, "famly"))]) == 2
-    assert "'famly' is nobody in" in capsys.readouterr().err
+    assert "'famly' matches nobody in" in capsys.readouterr().err
     assert not (tmp_path / "b").exists()
 
 

@@ -30,7 +30,7 @@ def test_nothing_changes_where_anything_is_wrong(raw: Path, key: Path, tmp_path:
     before = tree(masked)
     wrong = key_file(tmp_path / "other.key", OTHER)
     cases = [
-        ([masked], [GONE, "Ottoline-Vavasur"], key, "'Ottoline-Vavasur' is nobody in"),
+        ([masked], [GONE, "Ottoline-Vavasur"], key, "'Ottoline-Vavasur' matches nobody in"),
         ([masked], [GONE], wrong, "with another key"),
         ([masked, strange], [GONE], key, "carries no facemae.json"),
         ([masked], [*PEOPLE], key, "names everybody"),
@@ -65,7 +65,7 @@ def test_nothing_changes_where_a_later_dataset_cannot_be_written(raw: Path, key:
     empty = next(path for path in sorted(places[1].rglob("*.png")) if path.parent.name != Key.load(key).identity(GONE))
     empty.write_bytes(b"")
     before = [tree(place) for place in places]
-    with pytest.raises(InputError, match=rf"{empty.name} cannot be kept \(.*nothing in it\): mend it"):
+    with pytest.raises(InputError, match=rf"{empty.name} cannot be kept \(.*nothing in it\): repair it"):
         withdraw(places, people=listed(tmp_path, GONE), key=key)
     assert [tree(place) for place in places] == before
     assert not list(tmp_path.glob("*.facemae-part"))

@@ -54,7 +54,7 @@ def test_a_new_folder_is_made_and_no_lock_stays(tmp_path: Path) -> None:
 def test_a_run_is_not_overwritten_by_surprise(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     claim(folder)
-    with pytest.raises(UsageError, match=r"holds a run; say --resume .* or --overwrite"):
+    with pytest.raises(UsageError, match=r"holds a run; use --resume .* or --overwrite"):
         claim(folder)
     (folder / "model.yaml").write_text("old")
     claim(folder, resume=True)
@@ -140,7 +140,7 @@ def test_what_is_replaced_stays_until_all_of_the_new_one_is_there(tmp_path: Path
     before = tree(tmp_path)
     stop(folder, "new", overwrite=True)
     assert {name: text for name, text in tree(tmp_path).items() if "facemae-part" not in name} == before
-    with pytest.raises(UsageError, match=r"facemae-part is left from a stopped run; say --resume .* or --overwrite"):
+    with pytest.raises(UsageError, match=r"facemae-part is left from a stopped run; use --resume .* or --overwrite"):
         claim(folder)
     place = run_in(folder, resume=True)
     with place.claim() as work:

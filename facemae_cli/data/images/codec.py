@@ -268,7 +268,7 @@ def _without_blend(info: ImageInfo, body: bytes, blended: Pixels) -> Pixels:
             picture.draft("YCbCr", half[::-1])
             samples = np.asarray(picture)
             plain = picture.mode == "YCbCr" and samples.shape[:2] == half
-    except (OSError, ValueError, SyntaxError):  # a JPEG of red, green and blue, or one that OpenCV alone mends
+    except (OSError, ValueError, SyntaxError):  # a JPEG of red, green and blue, or one that OpenCV alone repairs
         return blended
     luma = cv2.imdecode(np.frombuffer(body, np.uint8), cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION)
     if not plain or luma is None:

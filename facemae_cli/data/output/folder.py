@@ -200,7 +200,7 @@ class FolderWriter:
         if not self.target.is_dir():
             raise UsageError(f"{self.target} is a file, not a dataset: {self.ways.elsewhere_or_removed}")
         if (self.target / "train.rec").is_file():
-            raise UsageError(f"{self.target} holds a .rec: say --out {self.target / 'train.rec'} to replace that")
+            raise UsageError(f"{self.target} holds a .rec: use --out {self.target / 'train.rec'} to replace that")
         manifest = own_manifest(self.target)
         if manifest is None:
             raise UsageError(

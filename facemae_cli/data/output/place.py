@@ -53,7 +53,7 @@ def check_fresh(writer: Writer, overwrite: bool, resume: bool) -> None:
     if found is None or overwrite:
         check_free(writer, overwrite)
     elif resume and found == writer.target:
-        raise UsageError(f"--resume: {found} is complete already; --overwrite makes it anew")
+        raise UsageError(f"--resume: {found} is complete already; --overwrite recreates it")
     else:
         raise UsageError(f"{found} exists: choose another --out, or --overwrite to replace it once all is done")
 
@@ -64,7 +64,7 @@ def check_free(writer: Writer, replaces: bool) -> None:
     if found is None:
         return
     if not replaces:
-        raise UsageError(f"{found} appeared meanwhile: move it away, or say --resume --overwrite to replace it")
+        raise UsageError(f"{found} appeared meanwhile: move it away, or use --resume --overwrite to replace it")
     writer.check_replaceable()
 
 

@@ -2,7 +2,7 @@
 
 `released/` grows in `released.facemae-part/`, `X.rec` in `X.rec.facemae-part/`, on the same file system, readable by
 its owner alone. `lock` is held by flock while a process works, so a killed one holds nothing; what it says marks the
-folder as ours, and nothing else of that name is ever entered, cleared or resumed. `journal` has one JSON object a line:
+folder as ours, and nothing else of that name is ever entered, cleared or resumed. `journal` has a JSON object per line:
 the header, one for each finished unit, and at last `{"sealed": true}`, written when the data is complete and only waits
 to be moved into place. Behind each object stands a checksum of it and of all lines before, so that a changed, lost or
 moved line is found. A last line without its end was being written when the run was killed, and does not count.

@@ -1,6 +1,6 @@
 """Pairs of faces to verify: LFW's `pairs.txt`, and pairs sampled by LFW's protocol from any identities.
 
-`pairs.txt`: a first line of one or two numbers (folds, pairs a fold), then a pair a line: `name\\tm\\tn` for two
+`pairs.txt`: a first line of one or two numbers (folds, pairs a fold), then a pair per line: `name\\tm\\tn` for two
 photos of one person, `name\\tm\\tother\\tn` for photos of two. Photo n of a person is `name/name_000n` and a suffix.
 """
 

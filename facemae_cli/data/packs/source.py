@@ -1,4 +1,4 @@
-"""Verification packs: `X.bin`, a pickle of `(images, issame)`, or a `pairs.txt` in a folder of images (section 3)."""
+"""Verification packs: `X.bin`, a pickle of `(images, issame)`, or a `pairs.txt` in a folder of images."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from facemae_cli.data.content import told
+from facemae_cli.data.content import describe_content
 from facemae_cli.data.faces import FaceSource, Name, Refusal
 from facemae_cli.data.images.headers.header import Limits, limits_in_use
 from facemae_cli.data.names import one_line, utf8
@@ -101,7 +101,7 @@ class PairsPack(PackSource):
         try:
             pairs = parse_pairs(utf8(_read_whole(self.path)).decode("utf-8", "surrogateescape"))
         except InputError as error:
-            raise InputError(f"{shown}: {error}{told(self.path)}") from error
+            raise InputError(f"{shown}: {error}{describe_content(self.path)}") from error
         self._faces: list[tuple[Photo, str]] = []
         self._known: dict[Photo, int] = {}
         self._folders: dict[str, dict[str, str]] = {}  # of each person's folder: file names by their stem
@@ -227,7 +227,8 @@ def _pack_of(path: Path, data: bytes) -> tuple[list[bytes], NDArray[np.bool_]]:
         return [_image_of(image) for image in images], np.array([_truth_of(one) for one in same])
     except unpickle.Refused as error:
         raise InputError(
-            f"{one_line(str(path))} is not a verification pack: {error}{told(path)}; give one that you trust"
+            f"{one_line(str(path))} is not a verification pack: {error}{describe_content(path)}; "
+            "give one that you trust"
         ) from error
 
 

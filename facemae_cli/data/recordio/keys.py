@@ -79,7 +79,7 @@ def _listed(offsets: Longs, index: Index, damaged: Collection[int], size: int) -
 
 
 def _mend_flipped(keys: Longs, own: Longs, images: Flags, offsets: Longs) -> list[Complaint]:
-    """Reports images whose key is not the number they carry, in a file where nearly all do, and mends `keys`."""
+    """Reports images whose key is not the number they carry, in a file where nearly all do, and corrects `keys`."""
     listed = images & (keys >= 0)
     agree = listed & (keys == own)
     odd = np.flatnonzero(listed & ~agree)

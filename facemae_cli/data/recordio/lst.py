@@ -124,7 +124,7 @@ def _open(path: Path) -> bytes | mmap.mmap:
             text = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
             return utf8(text[:]) if text[:2] in UTF16_MARKS else text
     except OSError as error:
-        raise unreadable(path, error, "mend it, or move it away") from error
+        raise unreadable(path, error, "repair it, or move it away") from error
 
 
 def _line_starts(text: bytes | mmap.mmap) -> NDArray[np.int64]:

@@ -23,7 +23,7 @@ _COLUMNS = ("keys", "offset", "span", "length", "parts", "body", "label")
 
 
 class RecFile:
-    """An open file descriptor, closed with its owner and opened anew where a copy is unpickled."""
+    """An open file descriptor, closed with its owner and opened again where a copy is unpickled."""
 
     def __init__(self, path: Path) -> None:
         """Raises InputError where the file is missing, cannot be read, or is no file."""

@@ -1,7 +1,7 @@
 """RecordIO records and the payload header MXNet puts before an image (dmlc-core recordio.h).
 
 A writer splits a payload where the magic stands at a 4-byte-aligned offset, and drops the magic there; a reader
-puts it back between the parts. How parts are framed, and how a file of them is scanned, is in `recscan`.
+puts it back between the parts. How parts are framed, and how a file of them is scanned, is in `scan`.
 """
 
 from __future__ import annotations

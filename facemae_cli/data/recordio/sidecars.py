@@ -58,7 +58,7 @@ def read_sidecar(rec: Path, kind: str) -> bytes | None:
     try:
         return utf8(path.read_bytes())
     except OSError as error:
-        raise unreadable(path, error, "mend it, or move it away") from error
+        raise unreadable(path, error, "repair it, or move it away") from error
 
 
 def parse_index(text: bytes) -> Index:

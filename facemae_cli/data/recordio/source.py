@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from facemae_cli.data.content import is_sagemaker, told
+from facemae_cli.data.content import describe_content, is_sagemaker
 from facemae_cli.data.faces import FaceSource, Name, Portion, Refusal
 from facemae_cli.data.images.headers.header import Limits, limits_in_use
 from facemae_cli.data.names import one_line
@@ -164,8 +164,8 @@ class RecSource(FaceSource):
             scanned = scan_words(words, size)
             if not len(scanned.offsets):
                 raise InputError(
-                    f"{self._shown} is not a RecordIO file: no whole record in its {size} bytes{told(self.rec)}; "
-                    "give a .rec as InsightFace, im2rec or facemae writes it"
+                    f"{self._shown} is not a RecordIO file: no whole record in its {size} bytes"
+                    f"{describe_content(self.rec)}; give a .rec as InsightFace, im2rec or facemae writes it"
                 )
             table, misshapen = _read_headers(words, scanned, self._file.descriptor)
             if not len(table):
@@ -178,16 +178,16 @@ class RecSource(FaceSource):
         self.layout = "insightface" if len(header) else "im2rec"
         ranges = _first_range(float(table.label[header[0]])) if len(header) else None
         self.remarks = self._bad_lines(index)
-        self.refused = [self._told(*problem) for problem in damaged]
+        self.refused = [self._refusal(*problem) for problem in damaged]
         for at, reason, detail, lost in complaints:
             is_face = lost >= 0 and not (ranges is not None and lost >= ranges)
-            (self.refused if is_face else self.remarks).append(self._told(at, reason, detail))
+            (self.refused if is_face else self.remarks).append(self._refusal(at, reason, detail))
         faces = _choose_faces(table, keys, ranges)
         found = table.take(faces)
         columns = found.offset, np.zeros_like(found.offset), found.length, found.parts, found.body, found.label
         return RecordReader(self._file, self._shown, self.limits, keys[faces], *columns)
 
-    def _told(self, offset: int, reason: str, detail: str) -> Refusal:
+    def _refusal(self, offset: int, reason: str, detail: str) -> Refusal:
         return Refusal(f"{self._shown} at byte {offset}", reason, detail)
 
     def _bad_lines(self, index: sidecars.Index | None) -> list[Refusal]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import Literal, TypedDict, TypeVar
 
 import numpy as np
 
@@ -149,7 +149,63 @@ class Person:
         )
 
 
-def _head(dice: Dice, masculine: float) -> dict:
+class _Head(TypedDict):
+    """The shape of a head, as `Person` names it."""
+
+    face_width: float
+    jaw: float
+    chin: float
+    chin_y: float
+    cheekbones: float
+    hairline: float
+    ears: float
+
+
+class _Eyes(TypedDict):
+    """Eyes and brows."""
+
+    eye_distance: float
+    eye_width: float
+    eye_height: float
+    eye_tilt: float
+    eye_depth: float
+    lid_fold: float
+    iris: Color
+    brow_y: float
+    brow_thickness: float
+    brow_arch: float
+    brow_tilt: float
+    brow_density: float
+
+
+class _NoseAndMouth(TypedDict):
+    """Nose and mouth."""
+
+    nose_y: float
+    nose_width: float
+    nose_height: float
+    nose_bridge: float
+    nose_tip: float
+    mouth_y: float
+    mouth_width: float
+    upper_lip: float
+    lower_lip: float
+    cupid: float
+    lips: Color
+
+
+class _Hairdo(TypedDict):
+    """Hair and beard."""
+
+    hair: Hair
+    hair_color: Color
+    hair_volume: float
+    hair_part: float
+    beard: Beard
+    beard_density: float
+
+
+def _head(dice: Dice, masculine: float) -> _Head:
     return {
         "face_width": dice.bell(38.5 + 1.5 * masculine, 2.2),
         "jaw": dice.bell(0.80 + 0.05 * masculine, 0.045),
@@ -161,7 +217,7 @@ def _head(dice: Dice, masculine: float) -> dict:
     }
 
 
-def _eyes(dice: Dice, masculine: float, tone: float) -> dict:
+def _eyes(dice: Dice, masculine: float, tone: float) -> _Eyes:
     light = dice.chance(max(0.7 - 0.22 * tone, 0.0))
     return {
         "eye_distance": dice.bell(35.2, 1.7),
@@ -179,7 +235,7 @@ def _eyes(dice: Dice, masculine: float, tone: float) -> dict:
     }
 
 
-def _nose_and_mouth(dice: Dice, masculine: float, tone: float) -> dict:
+def _nose_and_mouth(dice: Dice, masculine: float, tone: float) -> _NoseAndMouth:
     fullness = 0.15 * tone
     return {
         "nose_y": dice.bell(71.7, 1.7),
@@ -196,7 +252,7 @@ def _nose_and_mouth(dice: Dice, masculine: float, tone: float) -> dict:
     }
 
 
-def _hair(dice: Dice, masculine: float, age: float, tone: float) -> dict:
+def _hair(dice: Dice, masculine: float, age: float, tone: float) -> _Hairdo:
     if masculine > 0.5:
         thin = 0.5 + 3 * age
         style: Hair = dice.pick(

@@ -1,6 +1,6 @@
 """Arithmetic, shapes and indexing in ONNX's terms, as torch functions; and the table of all operators known.
 
-Builders as in `onnx_layers`. Shapes, axes and scalars arrive as CPU tensors, so that reading them never waits
+Builders as in `layers`. Shapes, axes and scalars arrive as CPU tensors, so that reading them never waits
 for another device.
 """
 

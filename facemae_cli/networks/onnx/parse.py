@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from facemae_cli.data.content import told
+from facemae_cli.data.content import describe_content
 from facemae_cli.errors import InputError
 
 MAX_BYTES = 2**31  # the limit of the format itself: a protocol buffer message
@@ -25,4 +25,4 @@ def parse_onnx(path: Path) -> Any:
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
     except (DecodeError, ValueError) as error:
-        raise InputError(f"{path}: not an ONNX file{told(path)}") from error
+        raise InputError(f"{path}: not an ONNX file{describe_content(path)}") from error

@@ -129,7 +129,7 @@ def test_a_file_system_without_locks_and_one_that_fails(
         open_output(tmp_path / "o", plan={}).finish(DONE)
         assert os.listdir(tmp_path) == ["o"]
     else:
-        with pytest.raises(OutputError, match="input/output error: mend the disk"):
+        with pytest.raises(OutputError, match="input/output error: repair the disk"):
             open_output(tmp_path / "o", plan={})
 
 

@@ -240,7 +240,7 @@ def test_a_withdrawal_keeps_the_files_that_are_there(made: Path, tmp_path: Path)
     assert [name for name in BESIDE if (tmp_path / "copy" / name).exists()] == ["croissant.json"]
     torn = (tmp_path / "copy/croissant.json").read_text()[:-9]
     (tmp_path / "copy/croissant.json").write_text(torn)
-    with pytest.raises(InputError, match=r"croissant\.json is not JSON .*: mend it, or remove it"):
+    with pytest.raises(InputError, match=r"croissant\.json is not JSON .*: repair it, or remove it"):
         published(made, tmp_path / "copy", "family/Bartholomew Xq\u00e9zk")
     assert (tmp_path / "copy/croissant.json").read_text() == torn
 
