@@ -175,16 +175,21 @@ def _risks(found: Mapping[str, Any]) -> list[Figure]:
 
 def _verdict(found: Mapping[str, Any]) -> list[str]:
     verdict = found["verdict"]
-    remarks = [f"The audit's verdict: {_safe(verdict['status'])}."]
+    limits = [f"{_safe(gate['option'])} {float(gate['limit']):g}" for gate in verdict["gates"]]
+    under = f", by the limits {', '.join(limits)}" if limits else ""
+    remarks = [f"The audit's verdict: {_safe(verdict['status'])}{under}."]
+    remarks += [f"Without a limit: {_safe(line)}." for line in verdict["not_gated"]] if limits else []
     if found["digests"].get("released"):
         remarks.append(f"The audit was of the faces with the digest {_safe(found['digests']['released'])[:64]}.")
     return remarks
 
 
 def _accuracies(found: Mapping[str, Any]) -> list[Figure]:
+    """Those of one recogniser, which is named: whether it learnt from this dataset is for its owner to say."""
+    who = f"the recogniser {_safe(found['model'])} (sha256 {_safe(found['model_sha256'])[:12]})"
     return [
         Figure(
-            f"accuracy of a recogniser on {_safe(name)} ({int(pack['pairs'])} pairs)",
+            f"accuracy of {who} on {_safe(name)} ({int(pack['pairs'])} pairs)",
             float(pack["accuracy"]),
             _interval(pack["interval"]),
         )

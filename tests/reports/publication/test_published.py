@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     facemae_cli.reconstruct(root / "masked", root / "released", model=str(root / "mae"), device="cpu")
     with pytest.MonkeyPatch.context() as patch:
         only_given_attackers(patch)
-        audit = facemae_cli.leakage(root / "raw", root / "released", attacker=[phi], key=root / "key", imitations=0)
+        audit = facemae_cli.leakage(
+            root / "raw", root / "released", attacker=[phi], key=root / "key", imitations=0, max_leakage=0.9
+        )
     (root / "audit.json").write_text(json.dumps(finite(audit.as_json())))
     return root
 
@@ -118,7 +121,8 @@ def test_a_copy_is_published_with_the_audits_figures(
     low, high = (f"{100 * bound:.1f} %" for bound in headline["interval"])
     for text in (DatasetCard.load(card).text, machine.read_text()):
         assert f": {100 * headline['risk']:.1f} % (95 % interval {low} to {high}); by chance" in text
-        assert "The audit's verdict: " in text
+        assert re.search(r"The audit's verdict: \w+, by the limits --max-leakage 0.9, --max-copies 0\.", text)
+        assert re.search(r"Without a limit: \d+\.\d % found by the very photo", text)
         assert "has not been audited" not in text
         assert not [person for person in PEOPLE if person in text]
     described(machine)
@@ -129,10 +133,12 @@ def test_a_copy_is_published_with_the_audits_figures(
 def test_verifications_are_told_too(tmp_path: Path) -> None:
     pack = {"accuracy": 0.91, "interval": [0.88, 0.93], "pairs": 600}
     path = tmp_path / "verified.json"
-    path.write_text(json.dumps({"command": "verify", "packs": {"lfw": pack, "<b>x</b>": {**pack, "accuracy": None}}}))
+    found = {"command": "verify", "model": "probe", "model_sha256": SHA}
+    path.write_text(json.dumps({**found, "packs": {"lfw": pack, "<b>x</b>": {**pack, "accuracy": None}}}))
     figures = read_figures([path], Manifest("reconstruct"))
     assert [str(figure) for figure in figures.utility] == [
-        "accuracy of a recogniser on lfw (600 pairs): 91.0 % (95 % interval 88.0 % to 93.0 %)"
+        f"accuracy of the recogniser probe (sha256 {SHA[:12]}) on lfw (600 pairs): 91.0 % "
+        "(95 % interval 88.0 % to 93.0 %)"
     ]
 
 
