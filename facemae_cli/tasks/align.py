@@ -18,12 +18,14 @@ from facemae_cli.data.alignment.crop import Choice, Crop, Rules, find_crops
 from facemae_cli.data.alignment.detector import Detector, load_detector
 from facemae_cli.data.alignment.template import SIZE
 from facemae_cli.data.faces import FaceSource, Name, NotRead, Refusal, count_reasons, fingerprint, first
-from facemae_cli.data.images.codec import decode, encode_jpeg, encode_png, probe
+from facemae_cli.data.images.codec import decode, encode_jpeg, encode_png, probe, suffix_of
 from facemae_cli.data.manifest import Manifest, read_manifest
 from facemae_cli.data.open import open_source
+from facemae_cli.data.output.names import with_suffix_of
 from facemae_cli.data.output.output import Made, Output, check_output, open_output
 from facemae_cli.data.side_files import SideFile
 from facemae_cli.errors import FaceError, InputError, UsageError
+from facemae_cli.masking.pseudonyms import without_suffix
 from facemae_cli.reports import pictures
 from facemae_cli.runtime.progress import SILENT, Progress
 from facemae_cli.runtime.threads import ordered_map, thread_count
@@ -126,7 +128,9 @@ def align(
     check_output(out, overwrite=overwrite, resume=resume, inputs=(input,))
     source = open_source(input)
     _check_input(source, progress)
-    job = _Job(source, load_detector(None if detector is None else Path(detector)), rules, format, sheet)
+    job = _Job(
+        source, load_detector(None if detector is None else Path(detector)), rules, format, sheet, _Names(source)
+    )
     with (
         _single_threaded_opencv(),
         open_output(out, plan=job.plan(), overwrite=overwrite, resume=resume, inputs=(input,)) as output,
@@ -184,13 +188,14 @@ class _Photo(NamedTuple):
 
 @dataclass
 class _Job:
-    """One run: what is read, how it is judged and written, and the most doubtful crops so far."""
+    """One run: what is read, how it is judged, called and written."""
 
     source: FaceSource
     detector: Detector
     rules: Rules
     format: str
     sheet: SideFile | None
+    names: _Names
 
     def plan(self) -> dict[str, Any]:
         """All that decides on the output's bytes: what a resumed run must have in common with the stopped one."""
@@ -249,7 +254,8 @@ class _Job:
         counts = {f"doubt:{code}": 1 for code in face.crop.doubts}
         if counts:  # for the sheet, also after a stop
             counts |= {"doubtful": 1, f"{_DOUBT_OF}{index}:{number}": round(_FINE * face.crop.doubt)}
-        return Made(where, _face_name(self.source.name(index), number), face.image, counts)
+        name = self.names.of(self.source.name(index), number, face.image)
+        return Made(where, name, face.image, counts)
 
     def finish(self, output: Output, result: AlignResult, overwrite: bool) -> None:
         """The sheet, then the faces: what is there when they are, was written before."""
@@ -291,12 +297,28 @@ def _has_several(photo: _Photo | FaceError) -> bool:
     return photo.reason == "several-faces" if isinstance(photo, FaceError) else photo.seen > 1
 
 
-def _face_name(name: Name, number: int) -> Name:
-    """The name of the `number`th face of a photo: the photo's own for the first."""
-    if number == 1:
-        return name
-    stem, suffix = os.path.splitext(name.photo)
-    return Name(name.identity, f"{stem}.face-{number}{suffix}")
+class _Names:
+    """What faces are called, so that no two photos of one person become one."""
+
+    def __init__(self, source: FaceSource) -> None:
+        """Of every photo's name without its suffix the hash is kept."""
+        counts = Counter(hash(without_suffix(source.name(index))) for index in range(len(source)))
+        self._taken = frozenset(counts)
+        self._twins = frozenset(each for each, count in counts.items() if count > 1)  # `1.jpg` and `1.png`
+
+    def of(self, name: Name, number: int, image: bytes) -> Name:
+        """The name of the `number`th face, `image`, of a photo: the photo's own for the first. A twin keeps the suffix
+        that its face loses."""
+        photo = with_suffix_of(name.photo, image)
+        if photo != name.photo and hash(without_suffix(name)) in self._twins:
+            photo = f"{name.photo}{suffix_of(image)}"
+        if number == 1:
+            return Name(name.identity, photo)
+        stem, suffix = os.path.splitext(photo)
+        stem = f"{stem}.face-{number}"
+        while hash(Name(name.identity, stem)) in self._taken:
+            stem += "_"
+        return Name(name.identity, stem + suffix)
 
 
 def _manifest(result: AlignResult) -> Manifest:

@@ -13,17 +13,22 @@ from facemae_cli.errors import FaceError
 
 MAX_NAME_BYTES = 255  # of one folder's or file's name, on all file systems in use
 MAX_DEPTH = 32  # folders in one another; what copies and removes trees gives up at a thousand or fewer
+_SPELLINGS = {".jpg": {".jpg", ".jpeg", ".jpe", ".jfif"}, ".bmp": {".bmp", ".dib"}}
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _SEPARATORS = {os.sep, os.altsep or os.sep}
 
 
 def with_suffix_of(photo: str, image: bytes) -> str:
-    """`photo` with the suffix of what `image` holds, in place of an image's suffix it may have.
+    """`photo` with the suffix of what `image` holds, in place of an image's suffix it may have. Another spelling of
+    the same stays: `1.jpg`, `1.jpeg` and `1.JPG` are three photos.
 
     Raises FaceError where the bytes are not an image of a format that is read.
     """
     stem, suffix = os.path.splitext(photo)
-    return (stem if suffix.lower() in IMAGE_SUFFIXES else photo) + suffix_of(image)
+    right = suffix_of(image)
+    if suffix.lower() in _SPELLINGS.get(right, ()):
+        return photo
+    return (stem if suffix.lower() in IMAGE_SUFFIXES else photo) + right
 
 
 def check_face_name(name: Name) -> None:
