@@ -27,7 +27,7 @@ from facemae_cli.networks.embedder import Embedder
 from facemae_cli.runtime import distributed
 from facemae_cli.runtime.device import Precision
 from facemae_cli.runtime.progress import SILENT, Progress
-from facemae_cli.runtime.threads import cores, ordered_units
+from facemae_cli.runtime.threads import ordered_units, thread_count
 
 GATHERED = 4096  # features that ranks hand each other at a time
 NO_EMBEDDING = "no-embedding"
@@ -77,7 +77,7 @@ def embed(
     """
     wanted = range(len(source)) if indexes is None else indexes
     job = _Job(source, embedder, wanted, mirrored, device, precision)
-    threads = workers or cores()
+    threads = thread_count(workers)
     if cache is None:
         return job.run(batch_size, threads, label, progress)
     if model_digest is None:

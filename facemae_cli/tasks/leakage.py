@@ -28,7 +28,7 @@ from facemae_cli.runtime.device import choose_device
 from facemae_cli.runtime.memory import keep_freed_memory
 from facemae_cli.runtime.paths import as_path
 from facemae_cli.runtime.progress import SILENT, Progress
-from facemae_cli.runtime.threads import cores
+from facemae_cli.runtime.threads import thread_count
 
 
 def leakage(
@@ -108,6 +108,7 @@ def leakage(
         "known_members": known_members, "trials": trials, "imitations": imitations, "seed": seed, "workers": workers,
         "show_faces": show_faces, "report": report, "batch_size": batch_size,
     })  # fmt: skip
+    threads = thread_count(workers)
     original, released = Path(original), Path(released)
     non_members, adapt, key, cache, report = map(as_path, (non_members, adapt, key, cache, report))
     sources, groups, attributes = map(as_path, (sources, groups, attributes))
@@ -130,7 +131,7 @@ def leakage(
     how = Autoencoders(models, computed, chosen, str(batch_size), by)
     imitators, why_none = how.imitators(origin, data, imitations)
     settings = AttackSettings(
-        attackers, imitators, how.rebuilders(data), imitations, seed, str(batch_size), workers or cores(), cache,
+        attackers, imitators, how.rebuilders(data), imitations, seed, str(batch_size), threads, cache,
         how.adapter(origin, data),
     )  # fmt: skip
     trust = Trust(origin, min_attacker, allow_shared_ancestor)

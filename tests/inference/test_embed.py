@@ -14,9 +14,10 @@ from helpers.sources import MemorySource, memory_source, smooth_face
 
 from facemae_cli.data.images.codec import encode_png
 from facemae_cli.errors import UsageError
+from facemae_cli.inference import embed as embed_module
 from facemae_cli.inference.embed import MirrorSum, evaluating, normalised
 from facemae_cli.networks.embedder import Embedder
-from facemae_cli.runtime import distributed, worker_pool
+from facemae_cli.runtime import distributed, threads, worker_pool
 
 
 def plain(embedder: Embedder, numbers: list[int], mirrored: bool = True) -> np.ndarray:
@@ -60,6 +61,19 @@ def test_worker_processes_read_the_same_faces(monkeypatch: pytest.MonkeyPatch) -
     made = run(source, embedder, workers=2)
     assert np.array_equal(made.features, alone.features)
     assert made.refused == alone.refused
+
+
+def test_ranks_of_one_machine_share_its_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    opened = embed_module.open_codecs
+    monkeypatch.setattr(embed_module, "open_codecs", lambda count, *more: asked.append(count) or opened(count, *more))
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    monkeypatch.setattr(threads, "cores", lambda: 8)
+    for workers in (None, 3):
+        run(memory_source(2, 2, 16), small(), workers=workers)
+    assert asked == [4, 3]
+    with pytest.raises(UsageError, match="--workers -1 must be at least 1"):
+        run(memory_source(2, 2, 16), small(), workers=-1)
 
 
 def test_faces_of_another_size_are_resized_and_counted() -> None:

@@ -12,6 +12,8 @@ from helpers.releases import PEOPLE, PHOTOS, audit, make_release, only_given_att
 import facemae_cli
 from facemae_cli.data.images.codec import encode_jpeg, encode_png
 from facemae_cli.errors import AllRefused, InputError, UsageError
+from facemae_cli.evaluation.leakage.audit import Audit
+from facemae_cli.runtime import threads
 
 
 @pytest.fixture(scope="module")
@@ -169,6 +171,7 @@ def test_originals_released_as_they_are_are_told(folder: Path) -> None:
         ({"min_attacker": float("nan")}, "--min-attacker nan is not a share"),
         ({"trials": 0}, "--trials 0"),
         ({"workers": 0}, "--workers 0"),
+        ({"workers": -1}, "--workers -1"),
         ({"imitations": -1}, "--imitations -1"),
         ({"seed": -1}, "--seed -1"),
         ({"show_faces": True}, "--show-faces is about the page"),
@@ -185,6 +188,16 @@ def test_what_cannot_be_carried_out(folder: Path, options: dict[str, Any], messa
     paths = {name: Path(value) for name, value in options.items() if name in ("report", "cache", "key")}
     with pytest.raises(UsageError, match=message):
         audit(**(options | paths))
+
+
+def test_ranks_of_one_machine_share_its_cores(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    monkeypatch.setattr(threads, "cores", lambda: 8)
+    monkeypatch.setattr(Audit, "run", lambda audited, *_: asked.append(audited.settings.threads))
+    for workers in (None, 3):
+        audit(workers=workers)
+    assert asked == [4, 3]
 
 
 def test_what_is_no_dataset(folder: Path) -> None:
