@@ -49,7 +49,7 @@ class Attackers:
         `sources` says."""
         data = open_datasets(original, released, None, self.adapt)
         matching, _ = match_people(data, None, sources)
-        views = embed_all(data, matching, self._settings(data), SILENT).views
+        views = embed_all(data, matching, self._settings(data), "cpu", SILENT).views
         return {
             (called(attack.kind, view.sets.attacker, attack.model), attack.photo): clusters(
                 attack.rank_queries(None, self.k, "cpu"), self.k

@@ -10,10 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers.models import write_embedder
-from helpers.releases import only_given_attackers, photo
+from helpers.releases import only_given_attackers, photo, write_faces
 
 from facemae_cli.data.images.codec import encode_jpeg, encode_png
+from facemae_cli.evaluation import retrieval
 from facemae_cli.evaluation.leakage import see_through
+from facemae_cli.evaluation.leakage.identification import Plan
 from facemae_cli.evaluation.leakage.leakage_result import LeakageResult
 from facemae_cli.evaluation.leakage.transforms import TRANSFORMS
 from facemae_cli.tasks.leakage import leakage
@@ -104,6 +106,26 @@ def test_people_are_found_through_a_transform_of_the_whole_release() -> None:
     assert by["ensemble+transforms"] > by["ensemble"]
     assert any("upside down" in line and "find more people" in line for line in result.notices)
     assert [gate.status for gate in result.verdict.gates if gate.option == "--max-copies"] == ["passed"]
+
+
+def test_every_search_is_on_the_audit_s_device(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_faces(folder / "others", range(90, 94))
+    searched: list[str] = []
+    backend = retrieval._backend
+
+    def on_the_cpu(name: retrieval.Backend, device: str, width: int) -> tuple[retrieval.Search, list[str]]:
+        searched.append(device)
+        return backend(name, "cpu", width)
+
+    monkeypatch.setattr(retrieval, "_backend", on_the_cpu)
+    monkeypatch.setattr("facemae_cli.tasks.leakage.Plan", lambda *given: Plan(*given[:4], "cuda:7"))
+    turned = audit(
+        lambda person, number: (person, encode_png(np.ascontiguousarray(blocks(person, number)[::-1, ::-1]))),
+        non_members="others",
+        known_members=10,
+    )
+    assert any("upside down" in line and "find more people" in line for line in turned.notices)
+    assert set(searched) == {"cuda:7"}
 
 
 def test_a_constant_release_tells_nothing_and_one_person_is_not_judged(folder: Path) -> None:

@@ -109,7 +109,7 @@ class Audit:
         for line in (early := list(self._early_notices(not_imitated))):
             progress.notice(line)
         steps = Steps(progress, 2)
-        embedded = embed_all(self.data, self.matching, self.settings, steps.next())
+        embedded = embed_all(self.data, self.matching, self.settings, self.plan.device, steps.next())
         scans = embedded.scans
         measured = measure_all(self.data, self.matching, embedded.views, self.plan, steps.next())
         exposure = expose(self.data, scans, self.matching, embedded.views, measured, self.plan, self.show_faces)

@@ -115,7 +115,7 @@ def match_people(data: Datasets, key: Path | None, sources: Path | None = None) 
     return matching, unmeasured(matching.names, secret)
 
 
-def overlapping_non_members(data: Datasets, scans: Mapping[str, Scan]) -> NDArray[np.bool_]:
+def overlapping_non_members(data: Datasets, scans: Mapping[str, Scan], device: str) -> NDArray[np.bool_]:
     """(n,) which non-members' faces are of people with a photo, byte for byte or nearly, among the other faces; none
     are known where no non-members were given."""
     people = data.non_member_people
@@ -123,7 +123,7 @@ def overlapping_non_members(data: Datasets, scans: Mapping[str, Scan]) -> NDArra
         return np.zeros(0, np.bool_)
     known = scans["original"].known | scans["released"].known
     met = np.array([face in known for face in scans["non-members"].digests], np.bool_)
-    met |= look_alike(scans["non-members"], scans["original"])
+    met |= look_alike(scans["non-members"], scans["original"], device)
     return np.isin(people, people[met])
 
 

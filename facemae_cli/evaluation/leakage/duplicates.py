@@ -118,7 +118,7 @@ def find_duplicates(
     )
 
 
-def look_alike(asking: Scan, among: Scan, device: str = "cpu") -> NDArray[np.bool_]:
+def look_alike(asking: Scan, among: Scan, device: str) -> NDArray[np.bool_]:
     """(n,) which faces of `asking` are nearly equal to one of `among`, changed as a whole or not."""
     nobody = np.full(len(asking.digests), -1, np.int64)
     alike = _near(asking, among, nobody, _centred, NEAR, device)

@@ -44,8 +44,8 @@ class Probe:
         return [name for name, share in self.only_under.items() if share > limit]
 
 
-def probe(see: See, released: Embeddings, matching: Matching, seed: int, device: str = "cpu") -> Probe:
-    """Ask with a few of the photos whose person is in the release, as they are and under each transform."""
+def probe(see: See, released: Embeddings, matching: Matching, seed: int, device: str) -> Probe:
+    """Ask with a few photos whose person is in the release, as they are and under each transform; `device` searches."""
     faces = np.flatnonzero(released.valid)
     known = np.flatnonzero(np.isin(matching.real, matching.shown[faces]))
     if not (len(faces) and len(known)):
@@ -67,8 +67,8 @@ def probe(see: See, released: Embeddings, matching: Matching, seed: int, device:
     return Probe(len(rows), float(plain.mean()), only, float(np.minimum(K * count / len(faces), 1).mean()))
 
 
-def best_way(ways: Sequence[Embeddings], released: Embeddings, device: str = "cpu") -> Embeddings:
-    """Each of n faces in the way, of several, whose most similar released face is most similar."""
+def best_way(ways: Sequence[Embeddings], released: Embeddings, device: str) -> Embeddings:
+    """Each of n faces in the way, of several, whose most similar released face is most similar; `device` searches."""
     best, made = np.full(len(ways[0].valid), -np.inf), ways[0].features.copy()
     gallery = released.features[released.valid]
     for way in ways:

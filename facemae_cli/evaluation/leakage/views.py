@@ -178,6 +178,7 @@ class _Transformed:
     settings: AttackSettings
     viewers: Mapping[str, Viewer]
     seen: Mapping[str, DatasetFeatures]
+    device: str
     progress: Progress
     streams: dict[tuple[str, tuple[str, ...], bytes], FaceStream] = field(default_factory=dict)
 
@@ -222,13 +223,16 @@ def _way(viewer: Viewer, transform: str | None) -> str | None:
     return MIRROR_IMAGES.get(transform, transform) if transform and viewer.runner else transform
 
 
-def embed_all(data: Datasets, matching: Matching, settings: AttackSettings, progress: Progress) -> Embedded:
-    """Every dataset by every attacker: as it is, adapted where there are faces to adapt to, and all of them as one."""
+def embed_all(
+    data: Datasets, matching: Matching, settings: AttackSettings, device: str, progress: Progress
+) -> Embedded:
+    """Every dataset by every attacker: as it is, adapted where there are faces to adapt to, and all of them as one;
+    what is searched for to see it is on `device`."""
     viewers = {name: Viewer.of(each, settings.batch_size) for name, each in settings.everyone.items()}
     seen = _see_all(data, settings, viewers, progress)
     scans = {name: each.scan for name, each in seen.items()}
     refused = require_faces(data, scans)
-    known = overlapping_non_members(data, scans)
+    known = overlapping_non_members(data, scans, device)
     plain = _and_whitened([_view(settings, seen, name, known) for name in settings.everyone])
     for view in plain:
         refused += view.sets.real.refused + view.sets.released.refused
@@ -239,7 +243,7 @@ def embed_all(data: Datasets, matching: Matching, settings: AttackSettings, prog
         notices += blind
     for rebuilder, released in zip(settings.rebuilders, seen["released"].imitated, strict=True):
         views += _rebuilt(rebuilder, released, plain)
-    transformed = _Transformed(data, settings, viewers, seen, progress)
+    transformed = _Transformed(data, settings, viewers, seen, device, progress)
     through, transforms = _through(transformed, plain, matching, known)
     if transforms:
         how = ", or ".join(transforms)
@@ -346,7 +350,8 @@ def _through(
     found: dict[str, None] = {}
     for view in plain:
         see = partial(transformed.faces, "original", view, beside=tuple(TRANSFORMS))
-        found |= dict.fromkeys(probe(see, view.sets.released, matching, transformed.settings.seed).worth_it)
+        probed = probe(see, view.sets.released, matching, transformed.settings.seed, transformed.device)
+        found |= dict.fromkeys(probed.worth_it)
     if not found:
         return [], []
     made = [_in_the_best_way(transformed, view, list(found), known) for view in plain]
@@ -359,7 +364,7 @@ def _in_the_best_way(
     def asking(name: str, as_they_are: Embeddings) -> Embeddings:
         rows = np.arange(len(as_they_are.valid))
         ways = [transformed.faces(name, view, each, rows, transforms) for each in transforms]
-        return best_way([as_they_are, *ways], view.sets.released)
+        return best_way([as_they_are, *ways], view.sets.released, transformed.device)
 
     non_members, real = view.sets.non_members, view.sets.real
     sets = replace(

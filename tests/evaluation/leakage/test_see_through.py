@@ -23,33 +23,33 @@ def see(transform: str | None, faces: np.ndarray) -> Embeddings:
 
 
 def test_what_was_done_to_the_release_is_found() -> None:
-    assert probe(see, seen(REAL), MATCHING, 0).worth_it == []
-    turned = probe(see, seen(OTHER["turned left"]), MATCHING, 0)
+    assert probe(see, seen(REAL), MATCHING, 0, "cpu").worth_it == []
+    turned = probe(see, seen(OTHER["turned left"]), MATCHING, 0, "cpu")
     assert turned.worth_it == ["turned left"]
     assert turned.photos == PROBED
     assert turned.only_under["turned left"] == 1 - turned.found
     half = np.where((np.arange(80) % 2 == 0)[:, None], REAL, OTHER["inverted"])
-    assert probe(see, seen(half), MATCHING, 0).worth_it == ["inverted"]
+    assert probe(see, seen(half), MATCHING, 0, "cpu").worth_it == ["inverted"]
 
 
 def test_luck_is_not_worth_it_and_few_faces_need_more() -> None:
     assert Probe(64, 0.0, {"a": 0.15, "b": 0.2}, 0.05).worth_it == ["b"]  # 0.05 + 0.05 + 3 * 0.0280
     assert Probe(64, 0.5, {"a": 0.15, "b": 0.2}, 0.05).worth_it == ["a", "b"]
     random = np.random.default_rng(99).normal(size=(80, 16))
-    assert probe(see, seen(random), MATCHING, 0).worth_it == []
+    assert probe(see, seen(random), MATCHING, 0, "cpu").worth_it == []
 
 
 def test_chance_is_that_of_people_among_the_released_faces() -> None:
-    found = probe(see, seen(REAL), MATCHING, 0)
+    found = probe(see, seen(REAL), MATCHING, 0, "cpu")
     assert found.luck == pytest.approx(2 * 2 / 80)
     nobody = join(named("a/1"), named("b/1"), None)
-    assert probe(see, seen(REAL[:1]), nobody, 0) == Probe(0, 0.0, {}, 0.0)
+    assert probe(see, seen(REAL[:1]), nobody, 0, "cpu") == Probe(0, 0.0, {}, 0.0)
 
 
 def test_each_face_asks_in_its_best_way() -> None:
     gallery = seen(np.eye(4))
     first = seen(np.array([[1, 0.1, 0, 0], [1, 1, 1, 1], [0, 0, 0, 0]]))
     second = seen(np.array([[1, 1, 0, 0], [0, 0, 1, 0.2], [0, 1, 0, 0]]))
-    made = best_way([first, second], gallery)
+    made = best_way([first, second], gallery, "cpu")
     assert made.valid.tolist() == [True, True, True]
     np.testing.assert_array_equal(made.features, np.stack([first.features[0], *second.features[1:]]))
