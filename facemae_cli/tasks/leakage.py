@@ -108,7 +108,6 @@ def leakage(
         "known_members": known_members, "trials": trials, "imitations": imitations, "seed": seed, "workers": workers,
         "show_faces": show_faces, "report": report, "batch_size": batch_size,
     })  # fmt: skip
-    threads = thread_count(workers)
     original, released = Path(original), Path(released)
     non_members, adapt, key, cache, report = map(as_path, (non_members, adapt, key, cache, report))
     sources, groups, attributes = map(as_path, (sources, groups, attributes))
@@ -131,7 +130,7 @@ def leakage(
     how = Autoencoders(models, computed, chosen, str(batch_size), by)
     imitators, why_none = how.imitators(origin, data, imitations)
     settings = AttackSettings(
-        attackers, imitators, how.rebuilders(data), imitations, seed, str(batch_size), threads, cache,
+        attackers, imitators, how.rebuilders(data), imitations, seed, str(batch_size), thread_count(workers), cache,
         how.adapter(origin, data),
     )  # fmt: skip
     trust = Trust(origin, min_attacker, allow_shared_ancestor)

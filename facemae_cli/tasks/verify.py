@@ -18,18 +18,16 @@ from facemae_cli.errors import AllRefused, InputError, UsageError
 from facemae_cli.evaluation.metrics import FARS
 from facemae_cli.evaluation.verification.gates import AccuracyGate, check_options, listed_gates, parse_gates
 from facemae_cli.evaluation.verification.groups import group_lines
-from facemae_cli.evaluation.verification.results import VerifiedPack, judge, pack_report, warnings
+from facemae_cli.evaluation.verification.results import VerifiedPack, cells, judge, warnings
 from facemae_cli.inference.recognizer import Recognizer
 from facemae_cli.networks.zoo import EMBEDDER
-from facemae_cli.reports.text import decimal
+from facemae_cli.reports.text import counted, decimal
 from facemae_cli.runtime import distributed
 from facemae_cli.runtime.device import choose_device
 from facemae_cli.runtime.memory import keep_freed_memory
 from facemae_cli.runtime.paths import as_path, as_paths
 from facemae_cli.runtime.progress import SILENT, Progress
 from facemae_cli.runtime.threads import thread_count
-
-NONE = "-"
 
 
 @dataclass(frozen=True)
@@ -73,16 +71,20 @@ class VerifyResult:
     def measured(self) -> list[list[str]]:
         """A row of figures a pack, below a row of headings."""
         heads = ["pack", "accuracy", "95 % interval", *(f"TAR at FAR {decimal(far)}" for far in FARS)]
-        rows = [_row(name, pack) for name, pack in self.packs.items()]
+        rows = [
+            [name, *cells(pack.verification, FARS, "+-"), str(pack.verification.pairs)]
+            for name, pack in self.packs.items()
+        ]
         return [[*heads, "threshold", "pairs"], *rows] if rows else []
 
     def summary(self) -> list[tuple[str, str]]:
         """What else a person should see."""
         rows = []
         if self.packed is not None:
-            rows.append(("written", f"{self.packed.pairs} pairs of {self.packed.faces} faces -> {self.written}"))
+            pairs, faces = counted(self.packed.pairs, "pair"), counted(self.packed.faces, "face")
+            rows.append(("written", f"{pairs} of {faces} -> {self.written}"))
             if self.packed.left_out:
-                rows.append(("left out", f"{self.packed.left_out} pairs of which a face was refused"))
+                rows.append(("left out", f"{counted(self.packed.left_out, 'pair')} of which a face was refused"))
         if self.recognizer is not None:
             model = self.recognizer.model
             assumed = ", its card assumed" if model.card.assumed else ""
@@ -90,22 +92,12 @@ class VerifyResult:
             rows.append(("computed", str(self.recognizer)))
         for name, pack in self.packs.items():
             if pack.left_out:
-                rows.append(("left out", f"{name}: {pack.left_out} pairs of which a face is missing or was refused"))
+                pairs = counted(pack.left_out, "pair")
+                rows.append(("left out", f"{name}: {pairs} of which a face is missing or was refused"))
             rows += [("note", f"{name}: {note}") for note in pack.verification.notes]
             rows += [("groups", f"{name}: {line}") for line in group_lines(pack.groups)]
         rows += [("gate", str(gate)) for gate in self.gates]
         return rows + ([("report", str(self.report))] if self.report else [])
-
-
-def _row(name: str, pack: VerifiedPack) -> list[str]:
-    found = pack.verification
-    accuracy = interval = threshold = NONE
-    if found.accuracy is not None and found.std is not None and found.interval and found.threshold is not None:
-        accuracy = f"{100 * found.accuracy:.2f} +- {100 * found.std:.2f} %"
-        interval = f"{100 * found.interval[0]:.2f} to {100 * found.interval[1]:.2f} %"
-        threshold = f"{found.threshold:.3f}"
-    tars = [NONE if tar is None else f"{100 * tar:.2f} %" for tar in found.tar_at_far.values()]
-    return [name, accuracy, interval, *tars, threshold, str(found.pairs)]
 
 
 def verify(
@@ -260,7 +252,8 @@ def _with_pack(
     made = write_bin(out, pack, pack.pairs, pack.same, command="verify", threads=threads, progress=progress)
     lines = []
     if made.other_size:
-        lines = [f"{out}: {made.other_size} faces are not {SIDE} x {SIDE} pixels, as InsightFace's packs are"]
+        which = f"{counted(made.other_size, 'face')} {'is' if made.other_size == 1 else 'are'}"
+        lines = [f"{out}: {which} not {SIDE} x {SIDE} pixels, as InsightFace's packs are"]
     refused = once([*result.refused, *pack.refused, *made.refused])
     return _noted(replace(result, written=out, packed=made, refused=refused), progress, lines)
 
@@ -269,7 +262,7 @@ def _with_report(
     result: VerifyResult, packs: Mapping[str, PackSource], file: SideFile, recognizer: Recognizer, overwrite: bool
 ) -> VerifyResult:
     """Writes the page for a person, with the worst misjudged pairs: photos, so it is its owner's alone (0600)."""
-    from facemae_cli.evaluation.verification.page import verification_page
+    from facemae_cli.evaluation.verification.page import pack_report, verification_page
     from facemae_cli.reports.html import Callout  # these bring matplotlib and jinja2
 
     model, failed = recognizer.model, result.failed_gates

@@ -91,7 +91,7 @@ def test_a_broken_image_is_listed(folder: Path, capsys: pytest.CaptureFixture[st
     write_bin(folder / "x.bin", images, same)
     assert run("--pairs", "x.bin") == 3
     out, err = capsys.readouterr()
-    assert "left out  x: 1 pairs" in out
+    assert "left out  x: 1 pair of which" in out
     assert "refused: x.bin image 5: not-an-image" in err
 
 

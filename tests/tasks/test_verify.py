@@ -20,6 +20,7 @@ from facemae_cli.evaluation.metrics import verify_pairs
 from facemae_cli.inference.embed import embed
 from facemae_cli.inference.recognizer import Recognizer
 from facemae_cli.networks.zoo import EMBEDDER
+from facemae_cli.reports.text import tables
 from facemae_cli.tasks.convert import convert
 from facemae_cli.tasks.verify import VerifyResult, verify
 
@@ -210,13 +211,24 @@ def test_a_pack_is_written_without_a_model(tmp_path: Path) -> None:
     (folder / "Person_00" / "Person_00_0001.jpg").write_bytes(photo(0, 0, 64))
     notices = Notices()
     result = cpu([folder], write_pack=tmp_path / "lfw.bin", progress=notices)
-    assert notices.lines == [f"{tmp_path / 'lfw.bin'}: 1 faces are not 112 x 112 pixels, as InsightFace's packs are"]
+    assert notices.lines == [f"{tmp_path / 'lfw.bin'}: 1 face is not 112 x 112 pixels, as InsightFace's packs are"]
     images, same = pickle.loads((tmp_path / "lfw.bin").read_bytes())
     assert (len(images), same) == (12, [True, False] * 3)
     assert result.as_json()["written"] == {"out": str(tmp_path / "lfw.bin"), "faces": 6, "pairs": 6}
     assert (result.as_json()["model"], result.measured()) == (None, [])
     with pytest.raises(UsageError, match="exists: choose another --write-pack, or --overwrite"):
         cpu([folder], write_pack=tmp_path / "lfw.bin")
+
+
+def test_a_pack_without_figures_has_no_row_in_a_narrow_table_and_one_pair_is_one(tmp_path: Path, phi: str) -> None:
+    folder = write_lfw(tmp_path / "one", people=1)
+    (folder / "pairs.txt").write_text("Person_00\t1\t2\n")
+    result = cpu([write_bin(tmp_path / "x.bin", *images_of(24)), folder], model=phi)
+    *figures, counts = tables(result.measured(), width=40).split("\n\n")
+    assert not any("one" in part for part in figures)
+    assert "one" in counts
+    written = cpu([folder], write_pack=tmp_path / "one.bin")
+    assert ("written", f"1 pair of 2 faces -> {tmp_path / 'one.bin'}") in written.summary()
 
 
 def test_a_pack_is_written_and_measured(tmp_path: Path, phi: str) -> None:

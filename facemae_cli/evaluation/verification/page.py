@@ -10,8 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facemae_cli import __version__
-from facemae_cli.evaluation.metrics import Floats, Verification, roc, wilson_band
+from facemae_cli.data.packs.source import BinPack, PackSource
+from facemae_cli.evaluation.metrics import Floats, Verification, roc, wilson_band, worst_pairs
 from facemae_cli.evaluation.verification.groups import GroupAccuracy, group_lines
+from facemae_cli.evaluation.verification.results import DIGITS, VerifiedPack, cells
 from facemae_cli.reports.html import (
     Block,
     Callout,
@@ -27,11 +29,10 @@ from facemae_cli.reports.html import (
     render,
 )
 from facemae_cli.reports.plots import Axis, Line, Mark, Plot, histogram, line_plot, thinned
-from facemae_cli.reports.text import NONE, decimal, percent, percent_interval, rate
+from facemae_cli.reports.text import decimal, percent, percent_interval, rate
 
 ONE, TWO = "pairs of one person", "pairs of two people"
 BINS = 64
-DIGITS = 2  # of percentages, as accuracies are published
 FARTHEST = 4.0  # squared distance of opposite features
 
 PROTOCOL = (
@@ -71,6 +72,19 @@ class PackReport:
     same: NDArray[np.bool_]
     worst: Sequence[WorstPair] = ()
     groups: Sequence[GroupAccuracy] = ()
+
+
+def pack_report(name: str, pack: PackSource, verified: VerifiedPack) -> PackReport:
+    """A pack as a report shows it, with the worst misjudged pairs."""
+    shown = []
+    for at in worst_pairs(verified.verification, verified.distances, verified.same).tolist():
+        number = int(verified.kept[at])
+        first, second = pack.pairs[number].tolist()
+        photos = "" if isinstance(pack, BinPack) else f": {pack.name(first).photo}, {pack.name(second).photo}"
+        caption = f"pair {number + 1}{photos}"
+        faces = pack.read(first), pack.read(second)
+        shown.append(WorstPair(*faces, bool(verified.same[at]), float(verified.distances[at]), caption))
+    return PackReport(name, verified.verification, verified.distances, verified.same, shown, verified.groups)
 
 
 def verification_page(
@@ -118,15 +132,8 @@ def _summary(packs: Sequence[PackReport]) -> Table:
     fars = list(dict.fromkeys(far for pack in packs for far in pack.verification.tar_at_far))
     columns = ["pack", "pairs", "accuracy ± std", "95 % interval"]
     columns += [f"TAR at FAR {decimal(far)}" for far in fars]
-    rows = [_summary_row(pack.name, pack.verification, fars) for pack in packs]
+    rows = [[pack.name, str(pack.verification.pairs), *cells(pack.verification, fars)] for pack in packs]
     return Table([*columns, "threshold"], rows)
-
-
-def _summary_row(name: str, found: Verification, fars: Sequence[float]) -> list[str]:
-    accuracy = NONE if found.accuracy is None else f"{100 * found.accuracy:.2f} ± {100 * (found.std or 0.0):.2f} %"
-    tars = [percent(found.tar_at_far.get(far), DIGITS) for far in fars]
-    threshold = NONE if found.threshold is None else f"{found.threshold:.3f}"
-    return [name, str(found.pairs), accuracy, percent_interval(found.interval, DIGITS), *tars, threshold]
 
 
 def _blocks(pack: PackReport, ident: str) -> list[Block]:

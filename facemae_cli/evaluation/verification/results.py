@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from facemae_cli.data.attributes import Attributes
-from facemae_cli.data.packs.source import BinPack, PackSource
-from facemae_cli.evaluation.metrics import Floats, Verification, distances, verify_distances, worst_pairs
+from facemae_cli.data.packs.source import PackSource
+from facemae_cli.evaluation.metrics import Floats, Verification, distances, verify_distances
 from facemae_cli.evaluation.verification.gates import AccuracyGate
 from facemae_cli.evaluation.verification.groups import GroupAccuracy, by_group
 from facemae_cli.inference.embed import Embeddings
 from facemae_cli.networks.card import Card
-
-if TYPE_CHECKING:
-    from facemae_cli.evaluation.verification.page import PackReport
+from facemae_cli.reports.text import NONE, percent, percent_interval
 
 # A published embedder that verifies fewer pairs was mostly fed faces aligned otherwise: LFW at 93 % is the known case.
 DOUBTFUL_ACCURACY = 0.95
 DOUBTFUL_PAIRS = 100  # fewer mean too little
+DIGITS = 2  # of percentages, as accuracies are published
 
 
 @dataclass(frozen=True)
@@ -75,24 +74,20 @@ class VerifiedPack:
         }
 
 
+def cells(found: Verification, fars: Sequence[float], plus_minus: str = "±") -> list[str]:
+    """Accuracy and its deviation, interval, TAR at each FAR, and threshold, as a table holds them."""
+    accuracy = threshold = NONE
+    if found.accuracy is not None:
+        accuracy = f"{100 * found.accuracy:.{DIGITS}f} {plus_minus} {100 * (found.std or 0.0):.{DIGITS}f} %"
+    if found.threshold is not None:
+        threshold = f"{found.threshold:.3f}"
+    tars = [percent(found.tar_at_far.get(far), DIGITS) for far in fars]
+    return [accuracy, percent_interval(found.interval, DIGITS), *tars, threshold]
+
+
 def judge(gates: Iterable[AccuracyGate], packs: dict[str, VerifiedPack]) -> list[AccuracyGate]:
     """The gates with what was reached."""
     return [replace(gate, accuracy=packs[gate.pack].verification.accuracy) for gate in gates]
-
-
-def pack_report(name: str, pack: PackSource, verified: VerifiedPack) -> PackReport:
-    """A pack as a report shows it, with the worst misjudged pairs."""
-    from facemae_cli.evaluation.verification.page import PackReport, WorstPair  # brings matplotlib and jinja2
-
-    shown = []
-    for at in worst_pairs(verified.verification, verified.distances, verified.same).tolist():
-        number = int(verified.kept[at])
-        first, second = pack.pairs[number].tolist()
-        photos = "" if isinstance(pack, BinPack) else f": {pack.name(first).photo}, {pack.name(second).photo}"
-        caption = f"pair {number + 1}{photos}"
-        faces = pack.read(first), pack.read(second)
-        shown.append(WorstPair(*faces, bool(verified.same[at]), float(verified.distances[at]), caption))
-    return PackReport(name, verified.verification, verified.distances, verified.same, shown, verified.groups)
 
 
 def warnings(name: str, pack: VerifiedPack, card: Card) -> list[str]:

@@ -11,7 +11,8 @@ from helpers.packcases import images_of, write_bin, write_lfw
 from facemae_cli.data.packs.source import open_pack
 from facemae_cli.evaluation.metrics import verify_pairs
 from facemae_cli.evaluation.verification.gates import AccuracyGate
-from facemae_cli.evaluation.verification.results import VerifiedPack, judge, pack_report, warnings
+from facemae_cli.evaluation.verification.page import pack_report
+from facemae_cli.evaluation.verification.results import VerifiedPack, judge, warnings
 from facemae_cli.inference.embed import Embeddings
 from facemae_cli.networks.card import Card, InputSpec
 
