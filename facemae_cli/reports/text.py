@@ -24,6 +24,11 @@ def counted(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
+def sentence(line: str) -> str:
+    """A line as a sentence: with a capital and a full stop."""
+    return f"{line[0].upper()}{line[1:]}."
+
+
 def table(rows: Sequence[Sequence[str]], width: int | None = None) -> str:
     """Rows of as many cells each as aligned columns; the last cell is broken at spaces where it passes `width`."""
     cells = [[clean(cell) for cell in row] for row in rows]

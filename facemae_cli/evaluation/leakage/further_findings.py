@@ -4,16 +4,16 @@ others are the strongest single attacker's."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from facemae_cli.data.attributes import UNKNOWN, Attributes, read_attributes
+from facemae_cli.data.attributes import UNKNOWN, Attributes, Column, read_attributes
 from facemae_cli.data.faces import FaceSource
 from facemae_cli.errors import InputError
 from facemae_cli.evaluation.leakage.control import Control, attack_control
@@ -31,10 +31,19 @@ from facemae_cli.evaluation.leakage.results import Photo
 from facemae_cli.evaluation.leakage.risk import hits
 from facemae_cli.evaluation.leakage.statistics import People
 from facemae_cli.evaluation.retrieval import Features
-from facemae_cli.reports.text import decimal, percent, percent_interval
 
 OF_ONE_PERSON = "known members, control, open-set errors and inference"
-PHOTOS: dict[Photo, str] = {"other": "other photos", "same": "the very photos"}
+
+
+@dataclass(frozen=True)
+class NotMeasured:
+    """In place of a finding: what could not be measured, and why."""
+
+    reason: str
+
+
+Outcome = KnownMembers | Control | GroupRate | OpenSet | Linkability | Inference | NotMeasured
+Found = TypeVar("Found", bound=Outcome)
 
 
 @dataclass(frozen=True)
@@ -75,6 +84,23 @@ class FurtherFindings:
     inferences: tuple[Inference, ...] = ()
     unmeasured: tuple[str, ...] = ()
 
+    @classmethod
+    def of(cls, outcomes: Sequence[Outcome]) -> FurtherFindings:
+        """What was found and what was not, each in the order of `outcomes`; attributes by what is gained."""
+
+        def some(kind: type[Found]) -> tuple[Found, ...]:
+            return tuple(each for each in outcomes if isinstance(each, kind))
+
+        return cls(
+            known_members=some(KnownMembers),
+            controls=some(Control),
+            groups=some(GroupRate),
+            open_sets=some(OpenSet),
+            linkability=next(iter(some(Linkability)), None),
+            inferences=tuple(gains(some(Inference))),
+            unmeasured=tuple(each.reason for each in some(NotMeasured)),
+        )
+
     def as_json(self) -> dict[str, Any]:
         """The findings as JSON types, by the keys of the result they are part of."""
         return {
@@ -85,69 +111,6 @@ class FurtherFindings:
             "linkability": None if self.linkability is None else self.linkability.as_json(),
             "inference": [each.as_json() for each in self.inferences],
         }
-
-    def summary(self) -> list[tuple[str, str]]:
-        """Rows for a person, beside what the verdict says."""
-        rows = [("known members", in_words(each)) for each in self.known_members]
-        rows += [("control", control_in_words(each)) for each in self.controls]
-        rows += [("open set", open_set_in_words(each)) for each in self.open_sets]
-        if self.linkability is not None:
-            rows.append(("linkability", linkability_in_words(self.linkability)))
-        return rows + [("inference", inference_in_words(each)) for each in self.inferences]
-
-
-def in_words(found: KnownMembers) -> str:
-    """One figure of who knows members."""
-    return (
-        f"{percent(found.risk)} ({percent_interval(found.interval)}) of the others' photos at K = {found.k}, by "
-        f"{found.attacker} with {PHOTOS[found.photo]}, knowing {found.known} people: {learnt_in_words(found)}"
-    )
-
-
-def learnt_in_words(found: KnownMembers) -> str:
-    """What the known people taught."""
-    if found.method == "none":
-        return "nothing that was learnt from them helped"
-    return f"learnt by {found.method}, {percent(found.risk_unlearnt)} without learning"
-
-
-def control_in_words(found: Control) -> str:
-    """The control beside the attack."""
-    due = "cannot be told" if found.due_to_release is None else f"{percent(found.due_to_release)} is due to the release"
-    return (
-        f"{percent(found.attack.risk)} of members' searches by {PHOTOS[found.photo]} find their person, "
-        f"{percent(found.control.risk)} of others' their stand-in, at K = {found.k}, by {found.attacker}: {due}"
-        + ("" if found.interval is None else f" ({percent_interval(found.interval)})")
-    )
-
-
-def open_set_in_words(found: OpenSet) -> str:
-    """The errors of open-set identification, in ISO/IEC 19795-1's terms."""
-    words = [f"FNIR({found.identities}, {found.k}, 0) {percent(found.fnir)} ({percent_interval(found.interval)})"]
-    words += [
-        f"FNIR {percent(rate)} at FPIR {decimal(100 * fpir)} %"
-        for fpir, rate in found.fnir_at_fpir.items()
-        if rate is not None
-    ]
-    return f"{', '.join(words)}, {PHOTOS[found.photo]}, by {found.attacker}"
-
-
-def linkability_in_words(found: Linkability) -> str:
-    """How often released faces of one person find each other."""
-    rate = found.found
-    return (
-        f"{percent(rate.risk)} ({percent_interval(rate.interval)}) of released faces find another of their person at "
-        f"K = {rate.k} (chance {percent(rate.chance)}), by {found.attacker}"
-    )
-
-
-def inference_in_words(found: Inference) -> str:
-    """What is inferred beyond the base rate."""
-    gain = "" if found.gain is None else f": a gain of {percent(found.gain)} ({percent_interval(found.gain_interval)})"
-    real = "" if found.real is None else f"; {percent(found.real)} on real photos"
-    return (
-        f"{found.column}: {percent(found.accuracy)} right where {percent(found.base_rate)} is the base rate{gain}{real}"
-    )
 
 
 @dataclass(frozen=True)
@@ -163,6 +126,11 @@ class _Audited:
     def given(self) -> bool:
         """Whether people who are not in the release were given."""
         return self.sets.non_members is not None and self.non_members is not None
+
+    @property
+    def photos(self) -> Sequence[Photo]:
+        """By which photos people can be told from others."""
+        return ("other", "same") if self.matching.names.photos_join else ()
 
     @property
     def sides(self) -> Sides:
@@ -221,132 +189,142 @@ def find_further(
     one, the strongest first; `together`: those of them that the ensemble is made of.
     """
     audited = _Audited(sets[single[0]], matching, non_members, plan)
-    searched = None if top is None else (sets[top], searches[top].ranked)
-    missing: list[str] = []
+    ranked = None if top is None else searches[top].ranked
+    groups = _groups(wanted, None if top is None else sets[top], ranked, matching, max(plan.ks))
     if matching.sources is not None:
-        return FurtherFindings(
-            groups=tuple(_groups(wanted, searched, matching, max(plan.ks), missing)),
-            linkability=next(_linked(audited, missing), None),
-            unmeasured=(*missing, f"{OF_ONE_PERSON}: they take each released face for one person's"),
-        )
-    return FurtherFindings(
-        known_members=tuple(_known(wanted, [sets[name] for name in single], together, matching, plan, missing)),
-        controls=tuple(_controls(audited, missing)),
-        groups=tuple(_groups(wanted, searched, matching, max(plan.ks), missing)),
-        open_sets=tuple(_open_sets(audited, missing)),
-        linkability=next(_linked(audited, missing), None),
-        inferences=tuple(gains(list(_inferred(wanted, audited, missing)))),
-        unmeasured=tuple(missing),
+        why = NotMeasured(f"{OF_ONE_PERSON}: they take each released face for one person's")
+        return FurtherFindings.of([*groups, _linked(audited), why])
+    return FurtherFindings.of(
+        [
+            *_known(wanted, [sets[name] for name in single], together, matching, plan),
+            *_controls(audited),
+            *groups,
+            *_open_sets(audited),
+            _linked(audited),
+            *_inferred(wanted, audited),
+        ]
     )
+
+
+def _measured(what: str, measure: Callable[[], Found]) -> Found | NotMeasured:
+    """What is measured, or why `what` could not be."""
+    try:
+        return measure()
+    except InputError as error:
+        return NotMeasured(f"{what}: {error}")
 
 
 def _known(
-    wanted: FurtherPlan,
-    sets: Sequence[FeatureSets],
-    together: Sequence[str],
-    matching: Matching,
-    plan: Plan,
-    missing: list[str],
-) -> Iterator[KnownMembers]:
-    """By each number of known people, the strongest attacker's figure, be it one or those `together` as one."""
-    members = [each for each in sets if each.attacker in together]
-    real, released = (
-        np.logical_and.reduce([side.valid for side in sides])
-        for sides in ([each.real for each in members], [each.released for each in members])
-    )
+    wanted: FurtherPlan, sets: Sequence[FeatureSets], together: Sequence[str], matching: Matching, plan: Plan
+) -> Iterator[KnownMembers | NotMeasured]:
+    """By each number of known people, the strongest attacker's figure, be it one or those `together` as one; and who
+    could not attack."""
     photo: Photo = "other" if matching.names.photos_join else "same"
     for known in wanted.known_members:
-        found = []
-        for each in sets:
-            with _told(f"known members {known}, {each.attacker}", missing):
-                sides = _Audited(each, matching, None, plan).sides
-                found.append(
-                    attack_knowing(
-                        sides, known, max(plan.ks), attacker=each.attacker, photo=photo, seed=plan.seed,
-                        resamples=plan.resamples, device=plan.device,
-                    )
-                )  # fmt: skip
-        by = {each.attacker: each for each in found}
+        alone = [_knowing(known, each, photo, matching, plan) for each in sets]
+        by = {each.attacker: each for each in alone if isinstance(each, KnownMembers)}
+        members = [each for each in sets if each.attacker in together]
         if len(members) > 1 and all(each.attacker in by for each in members):
-            with _told(f"known members {known}, {ENSEMBLE}", missing):
-                knowing = [
-                    Knowing(
-                        _Audited(each, matching, None, plan).sides_of(real, released),
-                        by[each.attacker],
-                        WEIGHTS.get(each.attacker, 1.0),
-                    )
-                    for each in members
-                ]
-                found.append(attack_together(knowing, seed=plan.seed, resamples=plan.resamples, device=plan.device))
+            alone.append(_knowing_together(known, members, by, matching, plan))
+        yield from (each for each in alone if isinstance(each, NotMeasured))
+        found = [each for each in alone if isinstance(each, KnownMembers)]
         if found:
             yield max(found, key=lambda one: one.risk)
 
 
-def _controls(audited: _Audited, missing: list[str]) -> Iterator[Control]:
-    plan = audited.plan
-    for photo in PHOTOS if audited.matching.names.photos_join else ():
-        with _told(f"control, {photo} photos", missing):
-            sides, outside, people = audited.against_others()
-            numbers = people + (sides.highest if audited.given else 0)
-            yield attack_control(
-                sides, outside, numbers, max(plan.ks), attacker=audited.sets.attacker, photo=photo,
-                given=audited.given, device=plan.device,
-            )  # fmt: skip
+def _knowing(known: int, sets: FeatureSets, photo: Photo, matching: Matching, plan: Plan) -> KnownMembers | NotMeasured:
+    """One attacker's figure."""
+    return _measured(
+        f"known members {known}, {sets.attacker}",
+        lambda: attack_knowing(
+            _Audited(sets, matching, None, plan).sides, known, max(plan.ks), attacker=sets.attacker, photo=photo,
+            seed=plan.seed, resamples=plan.resamples, device=plan.device,
+        ),
+    )  # fmt: skip
 
 
-def _open_sets(audited: _Audited, missing: list[str]) -> Iterator[OpenSet]:
-    plan = audited.plan
-    for photo in PHOTOS if audited.matching.names.photos_join else ():
-        with _told(f"open-set errors, {photo} photos", missing):
-            sides, outside, _ = audited.against_others()
-            name = audited.sets.attacker
-            yield identify(sides, outside, max(plan.ks), attacker=name, photo=photo, device=plan.device)
+def _knowing_together(
+    known: int, members: Sequence[FeatureSets], by: Mapping[str, KnownMembers], matching: Matching, plan: Plan
+) -> KnownMembers | NotMeasured:
+    """The figure of these attackers as one, of whom each found alone what stands in `by`."""
+    real = np.logical_and.reduce([each.real.valid for each in members])
+    released = np.logical_and.reduce([each.released.valid for each in members])
+    knowing = [
+        Knowing(
+            _Audited(each, matching, None, plan).sides_of(real, released),
+            by[each.attacker],
+            WEIGHTS.get(each.attacker, 1.0),
+        )
+        for each in members
+    ]
+    return _measured(
+        f"known members {known}, {ENSEMBLE}",
+        lambda: attack_together(knowing, seed=plan.seed, resamples=plan.resamples, device=plan.device),
+    )
+
+
+def _controls(audited: _Audited) -> list[Control | NotMeasured]:
+    def control(photo: Photo) -> Control:
+        sides, outside, people = audited.against_others()
+        numbers = people + (sides.highest if audited.given else 0)
+        return attack_control(
+            sides, outside, numbers, max(audited.plan.ks), attacker=audited.sets.attacker, photo=photo,
+            given=audited.given, device=audited.plan.device,
+        )  # fmt: skip
+
+    return [_measured(f"control, {photo} photos", partial(control, photo)) for photo in audited.photos]
+
+
+def _open_sets(audited: _Audited) -> list[OpenSet | NotMeasured]:
+    def errors(photo: Photo) -> OpenSet:
+        sides, outside, _ = audited.against_others()
+        plan = audited.plan
+        return identify(sides, outside, max(plan.ks), attacker=audited.sets.attacker, photo=photo, device=plan.device)
+
+    return [_measured(f"open-set errors, {photo} photos", partial(errors, photo)) for photo in audited.photos]
 
 
 def _groups(
-    wanted: FurtherPlan,
-    searched: tuple[FeatureSets, Ranked | None] | None,
-    matching: Matching,
-    k: int,
-    missing: list[str],
-) -> list[GroupRate]:
-    """The headline's hits by group."""
+    wanted: FurtherPlan, sets: FeatureSets | None, ranked: Ranked | None, matching: Matching, k: int
+) -> Sequence[GroupRate | NotMeasured]:
+    """The headline's hits by group; `sets` and `ranked`: what it saw, and how its search went, where there is one."""
     if wanted.groups is None:
         return []
-    sets, ranked = searched or (None, None)
     if sets is None or ranked is None:
-        missing.append("risk by group: the risk from other photos of a person could not be measured")
-        return []
+        return [NotMeasured("risk by group: the risk from other photos of a person could not be measured")]
     there = ranked.ranks.genuine > 0
     rows = np.flatnonzero(~matching.doubtful & sets.real.valid)[there]
     columns = [replace(column, codes=column.codes[rows]) for column in wanted.groups.columns]
     return by_group(hits(ranked.ranks, k)[there], ranked.people[there], columns)
 
 
-def _linked(audited: _Audited, missing: list[str]) -> Iterator[Linkability]:
-    with _told("linkability", missing):
-        sides, plan = audited.sides, audited.plan
-        name = audited.sets.attacker
-        yield link_released(sides.released, sides.released_people, max(plan.ks), attacker=name, device=plan.device)
+def _linked(audited: _Audited) -> Linkability | NotMeasured:
+    sides, plan = audited.sides, audited.plan
+    return _measured(
+        "linkability",
+        lambda: link_released(
+            sides.released, sides.released_people, max(plan.ks), attacker=audited.sets.attacker, device=plan.device
+        ),
+    )
 
 
-def _inferred(wanted: FurtherPlan, audited: _Audited, missing: list[str]) -> Iterator[Inference]:
+def _inferred(wanted: FurtherPlan, audited: _Audited) -> list[Inference | NotMeasured]:
     """Each attribute of the released faces, which are given that of the very photo, or of the person's only value."""
-    if wanted.attributes is None:
-        return
     sets, matching = audited.sets, audited.matching
     seen, real = np.flatnonzero(sets.released.valid), np.flatnonzero(sets.real.valid)
-    for column in wanted.attributes.columns:
-        with _told(f"inference of {column.name}", missing):
-            codes = released_codes(column.codes, matching)
-            yield infer(
-                sets.released.features[seen],
-                matching.released[seen],
-                replace(column, codes=codes[seen]),
-                attacker=sets.attacker,
-                seed=audited.plan.seed,
-                real=(sets.real.features[real], matching.real[real], column.codes[real]),
-            )
+
+    def inference(column: Column) -> Inference:
+        return infer(
+            sets.released.features[seen],
+            matching.released[seen],
+            replace(column, codes=released_codes(column.codes, matching)[seen]),
+            attacker=sets.attacker,
+            seed=audited.plan.seed,
+            real=(sets.real.features[real], matching.real[real], column.codes[real]),
+        )
+
+    columns = () if wanted.attributes is None else wanted.attributes.columns
+    return [_measured(f"inference of {column.name}", partial(inference, column)) for column in columns]
 
 
 def released_codes(codes: NDArray[np.int64], matching: Matching) -> NDArray[np.int64]:
@@ -361,12 +339,3 @@ def released_codes(codes: NDArray[np.int64], matching: Matching) -> NDArray[np.i
     twins = (matching.same_photo >= 0) & known
     found[matching.same_photo[twins]] = codes[twins]
     return found
-
-
-@contextmanager
-def _told(what: str, missing: list[str]) -> Iterator[None]:
-    """Notes what could not be measured, and why."""
-    try:
-        yield
-    except InputError as error:
-        missing.append(f"{what}: {error}")

@@ -111,7 +111,7 @@ class LeakageResult:
         rows += [("membership", summary.membership_in_words(found)) for found in self.best_memberships]
         notes = dict.fromkeys(note for found in self.memberships for note in found.membership.notes)
         rows += [("note", note) for note in notes]
-        rows += self.further.summary()
+        rows += summary.further_rows(self.further)
         if self.names is not None:
             rows += [("people", line) for line in self.names.lines()]
         if self.duplicates is not None:

@@ -32,7 +32,7 @@ from facemae_cli.evaluation.leakage.results import (
     strongest,
     widest,
 )
-from facemae_cli.evaluation.leakage.summary import EXAMPLE, how_to_set_limits
+from facemae_cli.evaluation.leakage.summary import EXAMPLE, auc_in_words, how_to_set_limits
 from facemae_cli.evaluation.leakage.terms import terms_sections
 from facemae_cli.evaluation.leakage.verdict import Status
 from facemae_cli.reports.html import (
@@ -226,7 +226,7 @@ def _memberships(memberships: Sequence[MembershipFinding]) -> Table:
 
 def _membership_cells(found: MembershipFinding) -> dict[str, str]:
     how, photo = found.membership, PHOTOS[found.photo]
-    cells = {f"{photo}: AUC": "{:.3f} ({:.3f} to {:.3f})".format(how.auc, *how.auc_interval)}
+    cells = {f"{photo}: AUC": auc_in_words(how).removeprefix("AUC ")}
     for fpr, tpr in how.tpr_at_fpr.items():
         if tpr is not None:
             cells[f"{photo}: TPR at FPR {exact_percent(fpr)}"] = rate(tpr, how.tpr_intervals[fpr])

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from facemae_cli.evaluation.leakage.leakage_result import LeakageResult
 from facemae_cli.evaluation.leakage.results import Attacker, Finding, MembershipFinding, Photo, strongest
+from facemae_cli.evaluation.leakage.summary import auc_in_words
 from facemae_cli.evaluation.leakage.verdict import Gate, Verdict
 from facemae_cli.reports.text import exact_percent, percent, percent_interval
 
@@ -191,8 +192,8 @@ def _found(finding: Finding) -> str:
 def in_or_not(found: MembershipFinding) -> str:
     """How well people in the release are told from people who are not."""
     how = found.membership
-    low, high = how.auc_interval
-    words = [f"{PHOTOS[found.photo]}: AUC {how.auc:.3f} (95 % interval {low:.3f} to {high:.3f}; guessing gives 0.5)"]
+    auc = auc_in_words(how, "95 % interval ", "; guessing gives 0.5")
+    words = [f"{PHOTOS[found.photo]}: {auc}"]
     for fpr, tpr in how.tpr_at_fpr.items():
         if tpr is not None:
             reached = f"{percent(tpr)} of those in it ({percent_interval(how.tpr_intervals[fpr])})"

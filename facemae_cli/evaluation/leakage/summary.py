@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from facemae_cli.evaluation.leakage.control import Control
+from facemae_cli.evaluation.leakage.further_findings import FurtherFindings
+from facemae_cli.evaluation.leakage.known_members import KnownMembers
+from facemae_cli.evaluation.leakage.linkability import Inference, Linkability
+from facemae_cli.evaluation.leakage.membership import Membership
+from facemae_cli.evaluation.leakage.open_set import OpenSet
 from facemae_cli.evaluation.leakage.results import (
     Attacker,
     AttackKind,
@@ -14,9 +20,10 @@ from facemae_cli.evaluation.leakage.results import (
     strongest,
     widest,
 )
-from facemae_cli.reports.text import NONE, exact_percent, percent, rate
+from facemae_cli.reports.text import NONE, decimal, exact_percent, percent, percent_interval, rate
 
 CASES: dict[Photo, str] = {"other": "other photos", "same": "the very photo"}
+SEARCHES: dict[Photo, str] = {"other": "other photos", "same": "the very photos"}
 EXAMPLE = 0.2  # the limit of a command that shows how one is set
 
 Column = tuple[AttackKind, Photo, str | None]
@@ -131,14 +138,24 @@ def _cell(found: Finding | None) -> str:
 def membership_in_words(found: MembershipFinding) -> str:
     """How well it can be told who is in the release."""
     how = found.membership
-    low, high = how.auc_interval
-    auc = f"{CASES[found.photo]}: AUC {how.auc:.3f} ({low:.3f} to {high:.3f})"
     tprs = [
         f"TPR {rate(tpr, how.tpr_intervals[fpr])} at FPR {exact_percent(fpr)}"
         for fpr, tpr in how.tpr_at_fpr.items()
         if tpr is not None
     ]
-    return ", ".join([auc, *tprs, f"{how.members} people in it, {how.non_members} not, by {found.attacker}"])
+    return ", ".join(
+        [
+            f"{CASES[found.photo]}: {auc_in_words(how)}",
+            *tprs,
+            f"{how.members} people in it, {how.non_members} not, by {found.attacker}",
+        ]
+    )
+
+
+def auc_in_words(found: Membership, before: str = "", after: str = "") -> str:
+    """The area below the ROC with its interval: AUC 0.532 (0.346 to 0.734)."""
+    low, high = found.auc_interval
+    return f"AUC {found.auc:.3f} ({before}{low:.3f} to {high:.3f}{after})"
 
 
 def attacker_in_words(each: Attacker) -> str:
@@ -151,3 +168,67 @@ def person_in_words(person: Exposed) -> str:
     photo = "the very photo" if person.same_photo else "another photo"
     words = f"{person.identity}: {person.released_photo} has similarity {person.similarity:.3f} to {photo}"
     return f"{words}; {person.found:.3g} of {person.photos} photos find the person by other faces"
+
+
+def further_rows(found: FurtherFindings) -> list[tuple[str, str]]:
+    """What was found beside the rates, a row each."""
+    rows = [("known members", known_members_in_words(each)) for each in found.known_members]
+    rows += [("control", control_in_words(each)) for each in found.controls]
+    rows += [("open set", open_set_in_words(each)) for each in found.open_sets]
+    if found.linkability is not None:
+        rows.append(("linkability", linkability_in_words(found.linkability)))
+    return rows + [("inference", inference_in_words(each)) for each in found.inferences]
+
+
+def known_members_in_words(found: KnownMembers) -> str:
+    """One figure of who knows members."""
+    return (
+        f"{percent(found.risk)} ({percent_interval(found.interval)}) of the others' photos at K = {found.k}, by "
+        f"{found.attacker} with {SEARCHES[found.photo]}, knowing {found.known} people: {learnt_in_words(found)}"
+    )
+
+
+def learnt_in_words(found: KnownMembers) -> str:
+    """What the known people taught."""
+    if found.method == "none":
+        return "nothing that was learnt from them helped"
+    return f"learnt by {found.method}, {percent(found.risk_unlearnt)} without learning"
+
+
+def control_in_words(found: Control) -> str:
+    """The control beside the attack."""
+    due = "cannot be told" if found.due_to_release is None else f"{percent(found.due_to_release)} is due to the release"
+    return (
+        f"{percent(found.attack.risk)} of members' searches by {SEARCHES[found.photo]} find their person, "
+        f"{percent(found.control.risk)} of others' their stand-in, at K = {found.k}, by {found.attacker}: {due}"
+        + ("" if found.interval is None else f" ({percent_interval(found.interval)})")
+    )
+
+
+def open_set_in_words(found: OpenSet) -> str:
+    """The errors of open-set identification, in ISO/IEC 19795-1's terms."""
+    words = [f"FNIR({found.identities}, {found.k}, 0) {percent(found.fnir)} ({percent_interval(found.interval)})"]
+    words += [
+        f"FNIR {percent(rate)} at FPIR {decimal(100 * fpir)} %"
+        for fpir, rate in found.fnir_at_fpir.items()
+        if rate is not None
+    ]
+    return f"{', '.join(words)}, {SEARCHES[found.photo]}, by {found.attacker}"
+
+
+def linkability_in_words(found: Linkability) -> str:
+    """How often released faces of one person find each other."""
+    rate = found.found
+    return (
+        f"{percent(rate.risk)} ({percent_interval(rate.interval)}) of released faces find another of their person at "
+        f"K = {rate.k} (chance {percent(rate.chance)}), by {found.attacker}"
+    )
+
+
+def inference_in_words(found: Inference) -> str:
+    """What is inferred beyond the base rate."""
+    gain = "" if found.gain is None else f": a gain of {percent(found.gain)} ({percent_interval(found.gain_interval)})"
+    real = "" if found.real is None else f"; {percent(found.real)} on real photos"
+    return (
+        f"{found.column}: {percent(found.accuracy)} right where {percent(found.base_rate)} is the base rate{gain}{real}"
+    )

@@ -12,19 +12,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from facemae_cli.evaluation.leakage.further_findings import (
-    FurtherFindings,
+from facemae_cli.evaluation.leakage.further_findings import FurtherFindings
+from facemae_cli.evaluation.leakage.groups import group_lines
+from facemae_cli.evaluation.leakage.leakage_result import LeakageResult
+from facemae_cli.evaluation.leakage.prose import PHOTOS, measured
+from facemae_cli.evaluation.leakage.results import AttackKind, Finding, Photo, strongest
+from facemae_cli.evaluation.leakage.summary import (
+    auc_in_words,
     inference_in_words,
     learnt_in_words,
     linkability_in_words,
     open_set_in_words,
 )
-from facemae_cli.evaluation.leakage.groups import group_lines
-from facemae_cli.evaluation.leakage.leakage_result import LeakageResult
-from facemae_cli.evaluation.leakage.prose import PHOTOS, measured
-from facemae_cli.evaluation.leakage.results import AttackKind, Finding, Photo, strongest
 from facemae_cli.reports.html import Block, Facts, Paragraphs, Section, Table
-from facemae_cli.reports.text import NONE, percent, percent_interval, rate
+from facemae_cli.reports.text import NONE, percent, percent_interval, rate, sentence
 
 NOT_MEASURED = "not measured"
 NO_CLAIM = (
@@ -141,8 +142,7 @@ def wp29(result: LeakageResult) -> list[tuple[str, list[str]]]:
     same, other = (_best(result, "real_to_released", photo) for photo in ("same", "other"))
     singled = [f"by the very photo, the person is found by {measured(same)}"] if same is not None else []
     for found in result.best_memberships:
-        low, high = found.membership.auc_interval
-        words = f"whether a person is in it is told with AUC {found.membership.auc:.3f} ({low:.3f} to {high:.3f})"
+        words = f"whether a person is in it is told with {auc_in_words(found.membership)}"
         singled.append(f"{words} by {PHOTOS[found.photo]}, by {found.attacker}")
     linked = [f"by other photos, the person is found by {measured(other)}"] if other is not None else []
     if further.linkability is not None:
@@ -196,7 +196,7 @@ def _groups(further: FurtherFindings) -> list[Block]:
         ]
         for each in further.groups
     ]
-    lines = [f"{line[0].upper()}{line[1:]}." for line in group_lines(further.groups)]
+    lines = map(sentence, group_lines(further.groups))
     words = "Of many groups one is always the worst; where its interval holds the others' rates, that says nothing."
     columns = ["group", "people", "photos asking", "photos that find their person, 95 % interval"]
     return [Paragraphs([*lines, words]), Table(columns, rows, "Other photos, by group")]

@@ -29,7 +29,7 @@ from facemae_cli.reports.html import (
     render,
 )
 from facemae_cli.reports.plots import Axis, Line, Mark, Plot, histogram, line_plot, thinned
-from facemae_cli.reports.text import decimal, percent, percent_interval, rate
+from facemae_cli.reports.text import decimal, percent, percent_interval, rate, sentence
 
 ONE, TWO = "pairs of one person", "pairs of two people"
 BINS = 64
@@ -140,13 +140,13 @@ def _blocks(pack: PackReport, ident: str) -> list[Block]:
     found = pack.verification
     blocks: list[Block] = []
     if found.notes:
-        blocks.append(Paragraphs([f"{note[0].upper()}{note[1:]}." for note in found.notes], remark=True))
+        blocks.append(Paragraphs([*map(sentence, found.notes)], remark=True))
     if found.pairs:
         blocks.append(Row([*_roc_figure(pack, ident), _histogram_figure(pack, ident)]))
     blocks.append(Facts(_details(found)))
     if pack.groups:
         blocks += [
-            Paragraphs([f"{line[0].upper()}{line[1:]}." for line in group_lines(pack.groups)]),
+            Paragraphs([*map(sentence, group_lines(pack.groups))]),
             _groups(pack.groups),
         ]
     for same, heading in ((True, "One person, taken for two"), (False, "Two people, taken for one")):

@@ -13,6 +13,7 @@ from facemae_cli.evaluation.leakage.further_findings import FurtherPlan, find_fu
 from facemae_cli.evaluation.leakage.identification import FeatureSets, Measured, Plan, measure
 from facemae_cli.evaluation.leakage.matching import Matching, join
 from facemae_cli.evaluation.leakage.membership_attack import half
+from facemae_cli.evaluation.leakage.summary import further_rows
 from facemae_cli.inference.embed import Embeddings
 
 PEOPLE, PHOTOS = 30, 3
@@ -61,7 +62,7 @@ def test_everything_of_one_audit(tmp_path: Path) -> None:
     assert [each.column for each in found.inferences] == ["sex"]
     assert found.inferences[0].photos == 89
     assert found.unmeasured == ()
-    labels = [label for label, _ in found.summary()]
+    labels = [label for label, _ in further_rows(found)]
     assert labels == ["known members"] * 2 + ["control"] * 2 + ["open set"] * 2 + ["linkability", "inference"]
     value = found.as_json()
     assert {key: len(each) for key, each in value.items() if isinstance(each, list)} == {
