@@ -27,7 +27,7 @@ from facemae_cli.evaluation.leakage.matching import Matching
 from facemae_cli.evaluation.leakage.membership_attack import half
 from facemae_cli.evaluation.leakage.open_set import OpenSet, identify
 from facemae_cli.evaluation.leakage.options import parse_known_members
-from facemae_cli.evaluation.leakage.results import Photo
+from facemae_cli.evaluation.leakage.results import PHOTOS, Photo
 from facemae_cli.evaluation.leakage.risk import hits
 from facemae_cli.evaluation.leakage.statistics import People
 from facemae_cli.evaluation.retrieval import Features
@@ -130,7 +130,7 @@ class _Audited:
     @property
     def photos(self) -> Sequence[Photo]:
         """By which photos people can be told from others."""
-        return ("other", "same") if self.matching.names.photos_join else ()
+        return tuple(PHOTOS) if self.matching.names.photos_join else ()
 
     @property
     def sides(self) -> Sides:

@@ -13,7 +13,15 @@ from facemae_cli.evaluation.leakage.duplicates import Duplicates
 from facemae_cli.evaluation.leakage.further_findings import FurtherFindings
 from facemae_cli.evaluation.leakage.groups import group_lines
 from facemae_cli.evaluation.leakage.matching import Names
-from facemae_cli.evaluation.leakage.results import Attacker, Exposed, Finding, MembershipFinding, Triplet, strongest
+from facemae_cli.evaluation.leakage.results import (
+    PHOTOS,
+    Attacker,
+    Exposed,
+    Finding,
+    MembershipFinding,
+    Triplet,
+    strongest,
+)
 from facemae_cli.evaluation.leakage.verdict import Verdict
 
 SHOWN = 5  # most exposed people of the table on the terminal
@@ -93,7 +101,7 @@ class LeakageResult:
     @property
     def best_memberships(self) -> list[MembershipFinding]:
         """By other photos and by the very photo, who tells best who is in the release."""
-        kinds = ([found for found in self.memberships if found.photo == photo] for photo in ("other", "same"))
+        kinds = ([found for found in self.memberships if found.photo == photo] for photo in PHOTOS)
         return [max(each, key=lambda found: found.membership.auc) for each in kinds if each]
 
     def measured(self) -> list[list[str]]:

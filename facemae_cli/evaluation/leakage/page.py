@@ -21,8 +21,9 @@ from facemae_cli.evaluation.leakage.plots import (
     roc_figure,
     series_of,
 )
-from facemae_cli.evaluation.leakage.prose import PHOTOS, among, count, title
+from facemae_cli.evaluation.leakage.prose import among, count, title
 from facemae_cli.evaluation.leakage.results import (
+    PHOTOS,
     AttackKind,
     Exposed,
     Finding,

@@ -8,8 +8,8 @@ from operator import attrgetter
 
 import numpy as np
 
-from facemae_cli.evaluation.leakage.prose import PHOTOS, title
-from facemae_cli.evaluation.leakage.results import Finding, MembershipFinding
+from facemae_cli.evaluation.leakage.prose import title
+from facemae_cli.evaluation.leakage.results import PHOTOS, Finding, MembershipFinding
 from facemae_cli.evaluation.metrics import Floats, Roc, wilson_band
 from facemae_cli.reports.html import Figure
 from facemae_cli.reports.plots import Axis, Line, Mark, line_plot, thinned

@@ -6,12 +6,10 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from facemae_cli.evaluation.leakage.leakage_result import LeakageResult
-from facemae_cli.evaluation.leakage.results import Attacker, Finding, MembershipFinding, Photo, strongest
+from facemae_cli.evaluation.leakage.results import PHOTOS, Attacker, Finding, MembershipFinding, strongest
 from facemae_cli.evaluation.leakage.summary import auc_in_words
 from facemae_cli.evaluation.leakage.verdict import Gate, Verdict
 from facemae_cli.reports.text import exact_percent, percent, percent_interval
-
-PHOTOS = {"other": "other photos", "same": "the very photo"}
 
 METHOD = (
     "A face and its mirror image are embedded by the attacker's network; the sum of both, scaled to length 1, is the "
@@ -105,7 +103,6 @@ WHAT = {
     "--max-leakage-same": "found by the very photo",
     "--max-tpr": "of members told at 1 % false positives",
 }
-PHOTO_KINDS: tuple[Photo, ...] = ("other", "same")
 
 
 def verdict_in_words(verdict: Verdict) -> str:
@@ -126,7 +123,7 @@ def _judged(gate: Gate) -> str:
 
 def lead(result: LeakageResult) -> list[str]:
     """The figures that matter most, in a few sentences."""
-    top, same = (strongest(result.findings, "real_to_released", photo) for photo in PHOTO_KINDS)
+    top, same = (strongest(result.findings, "real_to_released", photo) for photo in PHOTOS)
     if top is None:
         return ["How many people can be found by other photos of theirs could not be measured."]
     nearest = "the most similar released face" if top.k == 1 else f"one of the {top.k} most similar released faces"
@@ -169,7 +166,7 @@ def _among_the_same(one: Finding, other: Finding) -> bool:
 def outcomes(result: LeakageResult) -> list[tuple[str, str | Sequence[str]]]:
     """What else was found, by name."""
     rows: list[tuple[str, str | Sequence[str]]] = []
-    imitated = [strongest(result.findings, "imitated_to_released", photo) for photo in PHOTO_KINDS]
+    imitated = [strongest(result.findings, "imitated_to_released", photo) for photo in PHOTOS]
     lines = [f"{PHOTOS[each.photo]}, with {each.model}: {_found(each)}" for each in imitated if each is not None]
     if lines:
         rows.append(("by imitating the release", lines))

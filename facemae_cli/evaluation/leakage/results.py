@@ -17,6 +17,7 @@ from facemae_cli.evaluation.metrics import Interval
 
 AttackKind = Literal["real_to_released", "real_to_real", "imitated_to_released"]
 Photo = Literal["other", "same"]
+PHOTOS: dict[Photo, str] = {"other": "other photos", "same": "the very photo"}
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from facemae_cli.evaluation.leakage.linkability import Inference, Linkability
 from facemae_cli.evaluation.leakage.membership import Membership
 from facemae_cli.evaluation.leakage.open_set import OpenSet
 from facemae_cli.evaluation.leakage.results import (
+    PHOTOS,
     Attacker,
     AttackKind,
     Exposed,
@@ -22,7 +23,6 @@ from facemae_cli.evaluation.leakage.results import (
 )
 from facemae_cli.reports.text import NONE, decimal, exact_percent, percent, percent_interval, rate
 
-CASES: dict[Photo, str] = {"other": "other photos", "same": "the very photo"}
 SEARCHES: dict[Photo, str] = {"other": "other photos", "same": "the very photos"}
 EXAMPLE = 0.2  # the limit of a command that shows how one is set
 
@@ -33,13 +33,13 @@ Size = tuple[bool, int, int]  # everyone or not, people, K
 def how_to_set_limits(findings: Sequence[Finding]) -> str:
     """A command without paths: the dots stand for what was said for this audit."""
     options = {"other": "--max-leakage", "same": "--max-leakage-same"}
-    measured = [options[photo] for photo in CASES if strongest(findings, "real_to_released", photo) is not None]
+    measured = [options[photo] for photo in PHOTOS if strongest(findings, "real_to_released", photo) is not None]
     return " ".join(["facemae leakage ...", *(f"{option} {EXAMPLE:g}" for option in measured or [options["other"]])])
 
 
 def both_cases(findings: Sequence[Finding]) -> Iterator[tuple[str, str]]:
     """Both cases, of equal weight."""
-    for photo, label in CASES.items():
+    for photo, label in PHOTOS.items():
         found = strongest(findings, "real_to_released", photo)
         if found is not None:
             where = f"K = {found.k}, {_people(found)} people, by {found.attacker}"
@@ -94,7 +94,7 @@ def _columns(found: Iterable[Finding]) -> dict[Column, str]:
     return {
         (attack, photo, model): "real -> real"
         if attack == "real_to_real"
-        else CASES[photo]
+        else PHOTOS[photo]
         if model is None
         else f"{imitated[model]}, {'other' if photo == 'other' else 'very'}"
         for attack, photo, model in made
@@ -145,7 +145,7 @@ def membership_in_words(found: MembershipFinding) -> str:
     ]
     return ", ".join(
         [
-            f"{CASES[found.photo]}: {auc_in_words(how)}",
+            f"{PHOTOS[found.photo]}: {auc_in_words(how)}",
             *tprs,
             f"{how.members} people in it, {how.non_members} not, by {found.attacker}",
         ]

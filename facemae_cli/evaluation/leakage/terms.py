@@ -15,8 +15,8 @@ from collections.abc import Iterator
 from facemae_cli.evaluation.leakage.further_findings import FurtherFindings
 from facemae_cli.evaluation.leakage.groups import group_lines
 from facemae_cli.evaluation.leakage.leakage_result import LeakageResult
-from facemae_cli.evaluation.leakage.prose import PHOTOS, measured
-from facemae_cli.evaluation.leakage.results import AttackKind, Finding, Photo, strongest
+from facemae_cli.evaluation.leakage.prose import measured
+from facemae_cli.evaluation.leakage.results import PHOTOS, AttackKind, Finding, Photo, strongest
 from facemae_cli.evaluation.leakage.summary import (
     auc_in_words,
     inference_in_words,
@@ -63,8 +63,8 @@ def _best(result: LeakageResult, kind: AttackKind, photo: Photo) -> Finding | No
 
 def _recipients(result: LeakageResult) -> Table:
     """Who may get hold of what, and the highest risk measured for each."""
-    other, same = (_best(result, "real_to_released", photo) for photo in ("other", "same"))
-    imitated = [_best(result, "imitated_to_released", photo) for photo in ("other", "same")]
+    other, same = (_best(result, "real_to_released", photo) for photo in PHOTOS)
+    imitated = [_best(result, "imitated_to_released", photo) for photo in PHOTOS]
     rows = [
         ["whoever gets the release and has other photos of people", *_rate(other)],
         ["whoever gets the release and has the very photos", *_rate(same)],
@@ -139,7 +139,7 @@ def _data(result: LeakageResult) -> Iterator[str]:
 def wp29(result: LeakageResult) -> list[tuple[str, list[str]]]:
     """The three tests, each with what was measured of it, a line each."""
     further = result.further
-    same, other = (_best(result, "real_to_released", photo) for photo in ("same", "other"))
+    other, same = (_best(result, "real_to_released", photo) for photo in PHOTOS)
     singled = [f"by the very photo, the person is found by {measured(same)}"] if same is not None else []
     for found in result.best_memberships:
         words = f"whether a person is in it is told with {auc_in_words(found.membership)}"
@@ -158,7 +158,7 @@ def wp29(result: LeakageResult) -> list[tuple[str, list[str]]]:
 def iso_19795(result: LeakageResult) -> list[str]:
     """Closed-set identification at K = 1 where it was measured, and open-set errors."""
     lines = []
-    for photo in ("other", "same"):
+    for photo in PHOTOS:
         found = [
             each
             for each in result.findings
@@ -169,7 +169,7 @@ def iso_19795(result: LeakageResult) -> list[str]:
             low, high = top.interval
             lines.append(
                 f"FNIR({top.identities}, 1, 0) {percent(1 - top.risk)} ({percent_interval((1 - high, 1 - low))}), "
-                f"{PHOTOS['other' if photo == 'other' else 'same']}, by {top.attacker}"
+                f"{PHOTOS[photo]}, by {top.attacker}"
             )
     return lines + [open_set_in_words(each) for each in result.further.open_sets]
 

@@ -12,6 +12,7 @@ from facemae_cli.evaluation.leakage.known_members import KnownMembers
 from facemae_cli.evaluation.leakage.matching import Names
 from facemae_cli.evaluation.leakage.name_check import NameCheck
 from facemae_cli.evaluation.leakage.results import (
+    PHOTOS,
     Attacker,
     Finding,
     MembershipFinding,
@@ -30,7 +31,6 @@ UNCONFIRMED = (
     "nothing shows that the release was made of these originals: no attacker finds even the very photo more often than "
     "chance"
 )
-PHOTOS: dict[Photo, str] = {"other": "other photos", "same": "the very photo"}
 
 Rate = tuple[str, float, Interval]  # by whom, the figure, its interval
 
@@ -232,14 +232,15 @@ def _judged(option: str, limit: float, status: Status, rate: Rate, what: str, wh
 
 def _not_gated(evidence: Evidence, limits: Limits) -> Iterator[str]:
     """What was found and had no limit, in words."""
-    for photo, limit, option in (
-        ("other", limits.leakage, "--max-leakage"),
-        ("same", limits.leakage_same, "--max-leakage-same"),
-    ):
-        rates = _rates(evidence, "other" if photo == "other" else "same")
+    asked: dict[Photo, tuple[float | None, str]] = {
+        "other": (limits.leakage, "--max-leakage"),
+        "same": (limits.leakage_same, "--max-leakage-same"),
+    }
+    for photo, (limit, option) in asked.items():
+        rates = _rates(evidence, photo)
         if limit is None and rates:
             value = max(rate[1] for rate in rates)
-            yield f"{percent(value)} found by {PHOTOS['other' if photo == 'other' else 'same']} ({option} sets a limit)"
+            yield f"{percent(value)} found by {PHOTOS[photo]} ({option} sets a limit)"
     if (worst := worst_group(evidence.groups)) is not None:
         yield f"{percent(worst.risk)} found in the worst group, {worst.column} {worst.value}: a limit is of all people"
     for photo in PHOTOS:
