@@ -18,7 +18,8 @@ import argparse
 
 import numpy as np
 
-from facemae_cli.evaluation.leakage.control import beyond, beyond_interval
+from facemae_cli.evaluation.leakage.control import interval_above_control
+from facemae_cli.evaluation.leakage.risk import above_chance
 from facemae_cli.evaluation.leakage.statistics import Clusters
 
 PEOPLE = (20, 30, 100, 1000)
@@ -56,10 +57,10 @@ def run(risk: float, people: int, kind: str, alike: float, random: np.random.Gen
 def control_cell(attack: float, control: float, people: int, kind: str, alike: float, runs: int) -> float:
     """How often the interval of what is due to the release holds the true figure."""
     random = np.random.default_rng([people, int(attack * 1000), int(control * 1000), int(alike * 1000), len(kind)])
-    true, held = beyond(attack, control), 0
+    true, held = above_chance(attack, control), 0
     for _ in range(runs):
         a, c = (audit(risk, people, kind, alike, random) for risk in (attack, control))
-        ends = beyond_interval(a.rate, a.interval()[0], c.rate, c.interval()[0])
+        ends = interval_above_control(a.rate, a.interval()[0], c.rate, c.interval()[0])
         held += ends is None or ends[0] <= (true or 0.0) <= ends[1]
     return held / runs
 

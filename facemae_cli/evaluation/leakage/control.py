@@ -29,7 +29,7 @@ from facemae_cli.errors import InputError
 from facemae_cli.evaluation.leakage.known_members import Sides
 from facemae_cli.evaluation.leakage.ranks import nearest_over_ranks, rank_over_ranks
 from facemae_cli.evaluation.leakage.results import Photo
-from facemae_cli.evaluation.leakage.risk import Risk, risk
+from facemae_cli.evaluation.leakage.risk import Risk, above_chance, risk
 from facemae_cli.evaluation.leakage.statistics import People
 from facemae_cli.evaluation.metrics import Interval
 from facemae_cli.evaluation.retrieval import Features
@@ -52,12 +52,12 @@ class Control:
     @property
     def due_to_release(self) -> float | None:
         """(attack - control) / (1 - control), below 0 where the control finds more; None where the control is 1."""
-        return beyond(self.attack.risk, self.control.risk)
+        return above_chance(self.attack.risk, self.control.risk)
 
     @property
     def interval(self) -> Interval | None:
         """The 95 % interval of `due_to_release`."""
-        return beyond_interval(self.attack.risk, self.attack.interval, self.control.risk, self.control.interval)
+        return interval_above_control(self.attack.risk, self.attack.interval, self.control.risk, self.control.interval)
 
     def as_json(self) -> dict[str, Any]:
         """The figures as JSON types."""
@@ -73,13 +73,10 @@ class Control:
         }
 
 
-def beyond(attack: float, control: float) -> float | None:
-    """(attack - control) / (1 - control); None where the control is 1."""
-    return None if control >= 1 else (attack - control) / (1 - control)
-
-
-def beyond_interval(attack: float, attack_ends: Interval, control: float, control_ends: Interval) -> Interval | None:
-    """The 95 % interval of `beyond`, of the intervals of both rates, which are of different people.
+def interval_above_control(
+    attack: float, attack_ends: Interval, control: float, control_ends: Interval
+) -> Interval | None:
+    """The 95 % interval of `above_chance`, of the intervals of both rates, which are of different people.
 
     It is 1 less a ratio of two shares of misses, whose interval is recovered from both on the scale of logarithms
     (MOVER: Zou and Donner, Statistics in Medicine 27, 2008; Li et al., Statistics in Medicine 33, 2014). None where

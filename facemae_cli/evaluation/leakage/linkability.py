@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from facemae_cli.data.attributes import Column
 from facemae_cli.errors import InputError
 from facemae_cli.evaluation.leakage.ranks import rank_over_ranks
-from facemae_cli.evaluation.leakage.risk import Risk, risk
+from facemae_cli.evaluation.leakage.risk import Risk, above_chance, interval_above_chance, risk
 from facemae_cli.evaluation.leakage.statistics import Clusters, People
 from facemae_cli.evaluation.metrics import Floats, Interval
 from facemae_cli.evaluation.retrieval import Features
@@ -68,16 +68,12 @@ class Inference:
     @property
     def gain(self) -> float | None:
         """(accuracy - base rate) / (1 - base rate): 0 is knowing nothing, 1 everything; None for one value."""
-        return self._gain(self.accuracy)
+        return above_chance(self.accuracy, self.base_rate)
 
     @property
     def gain_interval(self) -> Interval | None:
         """The ends of `interval`, each as a gain."""
-        low, high = (self._gain(end) for end in self.interval)
-        return None if low is None or high is None else (low, high)
-
-    def _gain(self, accuracy: float) -> float | None:
-        return None if self.base_rate >= 1 else (accuracy - self.base_rate) / (1 - self.base_rate)
+        return interval_above_chance(self.interval, self.base_rate)
 
     def as_json(self) -> dict[str, Any]:
         """The figures as JSON types."""

@@ -11,7 +11,7 @@ from statistics import fmean
 from typing import Any, Literal
 
 from facemae_cli.evaluation.leakage.membership import Membership
-from facemae_cli.evaluation.leakage.risk import OverTrials, Risk
+from facemae_cli.evaluation.leakage.risk import OverTrials, Risk, above_chance, interval_above_chance
 from facemae_cli.evaluation.leakage.statistics import Paired
 from facemae_cli.evaluation.metrics import Interval
 
@@ -43,15 +43,12 @@ class Finding(OverTrials):
     @property
     def relative(self) -> float | None:
         """(risk - chance) / (1 - chance); None where chance is 1."""
-        return None if self.chance >= 1 else (self.risk - self.chance) / (1 - self.chance)
+        return above_chance(self.risk, self.chance)
 
     @property
     def relative_interval(self) -> Interval | None:
         """The ends of `interval`, each relative to chance; None where chance is 1."""
-        if self.chance >= 1:
-            return None
-        low, high = ((end - self.chance) / (1 - self.chance) for end in self.interval)
-        return low, high
+        return interval_above_chance(self.interval, self.chance)
 
     @property
     def leaking(self) -> float:

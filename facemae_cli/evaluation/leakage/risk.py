@@ -15,6 +15,17 @@ from facemae_cli.evaluation.leakage.statistics import Clusters
 from facemae_cli.evaluation.metrics import Floats, Interval
 
 
+def above_chance(rate: float, chance: float) -> float | None:
+    """(rate - chance) / (1 - chance): 0 at chance, 1 at certainty, below 0 for less than chance; None where that is 1."""
+    return None if chance >= 1 else (rate - chance) / (1 - chance)
+
+
+def interval_above_chance(ends: Interval, chance: float) -> Interval | None:
+    """Each end `above_chance`; None where chance is 1."""
+    low, high = (above_chance(end, chance) for end in ends)
+    return None if low is None or high is None else (low, high)
+
+
 @dataclass(frozen=True)
 class Risk:
     """One attack at one K: the share of real photos whose person is among the K nearest faces.
@@ -35,19 +46,15 @@ class Risk:
     leaking: float
     effective: float
 
-    def _relative(self, rate: float) -> float | None:
-        return None if self.chance >= 1 else (rate - self.chance) / (1 - self.chance)
-
     @property
     def relative(self) -> float | None:
         """How far the attack goes from chance, 0, to certainty, 1; below 0 where it does worse than chance."""
-        return self._relative(self.risk)
+        return above_chance(self.risk, self.chance)
 
     @property
-    def relative_interval(self) -> tuple[float, float] | None:
+    def relative_interval(self) -> Interval | None:
         """The ends of `interval`, each relative to chance."""
-        low, high = (self._relative(end) for end in self.interval)
-        return None if low is None or high is None else (low, high)
+        return interval_above_chance(self.interval, self.chance)
 
     def as_json(self) -> dict[str, Any]:
         """The figures as JSON types; people are counted as `identities`."""

@@ -9,7 +9,7 @@ import pytest
 from helpers.audits import faces_of, rate_by_looping
 
 from facemae_cli.errors import InputError
-from facemae_cli.evaluation.leakage.control import Control, attack_control, beyond, beyond_interval
+from facemae_cli.evaluation.leakage.control import Control, attack_control, interval_above_control
 from facemae_cli.evaluation.leakage.known_members import Sides
 from facemae_cli.inference.embed import normalised
 
@@ -79,17 +79,17 @@ def test_of_the_originals_themselves_most_is_due_to_the_release(photo: str) -> N
 
 
 def test_ends_of_the_interval() -> None:
-    assert beyond(0.4, 0.1) == pytest.approx(1 / 3)
-    assert beyond(0.1, 0.4) == pytest.approx(-0.5)
-    assert beyond(1.0, 1.0) is None
-    assert beyond_interval(0.3, (0.2, 0.4), 1.0, (0.9, 1.0)) is None
-    low, high = beyond_interval(0.3, (0.2, 0.4), 0.1, (0.1, 0.1)) or (0, 0)  # the control is known: the attack's ends
+    assert interval_above_control(0.3, (0.2, 0.4), 1.0, (0.9, 1.0)) is None
+    low, high = interval_above_control(0.3, (0.2, 0.4), 0.1, (0.1, 0.1)) or (
+        0,
+        0,
+    )  # the control is known: the attack's ends
     assert (low, high) == (pytest.approx((0.2 - 0.1) / 0.9), pytest.approx((0.4 - 0.1) / 0.9))
-    low, high = beyond_interval(0.0, (0.0, 0.1), 0.0, (0.0, 0.2)) or (0, 0)
+    low, high = interval_above_control(0.0, (0.0, 0.1), 0.0, (0.0, 0.2)) or (0, 0)
     assert (low, high) == (pytest.approx(1 - 1 / 0.8), pytest.approx(0.1))
-    low, high = beyond_interval(1.0, (0.9, 1.0), 0.2, (0.1, 0.3)) or (0, 0)
+    low, high = interval_above_control(1.0, (0.9, 1.0), 0.2, (0.1, 0.3)) or (0, 0)
     assert (low, high) == (pytest.approx(1 - 0.1 / 0.7), 1.0)
-    assert beyond_interval(0.5, (0.0, 1.0), 0.5, (0.0, 1.0)) == (-math.inf, 1.0)
+    assert interval_above_control(0.5, (0.0, 1.0), 0.5, (0.0, 1.0)) == (-math.inf, 1.0)
 
 
 def test_sides_without_faces() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from facemae_cli.errors import InputError
 from facemae_cli.evaluation.leakage.ranks import Ranks, rank_queries
-from facemae_cli.evaluation.leakage.risk import chance, hit_chance, hits, risk
+from facemae_cli.evaluation.leakage.risk import above_chance, chance, hit_chance, hits, interval_above_chance, risk
 
 
 def unit(rows: np.ndarray) -> np.ndarray:
@@ -145,3 +145,10 @@ def test_json_has_people_and_photos_side_by_side() -> None:
     assert found["relative_interval"][0] == pytest.approx(low)
     assert 0 <= found["identities_leaking"] <= 14
     assert found["queries_effective"] <= 28
+
+
+def test_a_rate_above_chance() -> None:
+    assert above_chance(0.4, 0.1) == pytest.approx(1 / 3)
+    assert above_chance(0.1, 0.4) == pytest.approx(-0.5)
+    assert interval_above_chance((0.1, 0.4), 0.1) == pytest.approx((0, 1 / 3))
+    assert (above_chance(1.0, 1.0), interval_above_chance((0.5, 1.0), 1.0)) == (None, None)
