@@ -130,6 +130,13 @@ def columns(numbers: Rows) -> Rows:
     return numbers[:, None] if numbers.ndim == 1 else numbers
 
 
+def places(chosen: Rows, count: int) -> Rows:
+    """(count + 1,) where each of `count` rows stands among those `chosen`, (n,); -1 where it does not, and for row -1."""
+    place = np.full(count + 1, -1, np.int64)
+    place[chosen] = np.arange(len(chosen))
+    return place
+
+
 def rounding(dim: int) -> float:
     """How far the fp32 inner product of two rows of length 1 can be from the exact one, in any order of summing.
 

@@ -13,7 +13,7 @@ import pytest
 
 from facemae_cli.errors import UsageError
 from facemae_cli.evaluation import retrieval
-from facemae_cli.evaluation.retrieval import choose_backend, faiss_clash, merge_top_k, top_k
+from facemae_cli.evaluation.retrieval import choose_backend, faiss_clash, merge_top_k, places, top_k
 
 BACKENDS = ["faiss", "torch"]
 
@@ -276,3 +276,7 @@ def test_faiss_s_own_settings_are_left_as_they_were(faces) -> None:
     top_k(*faces, 4, backend="faiss")
     after = faiss.cvar.distance_compute_blas_query_bs, faiss.cvar.distance_compute_blas_database_bs
     assert after == before == (4096, 1024)
+
+
+def test_where_chosen_rows_stand() -> None:
+    assert places(np.array([4, 0]), 5).tolist() == [1, -1, -1, -1, 0, -1]

@@ -23,7 +23,7 @@ from facemae_cli.data.images.pixels import LUMA as GREY
 from facemae_cli.evaluation.leakage.scan import Scan
 from facemae_cli.evaluation.leakage.thumbnails import VALUES, lifted
 from facemae_cli.evaluation.leakage.transforms import invariants, symmetries
-from facemae_cli.evaluation.retrieval import Rows, top_k
+from facemae_cli.evaluation.retrieval import Rows, places, top_k
 
 # Mean difference of thumbnails, of 255. Recompressing a face changes it by under 1; facemae-v1's reconstructions differ
 # from their 6,731 photos by 6.0 at least, the nearest of 6,731 other photos by 6.6.
@@ -135,10 +135,9 @@ def _near(
     if not (len(rows) and len(gallery)):
         return found
     queries, faces = (look(side.thumbnails[chosen]) for side, chosen in ((asking, rows), (among, gallery)))
-    place = np.full(len(among.digests) + 1, -1, np.int64)
-    place[gallery] = np.arange(len(gallery))
+    left_out = places(gallery, len(among.digests))[exclude[rows]]
     features = [lifted(invariants(side), VALUES * 127.5**2) for side in (queries, faces)]
-    _, nearest = top_k(features[0], features[1], LOOKED_AT, exclude=place[exclude[rows]], device=device)
+    _, nearest = top_k(features[0], features[1], LOOKED_AT, exclude=left_out, device=device)
     for column in nearest.T:
         before = (column >= 0) & (~found[rows] if not earlier else gallery[column] < rows)
         pairs = np.flatnonzero(before)

@@ -30,7 +30,7 @@ from facemae_cli.evaluation.leakage.options import parse_known_members
 from facemae_cli.evaluation.leakage.results import PHOTOS, Photo
 from facemae_cli.evaluation.leakage.risk import hits
 from facemae_cli.evaluation.leakage.statistics import People
-from facemae_cli.evaluation.retrieval import Features
+from facemae_cli.evaluation.retrieval import Features, places
 
 OF_ONE_PERSON = "known members, control, open-set errors and inference"
 
@@ -141,14 +141,12 @@ class _Audited:
         """Those of these real and released faces, which have features."""
         real = np.flatnonzero(real_seen & ~self.matching.doubtful)
         released = np.flatnonzero(released_seen)
-        place = np.full(len(self.matching.released) + 1, -1, np.int64)
-        place[released] = np.arange(len(released))
         return Sides(
             self.sets.real.features[real],
             self.sets.released.features[released],
             self.matching.real[real],
             self.matching.released[released],
-            place[self.matching.same_photo[real]],
+            places(released, len(self.matching.released))[self.matching.same_photo[real]],
         )
 
     def against_others(self) -> tuple[Sides, Features, People]:
@@ -159,15 +157,13 @@ class _Audited:
             return sides, seen.features[seen.valid], self.non_members[seen.valid]
         left_out = half(sides.both, self.plan.seed)
         out, kept = np.isin(sides.real_people, left_out), ~np.isin(sides.released_people, left_out)
-        place = np.full(len(kept) + 1, -1, np.int64)
-        place[:-1][kept] = np.arange(int(kept.sum()))
         members = ~out & np.isin(sides.real_people, sides.both)
         rest = Sides(
             sides.real[members],
             sides.released[kept],
             sides.real_people[members],
             sides.released_people[kept],
-            place[sides.same_photo[members]],
+            places(np.flatnonzero(kept), len(kept))[sides.same_photo[members]],
         )
         return rest, sides.real[out], sides.real_people[out]
 

@@ -16,7 +16,7 @@ from facemae_cli.evaluation.leakage.ranks import Ranks, rank_over_ranks
 from facemae_cli.evaluation.leakage.results import AttackKind, Finding, Photo
 from facemae_cli.evaluation.leakage.risk import hits, risk
 from facemae_cli.evaluation.leakage.statistics import Clusters, People, compare
-from facemae_cli.evaluation.retrieval import QUERIES, columns
+from facemae_cli.evaluation.retrieval import QUERIES, columns, places
 from facemae_cli.inference.embed import Embeddings
 from facemae_cli.runtime.progress import SILENT, Progress
 
@@ -103,15 +103,13 @@ class Attack:
         rows, faces = np.flatnonzero(asks), np.flatnonzero(there)
         if not (len(rows) and len(faces)):
             raise InputError(f"there are {len(rows)} photos to ask with and {len(faces)} faces to search")
-        place = np.full(len(there) + 1, -1, np.int64)  # the last is that of none
-        place[faces] = np.arange(len(faces))
         ranks = rank_over_ranks(
             self.queries.features[rows],
             self.gallery.features[faces],
             self.query_people[rows],
             self.gallery_people[faces],
             k,
-            exclude=place[self.exclude[rows]],
+            exclude=places(faces, len(there))[self.exclude[rows]],
             device=device,
             progress=progress if len(rows) > QUERIES else SILENT,  # a short search is over before anybody looks
         )

@@ -30,6 +30,7 @@ from facemae_cli.evaluation.leakage.results import Photo
 from facemae_cli.evaluation.leakage.risk import OverTrials, Risk, hits, risk
 from facemae_cli.evaluation.leakage.statistics import Clusters, Paired, People, compare
 from facemae_cli.evaluation.metrics import Floats
+from facemae_cli.evaluation.retrieval import places
 from facemae_cli.inference.embed import Features, normalised
 
 FOLDS = 5  # of known people, to choose the method by
@@ -192,8 +193,7 @@ def attack_rest(sides: Sides, maps: Maps, people: People, k: int, photo: Photo, 
         real = real[sides.same_photo[real] >= 0]
     if not (len(real) and len(released)):
         raise InputError(f"there are {len(real)} photos to ask with and {len(released)} faces to search")
-    place = np.full(len(sides.released) + 1, -1, np.int64)
-    place[released] = np.arange(len(released))
+    place = places(released, len(sides.released))
     asking, (queries, gallery) = sides.real_people[real], _mapped(sides, maps, real, released)
     ranks = rank_over_ranks(
         queries,

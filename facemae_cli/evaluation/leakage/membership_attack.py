@@ -19,7 +19,7 @@ from facemae_cli.evaluation.leakage.ranks import find_genuine_matches, nearest_o
 from facemae_cli.evaluation.leakage.results import MembershipFinding
 from facemae_cli.evaluation.leakage.statistics import People
 from facemae_cli.evaluation.metrics import Floats
-from facemae_cli.evaluation.retrieval import QUERIES, Features
+from facemae_cli.evaluation.retrieval import QUERIES, Features, places
 from facemae_cli.inference.embed import Embeddings
 from facemae_cli.runtime.progress import SILENT, Progress
 
@@ -105,7 +105,7 @@ def _could_be_found(attack: Attack, sets: FeatureSets, matching: Matching) -> ND
     """(n,) whether an original asks and its person has another face in the release: only such people are compared, in
     the gallery or left out of it."""
     rows, faces = np.flatnonzero(attack.asks & sets.real.valid), np.flatnonzero(sets.released.valid)
-    place = _places(faces, len(sets.released.valid))
+    place = places(faces, len(sets.released.valid))
     genuine = find_genuine_matches(
         sets.real.features[rows],
         sets.released.features[faces],
@@ -116,13 +116,6 @@ def _could_be_found(attack: Attack, sets: FeatureSets, matching: Matching) -> ND
     found = np.zeros(len(matching.real), np.bool_)
     found[rows] = genuine.count > 0
     return found
-
-
-def _places(faces: NDArray[np.int64], count: int) -> People:
-    """Where each of `count` faces stands among the chosen `faces`, -1 where it does not; and -1 for face -1."""
-    place = np.full(count + 1, -1, np.int64)
-    place[faces] = np.arange(len(faces))
-    return place
 
 
 def half(people: People, seed: int, split: int = 0) -> People:
@@ -152,12 +145,12 @@ class _Search:
         rows = np.flatnonzero(asks & seen.valid)
         if not (len(rows) and len(self.gallery)):
             raise InputError(f"there are {len(rows)} photos to ask with and {len(self.gallery)} faces to search")
-        scores, places = nearest_over_ranks(
+        scores, found = nearest_over_ranks(
             seen.features[rows],
             self.features[self.gallery],
             depth,
-            exclude=_places(self.gallery, len(self.features))[exclude[rows]],
+            exclude=places(self.gallery, len(self.features))[exclude[rows]],
             device=self.device,
             progress=self.progress if len(rows) > QUERIES else SILENT,
         )
-        return rows, scores, places
+        return rows, scores, found

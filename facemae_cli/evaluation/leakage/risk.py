@@ -16,7 +16,7 @@ from facemae_cli.evaluation.metrics import Floats, Interval
 
 
 def above_chance(rate: float, chance: float) -> float | None:
-    """(rate - chance) / (1 - chance): 0 at chance, 1 at certainty, below 0 for less than chance; None where that is 1."""
+    """(rate - chance) / (1 - chance): 0 at chance, 1 at certainty, below 0 for less; None where chance is 1."""
     return None if chance >= 1 else (rate - chance) / (1 - chance)
 
 
