@@ -131,7 +131,7 @@ def columns(numbers: Rows) -> Rows:
 
 
 def places(chosen: Rows, count: int) -> Rows:
-    """(count + 1,) where each of `count` rows stands among those `chosen`, (n,); -1 where it does not, and for row -1."""
+    """(count + 1,) where each of `count` rows stands among those `chosen`, (n,); -1 where not, and for row -1."""
     place = np.full(count + 1, -1, np.int64)
     place[chosen] = np.arange(len(chosen))
     return place

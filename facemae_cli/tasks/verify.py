@@ -15,9 +15,9 @@ from facemae_cli.data.packs.source import PackSource, open_packs
 from facemae_cli.data.packs.writer import SIDE, WrittenPack, check_free, write_bin
 from facemae_cli.data.side_files import SideFile, check_report_and_cache, report_page
 from facemae_cli.errors import AllRefused, InputError, UsageError
+from facemae_cli.evaluation.groups import group_lines
 from facemae_cli.evaluation.metrics import FARS
 from facemae_cli.evaluation.verification.gates import AccuracyGate, check_options, listed_gates, parse_gates
-from facemae_cli.evaluation.verification.groups import group_lines
 from facemae_cli.evaluation.verification.results import VerifiedPack, cells, judge, warnings
 from facemae_cli.inference.recognizer import Recognizer
 from facemae_cli.networks.zoo import EMBEDDER

@@ -7,20 +7,23 @@ from dataclasses import dataclass
 from typing import Any
 
 from facemae_cli.data.attributes import Column
+from facemae_cli.evaluation.groups import Group
 from facemae_cli.evaluation.leakage.statistics import Clusters, People
 from facemae_cli.evaluation.metrics import Floats, Interval
 from facemae_cli.reports.text import percent, percent_interval
 
-FEWEST = 20  # people: of fewer, a rate and its interval say too little to name the group as better or worse
+FEWEST = 20  # people: of fewer, a rate and its interval say too little
 
 
 @dataclass(frozen=True)
-class GroupRate:
+class GroupRate(Group):
     """The leakage rate of the photos of one group, all asking among the whole release.
 
     `column` and `value`: which group. `risk` and its 95 % `interval` are None where no photo of it asks.
     """
 
+    fewest = FEWEST
+    counted = "people"
     column: str
     value: str
     people: int
@@ -29,9 +32,21 @@ class GroupRate:
     interval: Interval | None
 
     @property
-    def too_small(self) -> bool:
-        """Whether too few people are in it to say anything."""
-        return self.people < FEWEST
+    def size(self) -> int:
+        """How many people are in it."""
+        return self.people
+
+    @property
+    def harm(self) -> float | None:
+        """The risk."""
+        return self.risk
+
+    def in_words(self) -> str:
+        """The risk with its interval."""
+        return (
+            f"{percent(self.risk)} of its photos find their person (95 % interval {percent_interval(self.interval)}; "
+            f"{self.people} people)"
+        )
 
     def as_json(self) -> dict[str, Any]:
         """The figures as JSON types."""
@@ -68,25 +83,3 @@ def by_group(found: Floats, people: People, columns: Sequence[Column]) -> list[G
                 )
             )
     return rates
-
-
-def worst_group(rates: Sequence[GroupRate]) -> GroupRate | None:
-    """The group of the highest risk among those that are large enough, the first of several; None without any."""
-    large = [rate for rate in rates if rate.risk is not None and not rate.too_small]
-    return max(large, key=lambda rate: rate.risk or 0.0, default=None)
-
-
-def group_lines(rates: Sequence[GroupRate]) -> list[str]:
-    """The worst group, and the groups that are too small, for a person; a line for each."""
-    lines = []
-    worst = worst_group(rates)
-    if worst is not None:
-        large = sum(not rate.too_small for rate in rates)
-        lines.append(
-            f"the worst of {large} groups is {worst.column} {worst.value}: {percent(worst.risk)} of its photos find "
-            f"their person (95 % interval {percent_interval(worst.interval)}; {worst.people} people)"
-        )
-    small = [f"{rate.column} {rate.value} ({rate.people})" for rate in rates if rate.too_small]
-    if small:
-        lines.append(f"too small to tell, under {FEWEST} people: {', '.join(small)}")
-    return lines

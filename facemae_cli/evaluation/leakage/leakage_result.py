@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from facemae_cli.data.faces import NotRead, Refusal
+from facemae_cli.evaluation.groups import group_lines
 from facemae_cli.evaluation.leakage import summary
 from facemae_cli.evaluation.leakage.duplicates import Duplicates
 from facemae_cli.evaluation.leakage.further_findings import FurtherFindings
-from facemae_cli.evaluation.leakage.groups import group_lines
 from facemae_cli.evaluation.leakage.matching import Names
 from facemae_cli.evaluation.leakage.results import (
     PHOTOS,

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from statistics import fmean
 
 from facemae_cli import __version__
+from facemae_cli.evaluation.groups import group_lines
 from facemae_cli.evaluation.leakage import prose
-from facemae_cli.evaluation.leakage.groups import group_lines
 from facemae_cli.evaluation.leakage.leakage_result import LeakageResult
 from facemae_cli.evaluation.leakage.plots import (
     Series,

@@ -10,9 +10,9 @@ import numpy as np
 
 from facemae_cli.evaluation.leakage.prose import title
 from facemae_cli.evaluation.leakage.results import PHOTOS, Finding, MembershipFinding
-from facemae_cli.evaluation.metrics import Floats, Roc, wilson_band
+from facemae_cli.evaluation.roc_plot import alarm_axis, first_alarm, roc_line
 from facemae_cli.reports.html import Figure
-from facemae_cli.reports.plots import Axis, Line, Mark, line_plot, thinned
+from facemae_cli.reports.plots import Axis, Line, Mark, line_plot
 from facemae_cli.reports.text import exact_percent, percent
 
 LINES = 6  # of a plot, chance included: as many as can be told apart
@@ -111,12 +111,12 @@ def _apart(values: Sequence[float], log: bool) -> list[float]:
 
 def roc_figure(found: Sequence[MembershipFinding]) -> Figure:
     """Members recognised against false alarms, on a logarithmic scale, for what one attacker can tell."""
-    first = min(0.1, *(1 / each.membership.non_members for each in found))
-    lines = [_roc_line(PHOTOS[each.photo], each, first) for each in found]
+    first = min(first_alarm(each.membership.non_members) for each in found)
+    lines = [roc_line(PHOTOS[each.photo], each.membership.curve, each.membership.members, first) for each in found]
     guess = np.geomspace(first, 1.0, 200)
     plot = line_plot(
         [*lines, Line("guessing", guess, guess)],
-        Axis("FPR: people not in it, taken for people in it", (first, 1.0), log=True, ticks=_decades(first)),
+        alarm_axis("FPR: people not in it, taken for people in it", first),
         Axis("TPR: people in it, recognised", (0.0, 1.02), percent=True),
         "roc",
     )
@@ -131,24 +131,3 @@ def _in_short(found: MembershipFinding) -> str:
     reached = {fpr: tpr for fpr, tpr in found.membership.tpr_at_fpr.items() if tpr is not None}
     rates = [f"TPR {percent(tpr)} at FPR {exact_percent(fpr)}" for fpr, tpr in reached.items()]
     return ", ".join([f"By {PHOTOS[found.photo]}, {found.attacker}: AUC {found.membership.auc:.3f}", *rates])
-
-
-def _decades(first: float) -> list[float]:
-    return [10.0**-power for power in range(math.floor(-math.log10(first) + 1e-9) + 1)]
-
-
-def _roc_line(label: str, found: MembershipFinding, first: float) -> Line:
-    x, y = _from(found.membership.curve, first)
-    chosen = thinned(x, log=True)
-    x, y = x[chosen], y[chosen]
-    low, high = wilson_band(y, found.membership.members)
-    return Line(label, x, y, low, high, steps=True)
-
-
-def _from(curve: Roc, first: float) -> tuple[Floats, Floats]:
-    """The curve from `first` on: what is reached without a false alarm holds until the first one."""
-    accepted = curve.far > 0
-    x, y = curve.far[accepted], curve.tar[accepted]
-    if x[0] > first:
-        x, y = np.insert(x, 0, first), np.insert(y, 0, curve.tar[~accepted][-1])
-    return x, y

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from facemae_cli.evaluation.groups import group_lines
 from facemae_cli.evaluation.leakage.further_findings import FurtherFindings
-from facemae_cli.evaluation.leakage.groups import group_lines
 from facemae_cli.evaluation.leakage.leakage_result import LeakageResult
 from facemae_cli.evaluation.leakage.prose import measured
 from facemae_cli.evaluation.leakage.results import PHOTOS, AttackKind, Finding, Photo, strongest

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from facemae_cli.evaluation.groups import worst_group
 from facemae_cli.evaluation.leakage.duplicates import Duplicates
-from facemae_cli.evaluation.leakage.groups import GroupRate, worst_group
+from facemae_cli.evaluation.leakage.groups import GroupRate
 from facemae_cli.evaluation.leakage.known_members import KnownMembers
 from facemae_cli.evaluation.leakage.matching import Names
 from facemae_cli.evaluation.leakage.name_check import NameCheck

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facemae_cli.data.attributes import Column
+from facemae_cli.evaluation.groups import Group
 from facemae_cli.evaluation.metrics import Floats, Interval, Verification, called_same, wilson
 from facemae_cli.reports.text import percent, percent_interval
 
@@ -21,13 +22,15 @@ FEWEST = 100  # pairs: of fewer, a rate and its interval say too little to name 
 
 
 @dataclass(frozen=True)
-class GroupAccuracy:
+class GroupAccuracy(Group):
     """The pairs of one group: `column` and `value` say which.
 
     `accuracy`: the share judged correctly; `false_accepts`: of the pairs of two people; `false_rejects`: of the pairs
     of one person; each None without such pairs, with Wilson's 95 % intervals.
     """
 
+    fewest = FEWEST
+    counted = "pairs"
     column: str
     value: str
     pairs: int
@@ -40,9 +43,21 @@ class GroupAccuracy:
     false_rejects_interval: Interval | None
 
     @property
-    def too_small(self) -> bool:
-        """Whether too few pairs are in it to say anything."""
-        return self.pairs < FEWEST
+    def size(self) -> int:
+        """How many pairs are in it."""
+        return self.pairs
+
+    @property
+    def harm(self) -> float | None:
+        """The lower the accuracy, the higher."""
+        return None if self.accuracy is None else -self.accuracy
+
+    def in_words(self) -> str:
+        """The accuracy with its interval."""
+        return (
+            f"{percent(self.accuracy, 2)} of {self.pairs} pairs are judged correctly "
+            f"(95 % interval {percent_interval(self.interval, 2)})"
+        )
 
     def as_json(self) -> dict[str, Any]:
         """The figures as JSON types."""
@@ -91,24 +106,3 @@ def by_group(
 
 def _rate(count: int, total: int) -> tuple[float | None, Interval | None]:
     return (count / total, wilson(count, total)) if total else (None, None)
-
-
-def worst_group(rates: Sequence[GroupAccuracy]) -> GroupAccuracy | None:
-    """The group of the lowest accuracy among those that are large enough, the first of several; None without any."""
-    large = [rate for rate in rates if rate.accuracy is not None and not rate.too_small]
-    return min(large, key=lambda rate: rate.accuracy or 0.0, default=None)
-
-
-def group_lines(rates: Sequence[GroupAccuracy]) -> list[str]:
-    """The worst group, and the groups that are too small, for a person; a line for each."""
-    lines, worst = [], worst_group(rates)
-    if worst is not None:
-        large = sum(not rate.too_small for rate in rates)
-        lines.append(
-            f"the worst of {large} groups is {worst.column} {worst.value}: {percent(worst.accuracy, 2)} of "
-            f"{worst.pairs} pairs are judged correctly (95 % interval {percent_interval(worst.interval, 2)})"
-        )
-    small = [f"{rate.column} {rate.value} ({rate.pairs})" for rate in rates if rate.too_small]
-    if small:
-        lines.append(f"too small to tell, under {FEWEST} pairs: {', '.join(small)}")
-    return lines

@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 
 from facemae_cli import __version__
 from facemae_cli.data.packs.source import BinPack, PackSource
-from facemae_cli.evaluation.metrics import Floats, Verification, roc, wilson_band, worst_pairs
-from facemae_cli.evaluation.verification.groups import GroupAccuracy, group_lines
+from facemae_cli.evaluation.groups import group_lines
+from facemae_cli.evaluation.metrics import Floats, Verification, roc, worst_pairs
+from facemae_cli.evaluation.roc_plot import alarm_axis, first_alarm, roc_line
+from facemae_cli.evaluation.verification.groups import GroupAccuracy
 from facemae_cli.evaluation.verification.results import DIGITS, VerifiedPack, cells
 from facemae_cli.reports.html import (
     Block,
@@ -28,7 +30,7 @@ from facemae_cli.reports.html import (
     Table,
     render,
 )
-from facemae_cli.reports.plots import Axis, Line, Mark, Plot, histogram, line_plot, thinned
+from facemae_cli.reports.plots import Axis, Mark, histogram, line_plot
 from facemae_cli.reports.text import decimal, percent, percent_interval, rate, sentence
 
 ONE, TWO = "pairs of one person", "pairs of two people"
@@ -198,29 +200,19 @@ def _roc_figure(pack: PackReport, ident: str) -> list[Figure]:
     if not negatives or not pack.verification.positives:
         return []
     curve = roc(pack.distances, pack.same)
-    plot = _roc_plot(curve.far, curve.tar, negatives, pack.verification.positives, f"{ident}-roc")
+    first = first_alarm(negatives)
+    line = roc_line("TAR", curve, pack.verification.positives, first)
+    assert line.low is not None
+    room = max(1.0 - float(line.low.min()), 0.01)
+    plot = line_plot(
+        [line],
+        alarm_axis("FAR: accepted pairs of two people", first),
+        Axis("TAR: accepted pairs of one person", (max(1 - 1.03 * room, 0.0), 1 + 0.02 * room), percent=True),
+        f"{ident}-roc",
+    )
     area = f"The area below it is {curve.auc:.5f}."
     caption = f"ROC: accepted pairs of one person against accepted pairs of two, on a logarithmic scale. {area}"
     return [Figure(plot, caption, f"ROC curve. {area}")]
-
-
-def _roc_plot(far: Floats, tar: Floats, negatives: int, positives: int, ident: str) -> Plot:
-    first = min(1 / negatives, 0.1)
-    accepted = far > 0
-    x, y = far[accepted], tar[accepted]
-    if x[0] > first:  # several are tied at the smallest distance of two people: below it none is accepted
-        x, y = np.insert(x, 0, first), np.insert(y, 0, tar[~accepted][-1])
-    chosen = thinned(x, log=True)
-    x, y = x[chosen], y[chosen]
-    low, high = wilson_band(y, positives)
-    room = max(1.0 - float(low.min()), 0.01)
-    decades = [10.0**-power for power in range(math.floor(-math.log10(first)) + 1)]
-    return line_plot(
-        [Line("TAR", x, y, low, high, steps=True)],
-        Axis("FAR: accepted pairs of two people", (first, 1.0), log=True, ticks=decades),
-        Axis("TAR: accepted pairs of one person", (max(1 - 1.03 * room, 0.0), 1 + 0.02 * room), percent=True),
-        ident,
-    )
 
 
 def _histogram_figure(pack: PackReport, ident: str) -> Figure:

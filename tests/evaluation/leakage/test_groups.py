@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from facemae_cli.data.attributes import Column
-from facemae_cli.evaluation.leakage.groups import FEWEST, by_group, group_lines, worst_group
+from facemae_cli.evaluation.groups import group_lines, worst_group
+from facemae_cli.evaluation.leakage.groups import FEWEST, by_group
 from facemae_cli.evaluation.leakage.statistics import Clusters
 
 

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from facemae_cli.data.attributes import Column
+from facemae_cli.evaluation.groups import group_lines, worst_group
 from facemae_cli.evaluation.metrics import called_same, verify_distances, wilson
-from facemae_cli.evaluation.verification.groups import by_group, group_lines, worst_group
+from facemae_cli.evaluation.verification.groups import by_group
 
 
 def column(name: str, *values: str | None) -> Column:
