@@ -18,7 +18,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -27,9 +26,10 @@ from numpy.typing import NDArray
 from facemae_cli.errors import InputError
 from facemae_cli.evaluation.leakage.ranks import Ranks, rank_over_ranks
 from facemae_cli.evaluation.leakage.results import Photo
-from facemae_cli.evaluation.leakage.risk import OverTrials, Risk, hits, risk
+from facemae_cli.evaluation.leakage.risk import Risk, hits, risk
+from facemae_cli.evaluation.leakage.spread import Axes, ridge
 from facemae_cli.evaluation.leakage.statistics import Clusters, Paired, People, compare
-from facemae_cli.evaluation.metrics import Floats
+from facemae_cli.evaluation.metrics import Floats, Interval
 from facemae_cli.evaluation.retrieval import places
 from facemae_cli.inference.embed import Features, normalised
 
@@ -86,33 +86,33 @@ class Sides:
 
 
 @dataclass(frozen=True)
-class KnownMembers(OverTrials):
+class KnownMembers:
     """The leakage rate of the people who are left when `known` people are known, at one K, by one attacker.
 
     `method`: what the held-out known people chose, of those in `held_out`: by method, the mean reciprocal rank of the
-    held-out people's nearest released face. `trials`: a Risk for each sample of known people; the figures are means
-    over them. `unlearnt`: the same attack by features as they are; `compared`: the first trial against that.
+    held-out people's nearest released face. `learnt`: the attack by what was learnt; `unlearnt`: the same attack by
+    features as they are; `compared`: the one against the other.
     """
 
     attacker: str
     photo: Photo
     known: int
     k: int
-    methods: tuple[str, ...]
-    trials: tuple[Risk, ...]
-    unlearnt: tuple[Risk, ...]
+    method: str
+    learnt: Risk
+    unlearnt: Risk
     compared: Paired
     held_out: Mapping[str, float]
 
     @property
-    def risk_unlearnt(self) -> float:
-        """The risk of the same attack by features as they are."""
-        return fmean(trial.risk for trial in self.unlearnt)
+    def risk(self) -> float:
+        """The share of the others' photos that find their person, by what was learnt."""
+        return self.learnt.risk
 
     @property
-    def method(self) -> str:
-        """What was chosen, most often where several samples chose differently."""
-        return max(dict.fromkeys(self.methods), key=self.methods.count)
+    def interval(self) -> Interval:
+        """The 95 % interval of the risk."""
+        return self.learnt.interval
 
     def as_json(self) -> dict[str, Any]:
         """The figures as JSON types."""
@@ -123,15 +123,15 @@ class KnownMembers(OverTrials):
             "k": self.k,
             "risk": self.risk,
             "interval": list(self.interval),
-            "chance": self.chance,
+            "chance": self.learnt.chance,
             "method": self.method,
-            "methods_by_trial": list(self.methods),
+            "methods_by_trial": [self.method],
             "held_out_mean_reciprocal_rank": dict(self.held_out),
-            "risk_without_learning": self.risk_unlearnt,
+            "risk_without_learning": self.unlearnt.risk,
             "against_without_learning": asdict(self.compared),
-            "queries": self.queries,
-            "identities_attacked": self.people,
-            "trials": [trial.risk for trial in self.trials],
+            "queries": self.learnt.queries,
+            "identities_attacked": self.learnt.people,
+            "trials": [self.risk],
         }
 
 
@@ -142,48 +142,30 @@ def attack_knowing(
     *,
     attacker: str,
     photo: Photo = "other",
-    trials: int = 1,
     seed: int = 0,
     resamples: int = 2000,
     device: str = "cpu",
 ) -> KnownMembers:
-    """The attack at `k` by who knows `known` people, in `trials` samples of them from `seed`; more known people of one
-    seed hold the fewer. `photo` other leaves a query's own reconstruction out. Raises InputError where nobody is left.
+    """The attack at `k` by who knows `known` people, sampled from `seed`; more known people of one seed hold the fewer.
+    `photo` other leaves a query's own reconstruction out. Raises InputError where nobody is left.
     """
-    samples = [known_and_rest(sides, known, seed, trial) for trial in range(trials)]
-    rounds = [_trial(sides, members, rest, k, photo, device) for members, rest in samples]
-    methods, learnt, plain, scores = zip(*rounds, strict=True)
-    return KnownMembers(
-        attacker=attacker,
-        photo=photo,
-        known=known,
-        k=k,
-        methods=methods,
-        trials=tuple(found for found, _ in learnt),
-        unlearnt=tuple(found for found, _ in plain),
-        compared=compare(learnt[0][1], plain[0][1], seed=seed, resamples=resamples),
-        held_out={name: fmean(each[name] for each in scores) for name in scores[0]},
-    )
-
-
-Found = tuple[Risk, Clusters]
-
-
-def known_and_rest(sides: Sides, known: int, seed: int, trial: int) -> tuple[People, People]:
-    """The people of one sample who are known, in the order of knowing them, and the others, ascending."""
-    people = np.random.default_rng([seed, KNOWING, trial]).permutation(sides.both)
-    return people[:known], np.sort(people[known:])
-
-
-def _trial(
-    sides: Sides, members: People, rest: People, k: int, photo: Photo, device: str
-) -> tuple[str, Found, Found, dict[str, float]]:
+    members, rest = known_and_rest(sides, known, seed)
     scores = held_out_scores(sides, members, photo)
     method = max(scores, key=lambda name: scores[name])
     learnt, plain = (
         attack_rest(sides, METHODS[way](sides, np.sort(members)), rest, k, photo, device) for way in (method, "none")
     )
-    return method, learnt, plain, scores
+    compared = compare(learnt[1], plain[1], seed=seed, resamples=resamples)
+    return KnownMembers(attacker, photo, known, k, method, learnt[0], plain[0], compared, scores)
+
+
+Found = tuple[Risk, Clusters]
+
+
+def known_and_rest(sides: Sides, known: int, seed: int) -> tuple[People, People]:
+    """The people who are known, in the order of knowing them, and the others, ascending."""
+    people = np.random.default_rng([seed, KNOWING, 0]).permutation(sides.both)
+    return people[:known], np.sort(people[known:])
 
 
 def attack_rest(sides: Sides, maps: Maps, people: People, k: int, photo: Photo, device: str) -> Found:
@@ -286,8 +268,7 @@ def _ridge(strength: float) -> Callable[[Sides, People], Maps]:
         x, y = _pairs(sides, people)
         x_mean, y_mean = x.mean(axis=0), y.mean(axis=0)
         x, y = x - x_mean, y - y_mean
-        penalty = strength * max(float(np.square(y).sum()) / y.shape[1], np.finfo(float).tiny)
-        change = np.linalg.solve(y.T @ y + penalty * np.eye(y.shape[1]), y.T @ (x - y))
+        change = ridge(y, x - y, strength)
         return (lambda real: real - x_mean), (lambda released: (released - y_mean) @ (np.eye(len(change)) + change))
 
     return learn
@@ -311,9 +292,7 @@ def _whitened(shrinkage: float) -> Callable[[Sides, People], Maps]:
         sums = np.zeros((int(whose.max()) + 1, faces.shape[1]))
         np.add.at(sums, whose, faces)
         within = faces - (sums / np.bincount(whose)[:, None])[whose]
-        variance, axes = np.linalg.eigh(within.T @ within / len(within))
-        raised = np.clip(variance, 0, None) + shrinkage * max(float(variance.mean()), np.finfo(float).tiny)
-        root = (axes / np.sqrt(raised)) @ axes.T
+        root = Axes.of_rows(within).inverse_root(shrinkage)
         return (lambda one: (one - x_mean) @ root), (lambda other: (other - y_mean) @ root)
 
     return learn

@@ -41,10 +41,10 @@ class Knowing:
 def attack_together(
     attackers: Sequence[Knowing], *, seed: int = 0, resamples: int = 2000, device: str = "cpu"
 ) -> KnownMembers:
-    """The attack of them all, on the people whom each attacked alone in its first sample. Raises InputError as that."""
+    """The attack of them all, on the people whom each attacked alone. Raises InputError as that."""
     alone, first = attackers[0].found, attackers[0].sides
-    members, rest = known_and_rest(first, alone.known, seed, 0)
-    methods = [METHODS[each.found.methods[0]](each.sides, np.sort(members)) for each in attackers]
+    members, rest = known_and_rest(first, alone.known, seed)
+    methods = [METHODS[each.found.method](each.sides, np.sort(members)) for each in attackers]
     mapped = [map_faces(each.sides, maps) for each, maps in zip(attackers, methods, strict=True)]
     plain = [(each.sides.real, each.sides.released) for each in attackers]
     ways = [(mapped, [each.weight * each.score for each in attackers]), (plain, [each.weight for each in attackers])]
@@ -57,9 +57,9 @@ def attack_together(
         photo=alone.photo,
         known=alone.known,
         k=alone.k,
-        methods=(OWN,),
-        trials=(learnt[0],),
-        unlearnt=(unlearnt[0],),
+        method=OWN,
+        learnt=learnt[0],
+        unlearnt=unlearnt[0],
         compared=compare(learnt[1], unlearnt[1], seed=seed, resamples=resamples),
         held_out={f"{each.found.attacker}, {each.found.method}": each.score for each in attackers},
     )

@@ -14,6 +14,7 @@ from facemae_cli.data.attributes import Column
 from facemae_cli.errors import InputError
 from facemae_cli.evaluation.leakage.ranks import rank_over_ranks
 from facemae_cli.evaluation.leakage.risk import Risk, above_chance, interval_above_chance, risk
+from facemae_cli.evaluation.leakage.spread import ridge
 from facemae_cli.evaluation.leakage.statistics import Clusters, People
 from facemae_cli.evaluation.metrics import Floats, Interval
 from facemae_cli.evaluation.retrieval import Features
@@ -161,9 +162,7 @@ def _classify(
     mean = taught.mean(axis=0)
     x, wanted = taught - mean, np.eye(values)[codes]
     shares = wanted.mean(axis=0)
-    penalty = strength * max(float(np.square(x).sum()) / x.shape[1], np.finfo(float).tiny)
-    weights = np.linalg.solve(x.T @ x + penalty * np.eye(x.shape[1]), x.T @ (wanted - shares))
-    scores: Floats = (asked - mean) @ weights + shares
+    scores = (asked - mean) @ ridge(x, wanted - shares, strength) + shares
     return np.asarray(scores.argmax(axis=1), np.int64)
 
 

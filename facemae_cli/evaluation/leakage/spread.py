@@ -1,4 +1,4 @@
-"""How features spread: by their mean and covariance, and what undoes it."""
+"""How features spread: by their mean and covariance, what undoes it, and what is learnt with a penalty by it."""
 
 from __future__ import annotations
 
@@ -77,3 +77,10 @@ class Axes:
         elsewhere = 1 / np.sqrt(raised_by)
         change = 1 / np.sqrt(self.variances + raised_by) - elsewhere
         return np.asarray((self.directions * change) @ self.directions.T + elsewhere * np.eye(self.dim), np.float64)
+
+
+def ridge(x: Floats, y: Floats, strength: float) -> Floats:
+    """(D, C) what turns (n, D) rows into (n, C) by least squares, with a penalty on its size: `strength` times the mean
+    over directions of the rows' sum of squares."""
+    penalty = strength * max(float(np.square(x).sum()) / x.shape[1], np.finfo(float).tiny)
+    return np.asarray(np.linalg.solve(x.T @ x + penalty * np.eye(x.shape[1]), x.T @ y), np.float64)

@@ -192,7 +192,7 @@ def learnt_in_words(found: KnownMembers) -> str:
     """What the known people taught."""
     if found.method == "none":
         return "nothing that was learnt from them helped"
-    return f"learnt by {found.method}, {percent(found.risk_unlearnt)} without learning"
+    return f"learnt by {found.method}, {percent(found.unlearnt.risk)} without learning"
 
 
 def control_in_words(found: Control) -> str:

@@ -46,13 +46,13 @@ def test_the_rate_is_that_of_added_z_scores_in_plain_loops(photo) -> None:
         for at, (each, weight) in enumerate(zip(both, (1.0, 0.5), strict=True))
     ]
     found = attack_together(knowing, seed=SEED, resamples=20)
-    members, rest = known_and_rest(both[0], KNOWN, SEED, 0)
+    members, rest = known_and_rest(both[0], KNOWN, SEED)
     total, plain = np.zeros((len(WHOSE), len(WHOSE))), np.zeros((len(WHOSE), len(WHOSE)))
     for each in knowing:
         maps = METHODS[each.found.method](each.sides, np.sort(members))
         total += each.weight * each.found.held_out[each.found.method] * z_scores(*map_faces(each.sides, maps))
         plain += each.weight * z_scores(each.sides.real, each.sides.released)
-    for scores, got in ((total, found.risk), (plain, found.risk_unlearnt)):
+    for scores, got in ((total, found.risk), (plain, found.unlearnt.risk)):
         hits = []
         for query in np.flatnonzero(np.isin(WHOSE, rest)):
             out = query if photo == "other" else -1
@@ -64,7 +64,7 @@ def test_the_rate_is_that_of_added_z_scores_in_plain_loops(photo) -> None:
             hits.append(hit_by_looping(np.ones(1), str(WHOSE[query]), gallery, 2)[0])  # type: ignore[index]
         assert got == pytest.approx(np.mean(hits), abs=1e-9)
     assert (found.attacker, found.method, found.known) == ("ensemble", OWN, KNOWN)
-    assert found.risk > found.risk_unlearnt
+    assert found.risk > found.unlearnt.risk
 
 
 def test_an_audit_tells_the_strongest_of_each_alone_and_of_all_as_one() -> None:

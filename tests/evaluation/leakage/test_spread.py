@@ -7,6 +7,7 @@ import pytest
 from scipy.linalg import fractional_matrix_power
 
 from facemae_cli.evaluation.leakage.spread import Axes
+from facemae_cli.evaluation.leakage.spread import ridge as solved
 
 DIM = 24
 
@@ -34,3 +35,12 @@ def test_where_nothing_differs_the_root_is_finite_and_prefers_nothing(rows: np.n
     root = Axes.of_rows(rows).inverse_root(0.3)
     assert np.isfinite(root).all()
     np.testing.assert_allclose(root, root[0, 0] * np.eye(DIM), rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("count", [5, 60])
+def test_ridge_is_least_squares_on_rows_that_pull_to_zero(count: int) -> None:
+    random = np.random.default_rng(count)
+    x, y = random.normal(size=(count, DIM)) * np.geomspace(0.1, 10, DIM), random.normal(size=(count, 3))
+    pull = np.sqrt(0.3 * np.square(x).sum() / DIM) * np.eye(DIM)
+    wanted = np.linalg.lstsq(np.concatenate([x, pull]), np.concatenate([y, np.zeros((DIM, 3))]), rcond=None)[0]
+    np.testing.assert_allclose(solved(x, y, 0.3), wanted, atol=1e-10)
