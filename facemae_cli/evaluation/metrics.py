@@ -22,8 +22,8 @@ BLOCK = 4096  # pairs whose features are held in float64 at once
 Z95 = 1.959964
 
 
-def wilson(successes: float, total: float, z: float = Z95) -> Interval:
-    """Wilson's score interval of a proportion, inside [0, 1]; 95 % by default; (0, 1) where nothing was counted.
+def wilson(successes: float, total: float) -> Interval:
+    """Wilson's 95 % score interval of a proportion, inside [0, 1]; (0, 1) where nothing was counted.
 
     `total` may be an effective sample size, hence floats. Raises ValueError unless 0 <= successes <= total.
     """
@@ -31,9 +31,9 @@ def wilson(successes: float, total: float, z: float = Z95) -> Interval:
         raise ValueError(f"successes are between 0 and the total, not {successes} of {total}")
     if total == 0:
         return 0.0, 1.0
-    rate, square = successes / total, z * z / total
+    rate, square = successes / total, Z95 * Z95 / total
     middle = (rate + square / 2) / (1 + square)
-    half = z / (1 + square) * math.sqrt(rate * (1 - rate) / total + square / total / 4)
+    half = Z95 / (1 + square) * math.sqrt(rate * (1 - rate) / total + square / total / 4)
     # the ends are exact where they meet the rate, which rounding would miss
     low = 0.0 if successes == 0 else min(max(middle - half, 0.0), rate)
     return low, 1.0 if successes == total else max(min(middle + half, 1.0), rate)
@@ -111,19 +111,13 @@ def _pairs(pairs: ArrayLike) -> NDArray[np.int64]:
     return listed
 
 
-def verify_pairs(
-    features: NDArray[np.floating],
-    pairs: ArrayLike,
-    same: ArrayLike,
-    folds: int = FOLDS,
-    fars: Sequence[float] = FARS,
-) -> Verification:
+def verify_pairs(features: NDArray[np.floating], pairs: ArrayLike, same: ArrayLike) -> Verification:
     """InsightFace's protocol over `pairs`, (p, 2) rows of `features`, (n, D), L2-normalised; `same` is (p,) bool.
 
     See `verify_distances`. A pair with a face that has no embedding must be left out. Raises ValueError for
     distances that are not finite and for shapes that do not fit.
     """
-    return verify_distances(distances(features, pairs), same, folds, fars)
+    return verify_distances(distances(features, pairs), same)
 
 
 def verify_distances(

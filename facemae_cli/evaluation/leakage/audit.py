@@ -27,12 +27,17 @@ from facemae_cli.runtime.progress import Progress, Steps
 
 @dataclass(frozen=True)
 class Measurements:
-    """Every rate and membership by every attacker, what could not be measured, and, by attacker, the searches."""
+    """Every rate and membership by every attacker, what could not be measured, and, by attacker, the searches.
+
+    `single`: the attackers who are not several as one, by name; `best`: the highest risk that one of these measures.
+    """
 
     findings: list[Finding] = field(default_factory=list)
     memberships: list[MembershipFinding] = field(default_factory=list)
     unmeasured: list[str] = field(default_factory=list)
     searches: Mapping[str, Measured] = field(default_factory=dict)
+    single: Sequence[str] = ()
+    best: Finding | None = None
 
 
 @dataclass(frozen=True)
@@ -65,7 +70,9 @@ def measure_all(
     findings = [finding for found in searches.values() for finding in found.findings]
     top = strongest(findings, "real_to_released", "other")
     memberships.sort(key=lambda found: (top is None or found.attacker != top.attacker, found.photo != "other"))
-    return Measurements(findings, memberships, unmeasured, searches)
+    single = [view.sets.attacker for view in views if view.attacker is not None]
+    best = strongest([each for each in findings if each.attacker in single], "real_to_released", "other")
+    return Measurements(findings, memberships, unmeasured, searches, single, best)
 
 
 def expose(
@@ -79,9 +86,8 @@ def expose(
 ) -> Exposure:
     """Duplicates, and the people most exposed to the strongest attacker but the ensemble, whose similarities have no
     scale."""
-    single = {view.sets.attacker for view in views if view.attacker is not None}
-    top = strongest([each for each in measured.findings if each.attacker in single], "real_to_released", "other")
-    sets = next((view.sets for view in views if top and view.sets.attacker == top.attacker), views[0].sets)
+    best = measured.best
+    sets = next((view.sets for view in views if best and view.sets.attacker == best.attacker), views[0].sets)
     labels = [matching.labels[person] for person in matching.released.tolist()]
     duplicates = find_duplicates(scans["original"], scans["released"], data.released, labels, plan.device)
     ranked = measured.searches[sets.attacker].ranked
@@ -149,10 +155,8 @@ class Audit:
 
     def _further(self, views: Sequence[AttackerView], measured: Measurements) -> FurtherFindings:
         """What is found beside the rates, by the strongest single attacker."""
-        single = {view.sets.attacker for view in views if view.attacker is not None}
-        top = strongest(measured.findings, "real_to_released", "other")
-        best = strongest([each for each in measured.findings if each.attacker in single], "real_to_released", "other")
-        order = sorted(single, key=lambda name: (best is None or name != best.attacker, name))
+        best, top = measured.best, strongest(measured.findings, "real_to_released", "other")
+        order = sorted(measured.single, key=lambda name: (best is None or name != best.attacker, name))
         return find_further(
             self.further,
             {view.sets.attacker: view.sets for view in views},
