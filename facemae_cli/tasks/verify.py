@@ -18,7 +18,7 @@ from facemae_cli.errors import AllRefused, InputError, UsageError
 from facemae_cli.evaluation.groups import group_lines
 from facemae_cli.evaluation.metrics import FARS
 from facemae_cli.evaluation.verification.gates import AccuracyGate, check_options, listed_gates, parse_gates
-from facemae_cli.evaluation.verification.results import VerifiedPack, cells, judge, warnings
+from facemae_cli.evaluation.verification.results import VerifiedPack, cells, judge, warning_lines
 from facemae_cli.inference.recognizer import Recognizer
 from facemae_cli.networks.zoo import EMBEDDER
 from facemae_cli.reports.text import counted, decimal
@@ -234,7 +234,7 @@ def _measured(
         made = recognizer.embed(pack, label=f"embed {name}", progress=progress, **how)
         shared = None if names is None else shared_people(pack, names)
         found = VerifiedPack.of(pack, made, shared, attributes.get(name))
-        lines = warnings(name, found, recognizer.model.card)
+        lines = warning_lines(name, found, recognizer.model.card)
         if names is not None and shared is None:
             lines.insert(0, f"{name}: names are not known on both sides, so neither is who is among the training faces")
         refused = once([*result.refused, *pack.refused, *made.refused])

@@ -28,7 +28,7 @@ from facemae_cli.data.images.codec import decode_visible
 from facemae_cli.data.open import open_source
 from facemae_cli.evaluation.leakage.dataset_features import see_dataset
 from facemae_cli.evaluation.leakage.face_stream import Viewer
-from facemae_cli.evaluation.leakage.scan import thumbnail
+from facemae_cli.evaluation.leakage.fingerprints import thumbnail
 from facemae_cli.evaluation.leakage.thumbnails import THUMBNAILS
 from facemae_cli.inference.embed import features_of
 from facemae_cli.inference.recognizer import Recognizer

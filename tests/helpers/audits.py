@@ -10,10 +10,10 @@ from helpers.sources import MemorySource
 
 from facemae_cli.data.faces import FaceSource
 from facemae_cli.evaluation.leakage.dataset_features import see_dataset
+from facemae_cli.evaluation.leakage.fingerprints import Scan
 from facemae_cli.evaluation.leakage.membership import membership
 from facemae_cli.evaluation.leakage.results import Finding, MembershipFinding
 from facemae_cli.evaluation.leakage.risk import Risk
-from facemae_cli.evaluation.leakage.scan import Scan
 from facemae_cli.inference.embed import Embeddings, normalised
 
 TIE = 1e-6

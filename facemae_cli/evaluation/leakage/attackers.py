@@ -153,7 +153,7 @@ def _dependent(attacker: Recognizer, shared: tuple[str, ...] | None, trust: Trus
         )
 
 
-def warnings(name: str, recognizer: Recognizer, origin: Origin) -> Iterator[str]:
+def warning_lines(name: str, recognizer: Recognizer, origin: Origin) -> Iterator[str]:
     """What a person should know of an attacker before it starts, one line each."""
     yield from recognizer.notices()
     shared = origin.shared(recognizer.model)

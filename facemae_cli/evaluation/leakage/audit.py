@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from facemae_cli.evaluation.leakage.attackers import Trust, describe, warnings
+from facemae_cli.evaluation.leakage.attackers import Trust, describe, warning_lines
 from facemae_cli.evaluation.leakage.datasets import Datasets
 from facemae_cli.evaluation.leakage.duplicates import Duplicates, find_duplicates
 from facemae_cli.evaluation.leakage.ensemble import ENSEMBLE
 from facemae_cli.evaluation.leakage.exposed_people import exposed, triplets
+from facemae_cli.evaluation.leakage.fingerprints import Scan
 from facemae_cli.evaluation.leakage.further_findings import FurtherFindings, FurtherPlan, find_further
 from facemae_cli.evaluation.leakage.identification import Measured, Plan, measure
 from facemae_cli.evaluation.leakage.leakage_result import LeakageResult
@@ -17,7 +18,6 @@ from facemae_cli.evaluation.leakage.matching import Matching
 from facemae_cli.evaluation.leakage.membership_attack import membership_attack
 from facemae_cli.evaluation.leakage.name_check import NameCheck, check_names
 from facemae_cli.evaluation.leakage.results import Attacker, Exposed, Finding, MembershipFinding, Triplet, strongest
-from facemae_cli.evaluation.leakage.scan import Scan
 from facemae_cli.evaluation.leakage.verdict import UNCONFIRMED, Evidence, Limits, confirmed, judge
 from facemae_cli.evaluation.leakage.views import AttackerView, AttackSettings, Embedded, embed_all
 from facemae_cli.evaluation.retrieval import faiss_clash
@@ -174,7 +174,7 @@ class Audit:
             yield from not_read.lines(name)
         yield from self.further.lines()
         for name, each in self.settings.attackers.items():
-            yield from warnings(name, each, self.trust.origin)
+            yield from warning_lines(name, each, self.trust.origin)
         if not_imitated is not None:
             yield f"the release is not imitated: {not_imitated}"
         made = [*self.settings.imitators, *([self.settings.adapter] if self.settings.adapter else [])]

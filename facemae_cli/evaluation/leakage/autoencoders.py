@@ -10,7 +10,7 @@ import torch
 from facemae_cli.errors import UsageError
 from facemae_cli.evaluation.leakage.attackers import Origin, bundled_autoencoders
 from facemae_cli.evaluation.leakage.datasets import Datasets
-from facemae_cli.evaluation.leakage.imitation import Imitator, Recipe
+from facemae_cli.evaluation.leakage.imitation import Imitator, MaskingRecipe
 from facemae_cli.masking.mixing import people_to_mix
 from facemae_cli.networks.backends import Backend
 from facemae_cli.networks.card import Model
@@ -31,7 +31,7 @@ class Autoencoders:
         """What imitates the release; and why there is nothing although it was asked for."""
         if not imitations:
             return [], None
-        recipe = Recipe.of(data.manifest, data.original)
+        recipe = MaskingRecipe.of(data.manifest, data.original)
         if recipe.mixing:
             return [], "its faces are mixed, and whoever asks does not know with whom his photos were"
         models, why_none = _as_the_release(self.given, origin, data)
@@ -48,7 +48,7 @@ class Autoencoders:
                 f"--adapt {faces.path} needs something to reconstruct the faces with, and {why_none}: say "
                 "--imitation-model"
             )
-        recipe = Recipe.of(data.manifest, faces)
+        recipe = MaskingRecipe.of(data.manifest, faces)
         if recipe.mixing:
             try:
                 people_to_mix([faces.name(index) for index in range(len(faces))], recipe.mixing)
@@ -61,7 +61,7 @@ class Autoencoders:
         models = {model.digest: model for model in (*bundled_autoencoders(), *self.given)} if data.masked else {}
         return [self._imitator(model, None) for model in models.values()]
 
-    def _imitator(self, model: Model | None, recipe: Recipe | None) -> Imitator:
+    def _imitator(self, model: Model | None, recipe: MaskingRecipe | None) -> Imitator:
         return Imitator(model, recipe, self.device, self.precision, self.batch_size, self.backend)
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from facemae_cli.data.faces import FaceSource
 from facemae_cli.errors import InputError
 from facemae_cli.evaluation.leakage.face_stream import AS_IT_IS, FaceStream, Viewer, unchanged
+from facemae_cli.evaluation.leakage.fingerprints import Scan
 from facemae_cli.evaluation.leakage.imitation import Imitation, Imitator
-from facemae_cli.evaluation.leakage.scan import Scan
 from facemae_cli.inference import feature_cache
 from facemae_cli.inference.embed import Embeddings, refusals
 from facemae_cli.inference.recognizer import Recognizer

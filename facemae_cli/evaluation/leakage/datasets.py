@@ -15,8 +15,8 @@ from facemae_cli.data.manifest import Manifest, read_manifest
 from facemae_cli.data.open import open_source
 from facemae_cli.errors import AllRefused, FaceError, InputError, UsageError
 from facemae_cli.evaluation.leakage.duplicates import look_alike
-from facemae_cli.evaluation.leakage.matching import Matching, find_key, join, people_of, unmeasured
-from facemae_cli.evaluation.leakage.scan import Scan
+from facemae_cli.evaluation.leakage.fingerprints import Scan
+from facemae_cli.evaluation.leakage.matching import Matching, find_key, match_names, people_of, unmeasured
 from facemae_cli.evaluation.leakage.sources import read_sources
 from facemae_cli.evaluation.leakage.statistics import People
 from facemae_cli.inference.embed import refusals
@@ -108,10 +108,10 @@ def match_people(data: Datasets, key: Path | None, sources: Path | None = None) 
     places = [source.path for source in (data.original, data.released)]
 
     def matches_without() -> bool:
-        return join(data.original, data.released, None, keyed).names.people > 0
+        return match_names(data.original, data.released, None, keyed).names.people > 0
 
     secret = find_key(key, data.manifest, places, matches_without)
-    matching = join(data.original, data.released, secret, keyed)
+    matching = match_names(data.original, data.released, secret, keyed)
     return matching, unmeasured(matching.names, secret)
 
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from facemae_cli.data.faces import FaceSource
 from facemae_cli.data.images.pixels import LUMA as GREY
-from facemae_cli.evaluation.leakage.scan import Scan
+from facemae_cli.evaluation.leakage.fingerprints import Scan
 from facemae_cli.evaluation.leakage.thumbnails import VALUES, lifted
 from facemae_cli.evaluation.leakage.transforms import invariants, symmetries
 from facemae_cli.evaluation.retrieval import Rows, places, top_k

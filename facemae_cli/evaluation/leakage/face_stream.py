@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from facemae_cli.data.faces import FaceSource
 from facemae_cli.data.images.codec import decode_any, in_shape, resize, visible
 from facemae_cli.errors import FaceError
+from facemae_cli.evaluation.leakage.fingerprints import SIDE, Pixels, Scan, thumbnail
 from facemae_cli.evaluation.leakage.imitation import Imitation, MaskedForm
-from facemae_cli.evaluation.leakage.scan import SIDE, Pixels, Scan, thumbnail
 from facemae_cli.evaluation.leakage.thumbnails import Thumbnails
 from facemae_cli.inference.embed import (
     Embeddings,

@@ -18,8 +18,8 @@ from facemae_cli.data.faces import PROBED, FaceSource
 from facemae_cli.data.images.codec import decode_visible, opaque, visible
 from facemae_cli.data.manifest import Manifest
 from facemae_cli.errors import FaceError
-from facemae_cli.evaluation.leakage.scan import SIDE as SIDE_OF_THUMBNAILS
-from facemae_cli.evaluation.leakage.scan import Pixels
+from facemae_cli.evaluation.leakage.fingerprints import SIDE as SIDE_OF_THUMBNAILS
+from facemae_cli.evaluation.leakage.fingerprints import Pixels
 from facemae_cli.evaluation.leakage.thumbnails import Thumbnails
 from facemae_cli.inference import feature_cache
 from facemae_cli.inference.masked_reader import MaskedReader, VisibleFaces
@@ -49,7 +49,7 @@ MaskedForm = VisibleFaces | Pixels | None
 
 
 @dataclass(frozen=True)
-class Recipe:
+class MaskingRecipe:
     """How the release's faces were masked: by `strategy`, so large a share (None: the strategy's own), at `size`; and
     how they were mixed then (None: each is of one person)."""
 
@@ -59,7 +59,7 @@ class Recipe:
     mixing: Mixing | None = None
 
     @classmethod
-    def of(cls, manifest: Manifest | None, source: FaceSource) -> Recipe:
+    def of(cls, manifest: Manifest | None, source: FaceSource) -> MaskingRecipe:
         """That of a release, by its manifest; by default three quarters at random. Faces of `source` that could not be
         masked at their own size are resized. Raises UsageError as `Mixing.of`."""
         strategy = (manifest.strategy if manifest else None) or "random"
@@ -100,7 +100,7 @@ class Imitator:
     are; what is masked already never is, since nobody who reconstructs it must."""
 
     model: Model | None
-    recipe: Recipe | None
+    recipe: MaskingRecipe | None
     device: torch.device
     precision: Precision
     batch_size: str = "auto"

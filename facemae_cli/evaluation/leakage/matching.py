@@ -122,7 +122,7 @@ class Matching:
         return np.intersect1d(self.real, self.shown)
 
 
-def join(original: FaceSource, released: FaceSource, key: Key | None, keyed_only: bool = False) -> Matching:
+def match_names(original: FaceSource, released: FaceSource, key: Key | None, keyed_only: bool = False) -> Matching:
     """Join two datasets by names alike, or by pseudonyms under `key`: whichever joins more people.
 
     `keyed_only`: the release's names are known to be pseudonyms, so names that are alike mean nothing.

@@ -59,7 +59,7 @@ class Membership:
         }
 
 
-def strongest(scores: ArrayLike, people: ArrayLike) -> tuple[People, Floats]:
+def highest_scores(scores: ArrayLike, people: ArrayLike) -> tuple[People, Floats]:
     """Each person's highest score: people (p,) ascending and their scores (p,), from (n,) photos."""
     known, place = np.unique(np.asarray(people), return_inverse=True)
     highest = np.full(len(known), -np.inf)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from facemae_cli.errors import InputError
 from facemae_cli.evaluation.leakage.identification import Attack, FeatureSets, attacks
 from facemae_cli.evaluation.leakage.matching import Matching
-from facemae_cli.evaluation.leakage.membership import averaged, membership, strongest
+from facemae_cli.evaluation.leakage.membership import averaged, highest_scores, membership
 from facemae_cli.evaluation.leakage.ranks import find_genuine_matches, nearest_over_ranks
 from facemae_cli.evaluation.leakage.results import MembershipFinding
 from facemae_cli.evaluation.leakage.statistics import People
@@ -97,7 +97,7 @@ def _halved(
             rest = _Search(sets.released.features, gallery, device, progress)
             best[again] = rest.nearest(sets.real, some, attack.exclude, 1)[1][:, 0]
         out, known = np.isin(people, left_out), ~np.isneginf(best)
-        inside, outside = (strongest(best[known & side], people[known & side])[1] for side in (~out, out))
+        inside, outside = (highest_scores(best[known & side], people[known & side])[1] for side in (~out, out))
         yield inside, outside
 
 
@@ -136,7 +136,7 @@ class _Search:
     def scores(self, seen: Embeddings, asks: NDArray[np.bool_], people: People, exclude: People) -> Floats:
         """Each asking person's highest similarity to a gallery face; `exclude` as in `Attack`."""
         rows, scores, _ = self.nearest(seen, asks, exclude, 1)
-        return strongest(scores[:, 0], people[rows])[1]
+        return highest_scores(scores[:, 0], people[rows])[1]
 
     def nearest(
         self, seen: Embeddings, asks: NDArray[np.bool_], exclude: People, depth: int

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from facemae_cli.evaluation.leakage.fingerprints import Scan
 from facemae_cli.evaluation.leakage.matching import Matching
-from facemae_cli.evaluation.leakage.scan import Scan
 from facemae_cli.evaluation.leakage.statistics import People
 from facemae_cli.evaluation.leakage.thumbnails import by_distance
 from facemae_cli.evaluation.retrieval import top_k

@@ -181,8 +181,8 @@ def _curves(result: LeakageResult, attacker: str) -> list[Block]:
     k = max(finding.k for found in series.values() for finding in found)
     limits = [gate.limit for gate in result.verdict.gates if gate.option == "--max-leakage"]
     by_people, by_k = over_people(series, k), over_k(series)
-    widest = next(iter(by_k.values()))[-1]
-    said = f"among {'all people' if widest.whole else f'{among(widest)} people'}, by {attacker}."
+    last = next(iter(by_k.values()))[-1]
+    said = f"among {'all people' if last.whole else f'{among(last)} people'}, by {attacker}."
     swept = people_figure(by_people, f"Risk at K = {k} over the number of people, by {attacker}.", limits)
     figures = [each for each in (swept, k_figure(by_k, f"Risk over K {said}", limits)) if each is not None]
     blocks: list[Block] = [Row(figures)] if len(figures) > 1 else list(figures)

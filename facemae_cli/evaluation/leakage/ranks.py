@@ -66,7 +66,7 @@ class Ranks:
         return len(self.above)
 
 
-def join(parts: Sequence[Ranks]) -> Ranks:
+def concatenate_ranks(parts: Sequence[Ranks]) -> Ranks:
     """The ranks of consecutive shares of the queries (of several ranks, say) as one."""
     arrays = [item.name for item in fields(Ranks) if item.name != "k"]
     return Ranks(parts[0].k, **{name: np.concatenate([getattr(part, name) for part in parts]) for name in arrays})
@@ -127,7 +127,7 @@ def rank_over_ranks(
             progress=progress,
         )
 
-    return join(_shared_out(len(queries), ranked))
+    return concatenate_ranks(_shared_out(len(queries), ranked))
 
 
 def nearest_over_ranks(

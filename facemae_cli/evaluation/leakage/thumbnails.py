@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from facemae_cli.evaluation.leakage.scan import SIDE, Pixels
+from facemae_cli.evaluation.leakage.fingerprints import SIDE, Pixels
 from facemae_cli.evaluation.metrics import Floats
 from facemae_cli.inference.embed import Embeddings, Features, normalised
 

@@ -17,11 +17,11 @@ from facemae_cli.evaluation.leakage.dataset_features import DatasetFeatures, Tim
 from facemae_cli.evaluation.leakage.datasets import Datasets, overlapping_non_members, remarks, require_faces
 from facemae_cli.evaluation.leakage.ensemble import ENSEMBLE, WEIGHTS, combine
 from facemae_cli.evaluation.leakage.face_stream import Attacking, FaceStream, Viewer
+from facemae_cli.evaluation.leakage.fingerprints import Scan
 from facemae_cli.evaluation.leakage.identification import FeatureSets
 from facemae_cli.evaluation.leakage.imitation import Imitator
 from facemae_cli.evaluation.leakage.matching import Matching, people_of
 from facemae_cli.evaluation.leakage.results import Adapted
-from facemae_cli.evaluation.leakage.scan import Scan
 from facemae_cli.evaluation.leakage.see_through import PROBED, best_way, probe
 from facemae_cli.evaluation.leakage.side_maps import SideMaps
 from facemae_cli.evaluation.leakage.statistics import People

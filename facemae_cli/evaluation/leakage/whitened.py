@@ -8,7 +8,7 @@ whitened 44.8 (two people: 52, 58 and 81.5); by other photos of mae-v1's reconst
 
 from __future__ import annotations
 
-from facemae_cli.evaluation.leakage.scan import SIDE
+from facemae_cli.evaluation.leakage.fingerprints import SIDE
 from facemae_cli.evaluation.leakage.side_maps import SideMaps
 from facemae_cli.evaluation.leakage.spread import Spread
 from facemae_cli.evaluation.leakage.thumbnails import VALUES, Thumbnails, by_distance

@@ -90,7 +90,7 @@ def judge(gates: Iterable[AccuracyGate], packs: dict[str, VerifiedPack]) -> list
     return [replace(gate, accuracy=packs[gate.pack].verification.accuracy) for gate in gates]
 
 
-def warnings(name: str, pack: VerifiedPack, card: Card) -> list[str]:
+def warning_lines(name: str, pack: VerifiedPack, card: Card) -> list[str]:
     """What a reader of a pack's figures should know, one line each: faces of another size, signs of misalignment,
     people the embedder was trained on."""
     found = pack.verification

@@ -11,7 +11,7 @@ from helpers.models import write_embedder, write_mae
 from facemae_cli.data.manifest import Manifest
 from facemae_cli.errors import UsageError
 from facemae_cli.evaluation.leakage import attackers as module
-from facemae_cli.evaluation.leakage.attackers import Origin, Trust, describe, load_attackers, warnings
+from facemae_cli.evaluation.leakage.attackers import Origin, Trust, describe, load_attackers, warning_lines
 from facemae_cli.inference.recognizer import Recognizer
 from facemae_cli.networks.card import Model, ancestors
 from facemae_cli.networks.zoo import EMBEDDER, UNTAUGHT_EMBEDDER, resolve
@@ -48,7 +48,7 @@ def test_an_attacker_that_taught_the_release_s_model_carries_no_verdict(tmp_path
     assert origin.shared(phi.model) == (phi.model.digest,)
     assert "shares an ancestor" in barred(phi, origin)
     assert barred(phi, origin, allow_shared_ancestor=True) == ""
-    assert any("blind to what that model hides" in line for line in warnings("phi", phi, origin))
+    assert any("blind to what that model hides" in line for line in warning_lines("phi", phi, origin))
 
 
 def test_a_common_teacher_is_a_shared_ancestor(tmp_path: Path) -> None:
@@ -65,7 +65,7 @@ def test_an_attacker_of_its_own_is_free(tmp_path: Path, phi: Recognizer) -> None
     model = fitted(tmp_path / "mae", ["cd" * 32])
     origin = Origin.of(made_by(model), [model])
     assert (origin.shared(phi.model), barred(phi, origin)) == ((), "")
-    assert list(warnings("phi", phi, origin)) == []
+    assert list(warning_lines("phi", phi, origin)) == []
 
 
 def test_where_the_release_s_model_is_not_found_independence_is_not_known(phi: Recognizer) -> None:
@@ -82,7 +82,7 @@ def test_a_release_that_no_model_drew_shares_nothing_and_one_without_manifest_is
     assert (masked.shared(phi.model), barred(phi, masked)) == ((), "")
     unknown = Origin.of(None, [])
     assert (unknown.shared(phi.model), barred(phi, unknown)) == (None, "")
-    assert "it has no facemae.json" in next(iter(warnings("phi", phi, unknown)))
+    assert "it has no facemae.json" in next(iter(warning_lines("phi", phi, unknown)))
 
 
 def test_weak_attackers_and_assumed_cards_carry_no_verdict(tmp_path: Path, phi: Recognizer) -> None:

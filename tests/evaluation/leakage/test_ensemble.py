@@ -8,7 +8,7 @@ from helpers.audits import faces_of, hit_by_looping, named, people_and_photos, s
 
 from facemae_cli.evaluation.leakage.ensemble import ENSEMBLE, combine
 from facemae_cli.evaluation.leakage.identification import FeatureSets, Plan, measure
-from facemae_cli.evaluation.leakage.matching import join
+from facemae_cli.evaluation.leakage.matching import match_names
 
 FACES = people_and_photos(7, 3)
 PEOPLE = np.repeat(np.arange(7), 3)
@@ -47,7 +47,7 @@ def test_its_similarities_order_faces_as_sums_of_z_scores_do(real: bool) -> None
 
 @pytest.mark.parametrize("k", [1, 2])
 def test_its_rates_are_those_of_a_plain_loop_to_the_ninth_decimal(k: int) -> None:
-    matching = join(named(*FACES), named(*FACES), None)
+    matching = match_names(named(*FACES), named(*FACES), None)
     findings = measure(combine(members(), WEIGHTS), matching, Plan(ks=(k,), resamples=20)).findings
     by = {(each.attack, each.photo): each.risk for each in findings}
     for attack, real in (("real_to_released", False), ("real_to_real", True)):

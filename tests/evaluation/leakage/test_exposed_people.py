@@ -8,7 +8,7 @@ from helpers.sources import MemorySource
 
 from facemae_cli.evaluation.leakage.exposed_people import LISTED, exposed, nearest_of_own, triplets
 from facemae_cli.evaluation.leakage.identification import FeatureSets, Plan, measure
-from facemae_cli.evaluation.leakage.matching import Matching, join
+from facemae_cli.evaluation.leakage.matching import Matching, match_names
 
 
 class Case:
@@ -17,7 +17,7 @@ class Case:
     def __init__(self) -> None:
         self.original = named("a/1", "a/2", "b/1", "b/2", "c/1", "c/2", "d/1")
         self.released = named("c/2", "a/2", "b/1", "a/1", "b/2", "c/1")
-        self.matching = join(self.original, self.released, None)
+        self.matching = match_names(self.original, self.released, None)
         self.real = [0, 10, 50, 60, 100, 110, 200]
         self.made = [300, 13, 85, 40, 61, 280]
         self.sets = FeatureSets("x", *(seen(self.around(side)) for side in (self.real, self.made)))
@@ -53,7 +53,7 @@ def test_photos_that_find_the_person_by_other_photos_are_counted() -> None:
 def test_the_list_is_short() -> None:
     faces = people_and_photos(LISTED + 3, 2)
     rows = np.random.default_rng(0).normal(size=(len(faces), 8))
-    matching = join(named(*faces), named(*faces), None)
+    matching = match_names(named(*faces), named(*faces), None)
     sets = FeatureSets("x", seen(rows), seen(rows))
     assert len(exposed(sets, matching, named(*faces), None, 2)) == LISTED
 
@@ -76,6 +76,6 @@ def test_triplets_hold_the_faces_of_the_exposed() -> None:
 
 def test_nobody_is_exposed_where_nobody_joins() -> None:
     original, released = MemorySource([("a", "1", b"")]), MemorySource([("b", "1", b"")])
-    matching: Matching = join(original, released, None)
+    matching: Matching = match_names(original, released, None)
     sets = FeatureSets("x", seen(np.eye(2)[:1]), seen(np.eye(2)[1:]))
     assert exposed(sets, matching, released, None, 2) == []

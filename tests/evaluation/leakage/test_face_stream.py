@@ -17,7 +17,7 @@ from helpers.sources import MemorySource, memory_source
 from facemae_cli.data.images.codec import decode, encode_png
 from facemae_cli.evaluation.leakage.dataset_features import DatasetFeatures, see_dataset
 from facemae_cli.evaluation.leakage.face_stream import AS_IT_IS, FaceStream, Viewer, unchanged
-from facemae_cli.evaluation.leakage.imitation import Imitator, Recipe
+from facemae_cli.evaluation.leakage.imitation import Imitator, MaskingRecipe
 from facemae_cli.evaluation.leakage.thumbnails import THUMBNAILS
 from facemae_cli.evaluation.leakage.transforms import MIRROR_IMAGES, TRANSFORMS
 from facemae_cli.inference.embed import features_of
@@ -56,7 +56,7 @@ def test_a_face_is_decoded_once_for_all_and_once_more_for_each_imitation(
         return read(self, index)
 
     source, two = memory_source(3, 3), [small(), small()]
-    mae = Imitator(resolve(str(write_mae(tmp_path / "mae")), "mae"), Recipe(), CPU, "fp32")
+    mae = Imitator(resolve(str(write_mae(tmp_path / "mae")), "mae"), MaskingRecipe(), CPU, "fp32")
     viewers = {f"small {at}": Viewer.of(recognizer(each), "4") for at, each in enumerate(two)} | THUMBS
     monkeypatch.setattr(cv2, "imdecode", counted)
     monkeypatch.setattr(MemorySource, "read", reading)

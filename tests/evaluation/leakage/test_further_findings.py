@@ -11,7 +11,7 @@ from helpers.audits import faces_of, named, people_and_photos, rate_by_looping, 
 from facemae_cli.errors import InputError, UsageError
 from facemae_cli.evaluation.leakage.further_findings import FurtherPlan, find_further, plan_further, released_codes
 from facemae_cli.evaluation.leakage.identification import FeatureSets, Measured, Plan, measure
-from facemae_cli.evaluation.leakage.matching import Matching, join
+from facemae_cli.evaluation.leakage.matching import Matching, match_names
 from facemae_cli.evaluation.leakage.membership_attack import half
 from facemae_cli.evaluation.leakage.summary import further_rows
 from facemae_cli.inference.embed import Embeddings
@@ -24,7 +24,7 @@ def audited(noise: float = 0.5) -> tuple[FeatureSets, Matching]:
     """One attacker's view of a release in another order, one face of either side of which has no feature."""
     original = named(*NAMES)
     order = np.random.default_rng(9).permutation(len(NAMES))
-    matching = join(original, named(*(NAMES[at] for at in order)), None)
+    matching = match_names(original, named(*(NAMES[at] for at in order)), None)
     faces = faces_of(np.arange(len(NAMES)) // PHOTOS, 10, 0.6, 1)
     made = faces + noise * np.random.default_rng(2).normal(size=faces.shape)
     real, released = seen(faces), seen(made[order])
@@ -105,7 +105,7 @@ def test_people_given_as_not_in_the_release_are_the_control() -> None:
 
 def test_what_names_do_not_allow_is_told() -> None:
     original, released = named(*NAMES), named(*(f"{name[:-4]}x.jpg" for name in NAMES))
-    matching = join(original, released, None)
+    matching = match_names(original, released, None)
     sets, _ = audited()
     found = find(FurtherPlan((10,)), sets, matching)
     assert (found.controls, found.open_sets, found.known_members) == ((), (), ())
@@ -115,7 +115,7 @@ def test_what_names_do_not_allow_is_told() -> None:
 
 def test_attributes_of_released_faces_are_the_very_photo_s_or_the_person_s_only_one() -> None:
     original = named("a/1.jpg", "a/2.jpg", "b/1.jpg", "b/2.jpg", "c/1.jpg")
-    matching = join(original, named("b/2.jpg", "a/9.jpg", "b/7.jpg", "c/1.jpg", "d/1.jpg"), None)
+    matching = match_names(original, named("b/2.jpg", "a/9.jpg", "b/7.jpg", "c/1.jpg", "d/1.jpg"), None)
     assert released_codes(np.array([4, 4, 0, 1, -1]), matching).tolist() == [1, 4, -1, -1, -1]
 
 

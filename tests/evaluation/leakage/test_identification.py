@@ -12,7 +12,7 @@ from helpers.ranks import run_ranks
 from facemae_cli.evaluation import retrieval
 from facemae_cli.evaluation.leakage.further_findings import FurtherPlan, find_further
 from facemae_cli.evaluation.leakage.identification import FeatureSets, Plan, measure
-from facemae_cli.evaluation.leakage.matching import join
+from facemae_cli.evaluation.leakage.matching import match_names
 from facemae_cli.evaluation.leakage.membership_attack import membership_attack
 
 SMALL = {"resamples": 20}
@@ -34,7 +34,7 @@ class Case:
             rows, made = np.sign(rows), np.sign(made)
         self.real, self.made, self.reconstructed = rows[real], made[released], (rows + made)[real]
         self.real[4] = self.made[2] = 0
-        self.matching = join(self.original, self.released, None)
+        self.matching = match_names(self.original, self.released, None)
         self.sets = FeatureSets("a", seen(self.real), seen(self.made), {"mae": seen(self.reconstructed)})
 
     def by_looping(self, attack: str, photo: str, k: int, chosen: set[str] | None = None) -> tuple[float, ...]:
@@ -125,7 +125,7 @@ def test_constant_features_give_chance() -> None:
 def test_what_cannot_be_measured_is_told_and_the_rest_is_measured() -> None:
     real, released = named("a/1", "a/2", "b/1", "b/2"), named("c/1", "d/2")
     rows = np.eye(4)
-    matching = join(real, released, None)
+    matching = match_names(real, released, None)
     measured = measure(FeatureSets("a", seen(rows), seen(rows[:2])), matching, Plan(**SMALL))
     findings, missing = measured.findings, measured.missing
     assert [each.attack for each in findings] == ["real_to_real"]
@@ -137,7 +137,7 @@ def test_where_photos_do_not_join_the_very_photo_is_any_released_one() -> None:
     real, released = named("a/1", "a/2", "b/1", "b/2"), named("a/x", "b/y")
     rows = np.array([[1, 0], [1, 0.1], [0, 1], [0.1, 1]])
     sets = FeatureSets("a", seen(rows), seen(rows[[0, 2]]))
-    findings = measure(sets, join(real, released, None), Plan(ks=(1,), **SMALL)).findings
+    findings = measure(sets, match_names(real, released, None), Plan(ks=(1,), **SMALL)).findings
     assert [(each.attack, each.photo, each.risk, each.queries) for each in findings] == [
         ("real_to_released", "same", 1.0, 4),
         ("real_to_real", "other", 1.0, 4),

@@ -18,7 +18,7 @@ from facemae_cli.data.open import open_source
 from facemae_cli.evaluation.leakage import imitation as module
 from facemae_cli.evaluation.leakage.dataset_features import see_dataset
 from facemae_cli.evaluation.leakage.face_stream import Viewer
-from facemae_cli.evaluation.leakage.imitation import Imitation, Imitator, Recipe
+from facemae_cli.evaluation.leakage.imitation import Imitation, Imitator, MaskingRecipe
 from facemae_cli.inference.embed import Embeddings
 from facemae_cli.inference.recognizer import Recognizer
 from facemae_cli.masking.key import seed_mask_key
@@ -45,8 +45,8 @@ def mae(folder: Path) -> Model:
     return resolve(str(write_mae(folder / "mae")), "mae")
 
 
-def imitator(model: Model | None, recipe: Recipe | None = None) -> Imitator:
-    return Imitator(model, recipe or Recipe(), CPU, "fp32")
+def imitator(model: Model | None, recipe: MaskingRecipe | None = None) -> Imitator:
+    return Imitator(model, recipe or MaskingRecipe(), CPU, "fp32")
 
 
 def made(source: MemorySource, who: Imitator, phi: Recognizer, **more: object) -> Embeddings:
@@ -71,9 +71,9 @@ def test_an_imitation_is_what_the_commands_would_make(tmp_path: Path, phi: Recog
     facemae_cli.mask(tmp_path / "raw", tmp_path / "masked", seed=seed, keep_names=True, ratio=0.6)
     facemae_cli.reconstruct(tmp_path / "masked", tmp_path / "made", model=str(mae.path), device="cpu", precision="fp32")
     expected = phi.embed(open_source(tmp_path / "made"))
-    found = made(source, imitator(mae, Recipe(ratio=0.6)), phi, seed=5)
+    found = made(source, imitator(mae, MaskingRecipe(ratio=0.6)), phi, seed=5)
     np.testing.assert_allclose(found.features, expected.features, atol=1e-5)
-    recipe = Recipe.of(read_manifest(tmp_path / "made"), source)
+    recipe = MaskingRecipe.of(read_manifest(tmp_path / "made"), source)
     assert (recipe.strategy, recipe.size, recipe.ratio) == ("random", None, pytest.approx(0.6, abs=0.003))
 
 
@@ -91,7 +91,7 @@ def test_an_imitation_of_a_mixed_release_is_what_the_commands_would_make(
     )  # fmt: skip
     facemae_cli.reconstruct(tmp_path / "masked", tmp_path / "made", model=str(mae.path), device="cpu", precision="fp32")
     expected = phi.embed(open_source(tmp_path / "made"))
-    recipe = Recipe.of(read_manifest(tmp_path / "made"), source)
+    recipe = MaskingRecipe.of(read_manifest(tmp_path / "made"), source)
     assert (recipe.mixing, recipe.ratio) == (level.mixing, pytest.approx(0.8, abs=0.01))
     who = imitator(mae, replace(recipe, ratio=0.8))
     mixtures = who.mixtures(source, 5, 1)
@@ -105,7 +105,7 @@ def test_an_imitation_of_a_mixed_release_is_what_the_commands_would_make(
 
 def test_features_of_mixtures_are_kept_as_others_are(tmp_path: Path, phi: Recognizer, mae: Model) -> None:
     source = memory_source(3, 2)
-    who = imitator(mae, Recipe(mixing=Mixing(2, 1)))
+    who = imitator(mae, MaskingRecipe(mixing=Mixing(2, 1)))
     assert str(who.recipe) == "random, ratio 0.75, 2 people in a face, each photo first in 1"
     viewer = {"phi": Viewer.of(phi, "auto")}
 
@@ -163,8 +163,8 @@ def test_faces_that_cannot_be_masked_have_no_imitation(phi: Recognizer, mae: Mod
 
 def test_faces_of_another_size_are_resized_before_they_are_masked(phi: Recognizer, mae: Model) -> None:
     source = memory_source(1, 2, size=100)
-    recipe = Recipe.of(None, source)
-    assert recipe == Recipe("random", 0.75, 112)
+    recipe = MaskingRecipe.of(None, source)
+    assert recipe == MaskingRecipe("random", 0.75, 112)
     assert made(source, imitator(mae, recipe), phi).valid.all()
     assert not made(source, imitator(mae), phi).valid.any()
 
@@ -172,10 +172,10 @@ def test_faces_of_another_size_are_resized_before_they_are_masked(phi: Recognize
 def test_the_recipe_is_that_of_the_release() -> None:
     source = MemorySource([("p", "0.png", encode_png(np.zeros((112, 112, 3), np.uint8)))])
     said = Manifest(command="mask", strategy="eyes", mask_ratio=0.5, extra={"size": 224})
-    assert Recipe.of(said, source) == Recipe("eyes", 0.5, 224)
+    assert MaskingRecipe.of(said, source) == MaskingRecipe("eyes", 0.5, 224)
     parts = Manifest(command="mask", strategy="parts", mask_ratio=0.8163)
-    assert Recipe.of(parts, source) == Recipe("parts", None, None)
-    assert Recipe.of(None, source) == Recipe("random", 0.75, None)
+    assert MaskingRecipe.of(parts, source) == MaskingRecipe("parts", None, None)
+    assert MaskingRecipe.of(None, source) == MaskingRecipe("random", 0.75, None)
 
 
 def test_features_are_kept_by_what_made_them(
@@ -195,7 +195,7 @@ def test_features_are_kept_by_what_made_them(
     assert files == 2  # of the photos, and of their imitation
     for change in ({"seed": 1}, {"times": 2}):
         made(source, imitator(mae), phi, cache=tmp_path, **change)
-    made(source, imitator(mae, Recipe(ratio=0.5)), phi, cache=tmp_path)
+    made(source, imitator(mae, MaskingRecipe(ratio=0.5)), phi, cache=tmp_path)
     made(source, imitator(None), phi, cache=tmp_path)
     assert len(list(tmp_path.iterdir())) == files + 4
     made(memory_source(1, 2), imitator(mae), phi, cache=tmp_path)

@@ -10,7 +10,7 @@ from facemae_cli.evaluation.leakage.further_findings import FurtherPlan, find_fu
 from facemae_cli.evaluation.leakage.identification import FeatureSets, Measured, Plan, measure
 from facemae_cli.evaluation.leakage.known_members import METHODS, Sides, attack_knowing, known_and_rest, map_faces
 from facemae_cli.evaluation.leakage.known_together import OWN, Knowing, attack_together
-from facemae_cli.evaluation.leakage.matching import join
+from facemae_cli.evaluation.leakage.matching import match_names
 
 PEOPLE, PHOTOS, KNOWN, SEED = 24, 3, 10, 5
 WHOSE = np.repeat(np.arange(PEOPLE), PHOTOS)
@@ -70,7 +70,7 @@ def test_the_rate_is_that_of_added_z_scores_in_plain_loops(photo) -> None:
 def test_an_audit_tells_the_strongest_of_each_alone_and_of_all_as_one() -> None:
     by = {name: FeatureSets(name, *map(seen, features(dim, seed))) for name, dim, seed in (("a", 4, 0), ("b", 6, 1))}
     by["b"].released.valid[7] = False  # a face that one of them does not see
-    matching, plan = join(named(*NAMES), named(*NAMES), None), Plan((2,), resamples=20, seed=SEED)
+    matching, plan = match_names(named(*NAMES), named(*NAMES), None), Plan((2,), resamples=20, seed=SEED)
     searches: dict[str, Measured] = {name: measure(each, matching, plan) for name, each in by.items()}
     asked = FurtherPlan(known_members=(KNOWN,))
     both = find_further(asked, by, searches, "a", ["a", "b"], ["a", "b"], matching, None, plan)

@@ -7,7 +7,7 @@ import pytest
 
 from facemae_cli.errors import InputError
 from facemae_cli.evaluation.leakage import membership as module
-from facemae_cli.evaluation.leakage.membership import averaged, membership, strongest
+from facemae_cli.evaluation.leakage.membership import averaged, highest_scores, membership
 from facemae_cli.evaluation.leakage.statistics import resampled
 from facemae_cli.evaluation.metrics import wilson
 
@@ -101,7 +101,7 @@ def test_seeds_decide_the_intervals(scores) -> None:
 
 
 def test_a_person_scores_as_his_best_photo() -> None:
-    people, best = strongest([0.1, 0.9, -0.5, 0.3, -0.7], [4, 2, 9, 4, 9])
+    people, best = highest_scores([0.1, 0.9, -0.5, 0.3, -0.7], [4, 2, 9, 4, 9])
     assert people.tolist() == [2, 4, 9]
     assert best.tolist() == [0.9, 0.3, -0.5]
 

@@ -8,7 +8,7 @@ from helpers.audits import faces_of, named, people_and_photos, seen
 
 from facemae_cli.evaluation.leakage import membership_attack as module
 from facemae_cli.evaluation.leakage.identification import FeatureSets
-from facemae_cli.evaluation.leakage.matching import Matching, join
+from facemae_cli.evaluation.leakage.matching import Matching, match_names
 from facemae_cli.evaluation.leakage.membership import averaged, membership
 from facemae_cli.evaluation.leakage.membership_attack import SPLITS, half, membership_attack
 
@@ -18,7 +18,7 @@ PEOPLE, PHOTOS = 11, 3
 @pytest.fixture
 def matching() -> Matching:
     faces = [*people_and_photos(PEOPLE, PHOTOS), "single/1.jpg"]
-    return join(named(*faces), named(*faces[::-1], "stranger/1.jpg"), None)
+    return match_names(named(*faces), named(*faces[::-1], "stranger/1.jpg"), None)
 
 
 def sets(matching: Matching, noise: float, **more: object) -> FeatureSets:
@@ -102,7 +102,7 @@ def test_halves_follow_the_seed() -> None:
 
 
 def test_without_people_on_both_sides_nothing_is_told() -> None:
-    matching = join(named("a/1", "a/2"), named("b/1"), None)
+    matching = match_names(named("a/1", "a/2"), named("b/1"), None)
     found, missing = membership_attack(FeatureSets("a", seen(np.eye(2)), seen(np.eye(2)[:1])), matching, None)
     assert found == []
     assert missing == ["membership, same photos, a: there are 0 photos to ask with and 1 faces to search"]

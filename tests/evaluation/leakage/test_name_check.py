@@ -7,7 +7,7 @@ from helpers.audits import scan
 from helpers.sources import MemorySource, smooth_face
 
 from facemae_cli.data.images.codec import encode_png
-from facemae_cli.evaluation.leakage.matching import join
+from facemae_cli.evaluation.leakage.matching import match_names
 from facemae_cli.evaluation.leakage.name_check import FEWEST, NameCheck, check_names
 
 COUNT = FEWEST + 4
@@ -17,7 +17,7 @@ PEOPLE = [f"p{at}" for at in range(COUNT)]
 def check(released: list[tuple[str, np.ndarray]]) -> NameCheck:
     original = MemorySource([(person, "1", encode_png(smooth_face(at))) for at, person in enumerate(PEOPLE)])
     made = MemorySource([(person, "1", encode_png(face)) for person, face in released])
-    matching = join(original, made, None)
+    matching = match_names(original, made, None)
     return check_names(scan(original), scan(made), matching)
 
 
@@ -72,5 +72,5 @@ def test_photos_that_are_not_in_the_release_are_not_looked_for() -> None:
         + [(PEOPLE[0], "2", encode_png(noisy(3, 5.0)))]
     )
     made = MemorySource([(person, "1", encode_png(noisy(at))) for at, person in enumerate(PEOPLE)])
-    found = check_names(*map(scan, (original, made)), join(original, made, None))
+    found = check_names(*map(scan, (original, made)), match_names(original, made, None))
     assert (found.photos, found.stand_out, found.another) == (COUNT, COUNT, 0)

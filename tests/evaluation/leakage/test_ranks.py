@@ -9,7 +9,7 @@ import pytest
 
 from facemae_cli.evaluation import retrieval
 from facemae_cli.evaluation.leakage import ranks
-from facemae_cli.evaluation.leakage.ranks import Ranks, find_genuine_matches, join, rank_queries
+from facemae_cli.evaluation.leakage.ranks import Ranks, concatenate_ranks, find_genuine_matches, rank_queries
 
 TIE = 1e-6
 
@@ -174,7 +174,7 @@ def test_shares_of_the_queries_join_to_the_whole() -> None:
         )
         for p in (slice(0, 11), slice(11, 11), slice(11, 35))
     ]
-    joined = join(parts)
+    joined = concatenate_ranks(parts)
     assert len(joined) == len(whole) == 35
     for item in fields(Ranks):
         np.testing.assert_allclose(getattr(joined, item.name), getattr(whole, item.name), atol=1e-15)

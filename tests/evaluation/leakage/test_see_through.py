@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from helpers.audits import named, people_and_photos, seen
 
-from facemae_cli.evaluation.leakage.matching import join
+from facemae_cli.evaluation.leakage.matching import match_names
 from facemae_cli.evaluation.leakage.see_through import PROBED, Probe, best_way, probe
 from facemae_cli.evaluation.leakage.transforms import TRANSFORMS
 from facemae_cli.inference.embed import Embeddings
 
 FACES = people_and_photos(40, 2)
-MATCHING = join(named(*FACES), named(*FACES), None)
+MATCHING = match_names(named(*FACES), named(*FACES), None)
 REAL = np.random.default_rng(0).normal(size=(80, 16))
 OTHER = {name: np.random.default_rng(at + 1).normal(size=(80, 16)) for at, name in enumerate(TRANSFORMS)}
 
@@ -42,7 +42,7 @@ def test_luck_is_not_worth_it_and_few_faces_need_more() -> None:
 def test_chance_is_that_of_people_among_the_released_faces() -> None:
     found = probe(see, seen(REAL), MATCHING, 0, "cpu")
     assert found.luck == pytest.approx(2 * 2 / 80)
-    nobody = join(named("a/1"), named("b/1"), None)
+    nobody = match_names(named("a/1"), named("b/1"), None)
     assert probe(see, seen(REAL[:1]), nobody, 0, "cpu") == Probe(0, 0.0, {}, 0.0)
 
 

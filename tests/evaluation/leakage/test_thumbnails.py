@@ -8,9 +8,9 @@ from helpers.audits import named, scan
 from helpers.sources import MemorySource, smooth_face
 
 from facemae_cli.data.images.codec import encode_png
+from facemae_cli.evaluation.leakage.fingerprints import SIDE, thumbnail
 from facemae_cli.evaluation.leakage.identification import FeatureSets, Plan, measure
-from facemae_cli.evaluation.leakage.matching import join
-from facemae_cli.evaluation.leakage.scan import SIDE, thumbnail
+from facemae_cli.evaluation.leakage.matching import match_names
 from facemae_cli.evaluation.leakage.thumbnails import THUMBNAILS, by_correlation, by_distance
 from facemae_cli.inference.embed import normalised
 
@@ -65,7 +65,9 @@ def test_rates_are_those_of_plain_loops_over_pixels_to_the_ninth_decimal(name: s
     small = np.stack([(0.8 * own + 0.2 * person).astype(np.uint8) for own, person in parts])
     made = np.clip(small + np.random.default_rng(0).normal(0, 25, small.shape), 0, 255).astype(np.uint8)
     sides = [THUMBNAILS[name].of(each, np.ones(12, np.bool_)) for each in (small, made)]
-    findings = measure(FeatureSets("t", *sides), join(named(*names), named(*names), None), Plan(ks=(k,), resamples=9))
+    findings = measure(
+        FeatureSets("t", *sides), match_names(named(*names), named(*names), None), Plan(ks=(k,), resamples=9)
+    )
     hits = []
     for query in range(12):
         scores = []

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from helpers.sources import smooth_face
 
-from facemae_cli.evaluation.leakage.scan import thumbnail
+from facemae_cli.evaluation.leakage.fingerprints import thumbnail
 from facemae_cli.evaluation.leakage.transforms import MIRROR_IMAGES, PIXELWISE, TRANSFORMS, invariants, symmetries
 
 FACES = [smooth_face(number) for number in range(4)]

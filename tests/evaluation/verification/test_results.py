@@ -12,7 +12,7 @@ from facemae_cli.data.packs.source import open_pack
 from facemae_cli.evaluation.metrics import verify_pairs
 from facemae_cli.evaluation.verification.gates import AccuracyGate
 from facemae_cli.evaluation.verification.page import pack_report
-from facemae_cli.evaluation.verification.results import VerifiedPack, judge, warnings
+from facemae_cli.evaluation.verification.results import VerifiedPack, judge, warning_lines
 from facemae_cli.inference.embed import Embeddings
 from facemae_cli.networks.card import Card, InputSpec
 
@@ -58,17 +58,17 @@ def test_nothing_left_is_no_accuracy(tmp_path: Path) -> None:
 def test_doubts_about_a_figure(tmp_path: Path) -> None:
     pack = open_pack(write_bin(tmp_path / "x.bin", *images_of(100)))
     found = VerifiedPack.of(pack, embeddings(len(pack)))  # random features: about half of the pairs
-    [low] = warnings("lfw", found, GIVEN)
+    [low] = warning_lines("lfw", found, GIVEN)
     assert "is little for a published embedder" in low
-    assert warnings("lfw", found, replace(GIVEN, recipe={"epochs": 1})) == []
+    assert warning_lines("lfw", found, replace(GIVEN, recipe={"epochs": 1})) == []
     few = replace(found, verification=replace(found.verification, pairs=99))
-    assert warnings("lfw", few, GIVEN) == []
+    assert warning_lines("lfw", few, GIVEN) == []
     good = replace(found, verification=replace(found.verification, accuracy=0.95))
-    assert warnings("lfw", good, GIVEN) == []
-    size, overlap = warnings("lfw", replace(good, resized=3, shared_people=2), GIVEN)
+    assert warning_lines("lfw", good, GIVEN) == []
+    size, overlap = warning_lines("lfw", replace(good, resized=3, shared_people=2), GIVEN)
     assert size.startswith(f"lfw: 3 of {len(pack)} faces are not 112 x 112 pixels")
     assert overlap.startswith("lfw: 2 of its people are, by name, among the training faces")
-    assert warnings("lfw", replace(good, shared_people=0), GIVEN) == []
+    assert warning_lines("lfw", replace(good, shared_people=0), GIVEN) == []
 
 
 def test_a_report_shows_the_worst_pairs_of_those_that_were_measured(tmp_path: Path) -> None:
