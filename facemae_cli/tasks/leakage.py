@@ -76,8 +76,8 @@ def leakage(
     attacker: embedders beside the bundled ones, by name, path or hub id.
     k: among how many nearest faces a person counts as found: 2, [1, 2, 3] or "1,2,3".
     identities: among how many people: "all", 100, [100, "all"] or "100,300,all".
-    trials: samples of people for each number of `identities`.
-    seed: from which samples of people, masks and intervals start.
+    trials: samples of people for each number of `identities`, 1 or more.
+    seed: from which samples of people, masks and intervals start, 0 or more.
     imitation_model: autoencoders that imitate the release; None: its own, where it is known.
     imitations: masks a photo in the attacker's own release; 0: none is made.
     non_members: faces of people who are not in the release; None: half of the people are left out of it.
@@ -87,18 +87,27 @@ def leakage(
     attributes: a CSV file of the same kind, of what might be inferred of released faces.
     sources: a CSV file of the people, and photos, that each released face was made of
         (`evaluation.leakage.sources`); None: it was made of the one whose name it has.
-    max_leakage: gate on the risk by other photos of a person, a share, as all gates on the upper end of its interval.
-    max_leakage_same: gate on the risk by the very photo.
-    max_tpr: gate on the share of members told at 1 % false positives, by `photo`: "other" or "same".
+    max_leakage: gate on the risk by other photos of a person, a share, as all gates on the upper end of its interval;
+        None: no gate.
+    max_leakage_same: gate on the risk by the very photo, a share; None: no gate.
+    max_tpr: gate on the share of members recognised at a 1 % false-positive rate; None: no gate.
+    photo: by which photos `max_tpr` judges: "other" or "same".
     max_copies: gate on how many released faces may be real ones, exactly or nearly; None: 0, where another gate is
         asked for.
     min_attacker: real -> real, a share, that an attacker must reach to count.
-    allow_shared_ancestor: whether an attacker carries one that shares an ancestor with the release's model.
+    allow_shared_ancestor: whether a verdict may rest on an attacker that shares an ancestor with the release's model.
     key: tells who is who under pseudonyms; None: `facemae.key`, if it is there.
-    cache: a folder that keeps features.
-    report: an HTML page to write, with faces if `show_faces`.
-    batch_size, precision, backend, device, workers: how networks compute.
-    overwrite: whether `report` may replace a file.
+    cache: a folder that keeps features between runs; None: they are not kept.
+    report: an HTML page to write; None: none.
+    show_faces: whether `report` shows the faces of the people most exposed; False: it shows none.
+    batch_size: faces that the device computes at a time, or "auto".
+    precision: what networks compute in: "fp32", "bf16" or "auto", bf16 if the hardware does.
+    backend: what computes on a CPU: "torch", "onnxruntime", "openvino", or "auto": torch, or
+        onnxruntime for an autoencoder in fp32.
+    device: "cpu", "cuda", "cuda:N", or "auto": a GPU if there is one.
+    overwrite: whether `report` may replace a file; False: it is refused.
+    workers: threads that read images; None: one a CPU core, of which the ranks of a machine each take a share.
+    progress: what is told how far the work is; by default nobody.
 
     Raises UsageError, InputError and OutputError; what could not be measured, and failed gates, are in the result.
     """

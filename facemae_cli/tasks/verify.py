@@ -130,11 +130,10 @@ def verify(
     groups: a CSV file of people or photos and their groups (`data.attributes`), for the accuracy of each; None: none.
     batch_size: faces that the device computes at a time, or "auto".
     precision: what networks compute in: "fp32", "bf16" or "auto", bf16 if the hardware does.
-    backend: what computes on a CPU: "torch", "onnxruntime", "openvino", or "auto": torch, or
-        onnxruntime for an autoencoder in fp32.
+    backend: what computes on a CPU: "torch", "onnxruntime", "openvino", or "auto": torch.
     device: "cpu", "cuda", "cuda:N", or "auto": a GPU if there is one.
     overwrite: whether `report` and `write_pack` may replace a file; False: they are refused.
-    workers: threads that read and write images; None: one a CPU core.
+    workers: processes that read images, threads where these are few; None: one a CPU core.
     progress: what is told how far the work is; by default nobody.
 
     Raises UsageError, InputError and OutputError; a failed gate is in the result.
