@@ -160,8 +160,8 @@ def faiss_clash() -> str | None:
     gpu = sorted(name for name in names if name.startswith("faiss-gpu"))
     if "faiss-cpu" not in names or not gpu:
         return None
-    mend = f"pip uninstall -y faiss-cpu {' '.join(gpu)} && pip install --no-deps {gpu[0]}"
-    return f"faiss-cpu and {gpu[0]} overwrite each other's files: run `{mend}` (on a machine without a GPU: faiss-cpu)"
+    fix = f"pip uninstall -y faiss-cpu {' '.join(gpu)} && pip install --no-deps {gpu[0]}"
+    return f"faiss-cpu and {gpu[0]} overwrite each other's files: run `{fix}` (on a machine without a GPU: faiss-cpu)"
 
 
 def _backend(name: Backend, device: str, width: int) -> tuple[Search, list[str]]:

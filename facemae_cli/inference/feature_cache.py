@@ -64,7 +64,7 @@ def place(folder: Path, faces: str, model: str, spec: InputSpec, *how: object) -
 def load(path: Path, shape: tuple[int, int], progress: Progress) -> Kept | None:
     """Features (n, D), valid (n,) and how many faces were resized; None where there is no file, or a damaged one.
 
-    A damaged file is reported in a notice, to be written anew.
+    A damaged file is reported in a notice, to be written again.
     """
     if not path.is_file():
         return None
@@ -77,7 +77,7 @@ def load(path: Path, shape: tuple[int, int], progress: Progress) -> Kept | None:
             return features, valid, int(resized[0])
     except (OSError, SafetensorError, KeyError, ValueError, TypeError, IndexError):
         pass
-    progress.notice(f"{path} is damaged or cannot be read: the faces are embedded anew")
+    progress.notice(f"{path} is damaged or cannot be read: the faces are embedded again")
     return None
 
 

@@ -89,7 +89,7 @@ def test_another_key_is_2(folder: Path, capsys: pytest.CaptureFixture[str]) -> N
 
 def test_a_share_in_percent_is_2(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("--max-leakage", "50") == 2
-    assert "say 0.5 for 50 %" in capsys.readouterr().err
+    assert "write 0.5 for 50 %" in capsys.readouterr().err
 
 
 def test_settings_make_two_words_enough(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

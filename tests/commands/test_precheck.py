@@ -38,7 +38,7 @@ REFUSED = [
     ("demo --model nobody", "nobody: neither"),
     ("demo --people 1", "--people 1: there is nobody"),
     ("leakage --k 0", "--k '0': give a number from 1 to 1000"),
-    ("leakage --max-leakage 20", "say 0.2 for 20 %"),
+    ("leakage --max-leakage 20", "write 0.2 for 20 %"),
     ("leakage --device toaster", "--device 'toaster' is not a device"),
     ("verify --pairs . --min-accuracy 99", "so write 0.99 for 99 %"),
     ("verify --pairs . --batch-size 0", "--batch-size '0' is neither"),

@@ -255,7 +255,7 @@ def _read_features(data: bytes) -> Reading:
     kept = feature_cache.load(path, (2, 3), ears)
     if kept is None:
         assert len(ears.notices) == 1, "a damaged file is told once"
-        return Reading(refused="embedded anew")
+        return Reading(refused="embedded again")
     features, valid, resized = kept
     assert (features.shape, features.dtype, valid.shape, valid.dtype) == ((2, 3), np.float32, (2,), np.bool_)
     return Reading((bool(resized), bool(valid.all())))

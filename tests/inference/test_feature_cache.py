@@ -79,7 +79,7 @@ def test_a_damaged_cache_file_is_told_and_made_anew(tmp_path: Path, kind: str) -
     whole = file.read_bytes()
     file.write_bytes(damage(whole, kind))
     np.testing.assert_array_equal(run(source, small(), **keep).features, wanted.features)
-    assert told.lines == [f"{file} is damaged or cannot be read: the faces are embedded anew"]
+    assert told.lines == [f"{file} is damaged or cannot be read: the faces are embedded again"]
     assert file.read_bytes() == whole
 
 

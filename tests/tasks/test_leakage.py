@@ -211,7 +211,7 @@ def test_an_adapted_attacker_is_an_attacker_of_its_own(folder: Path) -> None:
     assert [each.adapted for each in unimitated.attackers] == [each.adapted for each in result.attackers]
     assert {each.model for each in unimitated.findings} == {None}
     (folder / "released" / "facemae.json").unlink()
-    with pytest.raises(UsageError, match="no model of it is known: say --imitation-model"):
+    with pytest.raises(UsageError, match="no model of it is known: use --imitation-model"):
         audit(adapt=folder / "own", imitation_model=None)
 
 

@@ -166,7 +166,7 @@ def test_originals_released_as_they_are_are_told(folder: Path) -> None:
     [
         ({"k": "0"}, "--k '0'"),
         ({"identities": "9"}, "--identities '9': give a number from 1 to 8"),
-        ({"max_leakage": 50}, "say 0.5 for 50 %"),
+        ({"max_leakage": 50}, "write 0.5 for 50 %"),
         ({"max_tpr": -0.1}, "--max-tpr -0.1 is not a share"),
         ({"min_attacker": float("nan")}, "--min-attacker nan is not a share"),
         ({"trials": 0}, "--trials 0"),

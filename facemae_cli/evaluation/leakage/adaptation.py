@@ -211,8 +211,8 @@ def _found(pairs: _Pairs) -> float:
         if more.any():
             scores[(pairs.photos == pairs.photos[rows, 0, None, None]).any(axis=2)] = -np.inf
         nearest = np.argpartition(-scores, min(K, len(y)) - 1, axis=1)[:, :K]
-        his = (pairs.people[nearest] == pairs.whose[rows, None, None]).any(axis=2)
-        found += int((his & np.isfinite(np.take_along_axis(scores, nearest, axis=1))).any(axis=1).sum())
+        own = (pairs.people[nearest] == pairs.whose[rows, None, None]).any(axis=2)
+        found += int((own & np.isfinite(np.take_along_axis(scores, nearest, axis=1))).any(axis=1).sum())
     return found / len(asking) if len(asking) else 0.0
 
 

@@ -148,7 +148,7 @@ def _dependent(attacker: Recognizer, shared: tuple[str, ...] | None, trust: Trus
         yield "shares an ancestor with the model that made the release (--allow-shared-ancestor takes it all the same)"
     if shared is None and trust.origin.has_manifest and not trust.allow_shared_ancestor:
         yield (
-            "may share an ancestor with the model that made the release, which is not known: say --imitation-model "
+            "may share an ancestor with the model that made the release, which is not known: use --imitation-model "
             "with it, or --allow-shared-ancestor"
         )
 

@@ -1,4 +1,4 @@
-"""Which autoencoders reconstruct faces in an audit: an attacker's imitations, what he learns from, a masked release."""
+"""Which autoencoders reconstruct faces in an audit: attackers' imitations, what they learn from, a masked release."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ class Autoencoders:
             return [], None
         recipe = MaskingRecipe.of(data.manifest, data.original)
         if recipe.mixing:
-            return [], "its faces are mixed, and whoever asks does not know with whom his photos were"
+            return [], "its faces are mixed, and whoever asks does not know with whom their photos were"
         models, why_none = _as_the_release(self.given, origin, data)
-        return [self._imitator(model, recipe) for model in models], why_none and f"{why_none}: say --imitation-model"
+        return [self._imitator(model, recipe) for model in models], why_none and f"{why_none}: use --imitation-model"
 
     def adapter(self, origin: Origin, data: Datasets) -> Imitator | None:
-        """What makes the attacker's own faces as the release was made, where he has some. Raises UsageError where that
-        is not known, and for faces that cannot be mixed as the release's are."""
+        """What makes the attacker's own faces as the release was made, where they have some. Raises UsageError where
+        that is not known, and for faces that cannot be mixed as the release's are."""
         if (faces := data.adapt) is None:
             return None
         models, why_none = _as_the_release(self.given, origin, data)
         if not models:
             raise UsageError(
-                f"--adapt {faces.path} needs something to reconstruct the faces with, and {why_none}: say "
+                f"--adapt {faces.path} needs something to reconstruct the faces with, and {why_none}: use "
                 "--imitation-model"
             )
         recipe = MaskingRecipe.of(data.manifest, faces)

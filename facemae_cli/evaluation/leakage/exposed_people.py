@@ -64,7 +64,7 @@ def exposed(
 
 
 def _found(ranked: Ranked | None, count: int, k: int) -> tuple[Floats, Floats]:
-    """By person: photos that asked with other photos of him in the release, and how many of these found him."""
+    """By person: photos that asked with others of the person in the release, and how many of these found the person."""
     if ranked is None:
         return np.zeros(count), np.zeros(count)
     there = ranked.ranks.genuine > 0

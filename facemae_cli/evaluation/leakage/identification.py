@@ -40,7 +40,7 @@ class FeatureSets:
 @dataclass(frozen=True)
 class Plan:
     """What is measured: each K of `ks`; each number of people of `identities` (ALL: everyone), in `trials` samples,
-    from `seed`. `device` is what searches, `resamples` how often a comparison samples people anew."""
+    from `seed`. `device` is what searches, `resamples` how often a comparison samples people again."""
 
     ks: tuple[int, ...] = (2,)
     identities: tuple[int | None, ...] = (ALL,)

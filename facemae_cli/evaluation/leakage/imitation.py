@@ -1,8 +1,8 @@
-"""The attacker's own release: his photos masked and reconstructed as the release was, in memory, seen by his attackers.
+"""The attacker's own release: their photos masked and reconstructed as the release was, in memory, seen by embedders.
 
-He has no key, so each photo gets masks of his own. Of several masks a photo the features are added up: what the masks
-differ in averages out, what they agree in stays. Where the release is mixed, he mixes people of his own, by a key of
-his own: from these he can learn, but he cannot ask with them, since he does not know with whom his photos were mixed.
+They have no key, so each photo gets masks of their own. Of several masks a photo the features are added up: what the
+masks differ in averages out, what they agree in stays. Where the release is mixed, they mix people of their own, by a
+key of their own: from these they can learn, but not ask with them, not knowing with whom their photos were mixed.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""An attacker who knows some members: he holds real and released faces of n people of a release, learns from them how
-released faces relate to real ones, and looks for everybody else. A release that only turns or shifts identity space
+"""An attacker who knows some members: they hold real and released faces of n people of a release, learn from them how
+released faces relate to real ones, and look for everybody else. A release that only turns or shifts identity space
 falls to about as many known people as it has directions.
 
 Both sides are centred by the known people's means, and then the released face y of a real face x becomes, by method:

@@ -104,8 +104,8 @@ def infer(
 ) -> Inference:
     """Infer `column`, (m,) codes, from the (m, D) `released` faces of (m,) `people`.
 
-    The attacker learns from the released faces of four fifths of the people, whose values he knows, and says those of
-    the rest; so for each fifth. He learns by regularised least squares on the values, of the strength that serves best
+    The attacker learns from the released faces of four fifths of the people, whose values they know, and say those of
+    the rest; so for each fifth. They learn by regularised least squares on the values, of the strength that serves best
     on the next fifth, learnt without it. `real`: features, people and
     codes of real photos, to be told by what the same people's real photos teach. Raises InputError where fewer than
     FEWEST people, or fewer than two values, are known.

@@ -1,6 +1,6 @@
 """The open-set question: can it be told whether a person is in a release at all?
 
-A person's score is the highest similarity of any of his photos to any released face. Members are people in the
+A person's score is the highest similarity of any of their photos to any released face. Members are people in the
 release, non-members are not; whoever scores over a threshold is called a member.
 """
 
@@ -31,7 +31,7 @@ class Membership:
     `auc`: how often a member scores higher than a non-member, ties counting half; its interval is of a bootstrap over
     people from `seed`. `tpr_at_fpr`: the share of members called so at the lowest threshold that calls at most
     floor(FPR x non_members) non-members so; None where that is below 1 (`notes` say what it would need). Its interval
-    spans Wilson's, at that threshold, and the bootstrap's, which chooses the threshold anew. `curve`: the ROC, `far`
+    spans Wilson's, at that threshold, and the bootstrap's, which chooses the threshold again. `curve`: the ROC, `far`
     and `tar` its axes.
     """
 
@@ -163,7 +163,7 @@ def _threshold(outside: Floats, allowed: int) -> float:
 
 
 def _resample(inside: Floats, outside: Floats, allowed: list[int], seed: int, resamples: int) -> Iterator[Floats]:
-    """Blocks (1 + len(allowed), b): AUC, and TPR with so many errors allowed, of people drawn anew on both sides."""
+    """Blocks (1 + len(allowed), b): AUC, and TPR with so many errors allowed, of people sampled again on both sides."""
     below, upto = (np.searchsorted(outside, inside, side=side) for side in ("left", "right"))
     past = np.append(np.searchsorted(inside, outside, side="right"), 0)  # members up to each non-member's score; none
     block = max(1, SAMPLED // (len(inside) + len(outside)))

@@ -27,11 +27,11 @@ def check_options(options: Mapping[str, Any]) -> None:
         if number is not None and number < least:
             raise UsageError(f"{_flag(name)} {number}: must be at least {least}")
     if options["photo"] not in ("other", "same"):
-        raise UsageError(f"--photo {options['photo']!r} is not known; say other or same")
+        raise UsageError(f"--photo {options['photo']!r} is not known; use other or same")
     if options["photo"] == "same" and options.get("max_tpr") is None:
         raise UsageError("--photo says by which photos --max-tpr judges: give that limit too, or leave --photo out")
     if options["show_faces"] and options["report"] is None:
-        raise UsageError("--show-faces is about the page that --report FILE writes: say that too")
+        raise UsageError("--show-faces is about the page that --report FILE writes: give that too")
     check_batch_size(options["batch_size"])
     parse_ks(listed(options["k"]))
     parse_identities(listed(options["identities"]))
@@ -80,7 +80,7 @@ def _check_share(flag: str, share: float | None) -> None:
     if share is not None and not isinstance(share, Real):
         raise UsageError(f"{flag} {share!r} is not a number")
     if share is not None and 1 < share <= 100:
-        raise UsageError(f"{flag} {share:g} is over 1: it is a share, so say {share / 100:g} for {share:g} %")
+        raise UsageError(f"{flag} {share:g} is over 1: it is a share, so write {share / 100:g} for {share:g} %")
     if share is not None and not 0 <= share <= 1:
         raise UsageError(f"{flag} {share:g} is not a share: give a number from 0 to 1")
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from facemae_cli.evaluation.leakage.leakage_result import LeakageResult
 from facemae_cli.evaluation.leakage.results import PHOTOS, Attacker, Finding, MembershipFinding, strongest
 from facemae_cli.evaluation.leakage.summary import auc_in_words
-from facemae_cli.evaluation.leakage.verdict import Gate, Verdict
+from facemae_cli.evaluation.leakage.verdict import RECOGNISED, Gate, Verdict
 from facemae_cli.reports.text import exact_percent, percent, percent_interval
 
 METHOD = (
@@ -27,7 +27,7 @@ METHOD = (
     "Real → released: real photos ask among the released faces. With “other photos” the face that was made of the "
     "asking photo is left out, as if the attacker had only other photos of the person; with “the very photo” it is "
     "there. Real → real: the same photos ask among the real ones, themselves left out; it is how "
-    "strong the attacker is where nothing is hidden. Imitated → released: the attacker masks photos of his own, "
+    "strong the attacker is where nothing is hidden. Imitated → released: the attacker masks photos of their own, "
     "reconstructs them as the release was made, and asks with the outcome; over several masks a photo the features are "
     "added up.",
     "Chance is what K faces picked at random would reach, computed exactly, for the same photos. Above chance is "
@@ -101,7 +101,7 @@ def strength_of(result: LeakageResult, finding: Finding) -> Finding | None:
 WHAT = {
     "--max-leakage": "found by other photos",
     "--max-leakage-same": "found by the very photo",
-    "--max-tpr": "of members told at 1 % false positives",
+    "--max-tpr": RECOGNISED,
 }
 
 

@@ -34,8 +34,8 @@ ROWS, COLUMNS = 1024, 4096  # of the largest float64 block of scores
 class GenuineMatches:
     """Each query's own person in the gallery.
 
-    `count`: (n,) int64 faces of his, the excluded one not counted; `best`: (n,) float64 the highest score of these,
-    -inf where there is none; `row`: (n,) int64 the gallery row that has it, -1 there.
+    `count`: (n,) int64 faces of that person, the excluded one not counted; `best`: (n,) float64 the highest score of
+    these, -inf where there is none; `row`: (n,) int64 the gallery row that has it, -1 there.
     """
 
     count: People
@@ -194,7 +194,7 @@ def _excluded(exclude: Rows | None, count: int) -> Rows:
 def _nearest_of(
     genuine: GenuineMatches, part: Rows, faces: Rows, queries: Features, gallery: Features, left_out: Rows
 ) -> None:
-    """Fill in the nearest of `faces`, gallery rows of one person, for his queries `part`."""
+    """Fill in the nearest of `faces`, gallery rows of one person, for the person's queries `part`."""
     wide = queries[part].astype(np.float64)
     for first in range(0, len(faces), COLUMNS):
         rows = faces[first : first + COLUMNS]

@@ -1,6 +1,6 @@
 """What an audit finds, as values: rates of attacks, membership, people most exposed; and who attacked.
 
-A person is called as the release calls him, so where it has pseudonyms no raw name gets in here.
+A person is called as the release calls them, so where it has pseudonyms no raw name gets in here.
 """
 
 from __future__ import annotations
@@ -149,11 +149,11 @@ class Attacker:
 
 @dataclass(frozen=True)
 class Exposed:
-    """A person of the release and the released face of his that is nearest to a real one of his.
+    """A person of the release and the released face of theirs that is nearest to a real one of theirs.
 
     `identity`, `released_photo`: names in the release. `similarity`: cosine in [-1, 1]. `same_photo`: whether that real
-    photo is the one the released face was made of. `photos`: his real photos that asked with other photos of him in
-    the release; `found`: how many of these find him among the K nearest (an expectation where ties are broken).
+    photo is the one the released face was made of. `photos`: their real photos that asked with other photos of them
+    in the release; `found`: how many of these find them among the K nearest (an expectation where ties are broken).
     `real`, `released`: numbers of both faces in their datasets.
     """
 

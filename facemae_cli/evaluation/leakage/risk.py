@@ -129,7 +129,7 @@ def risk(ranks: Ranks, people: People, k: int) -> Risk:
 def hits(ranks: Ranks, k: int) -> Floats:
     """(n,) how likely each query's person is among the k nearest faces, in [0, 1], ties broken at random.
 
-    With g faces above the person's tie group, t in it and m of these his: 0 if g >= k, 1 if t <= k - g, else
+    With g faces above the person's tie group, t in it and m of these the person's: 0 if g >= k, 1 if t <= k - g, else
     1 - C(t - m, k - g) / C(t, k - g). Raises ValueError for a k that the ranks were not made for.
     """
     if not 1 <= k <= ranks.k:

@@ -1,4 +1,4 @@
-"""Attacks that see through a transform of whole faces: the attacker does to his photos what was done to the release.
+"""Attacks that see through a transform of whole faces: attackers do to their photos what was done to the release.
 
 Which transforms are worth it is tried with a few photos; who finds people in new ways by one then asks with all photos
 in all of these ways, each photo in the way that looks most like a released face.

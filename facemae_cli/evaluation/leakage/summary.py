@@ -164,7 +164,7 @@ def attacker_in_words(each: Attacker) -> str:
 
 
 def person_in_words(person: Exposed) -> str:
-    """One of the most exposed people, called as the release calls him."""
+    """One of the most exposed people, called as the release calls them."""
     photo = "the very photo" if person.same_photo else "another photo"
     words = f"{person.identity}: {person.released_photo} has similarity {person.similarity:.3f} to {photo}"
     return f"{words}; {person.found:.3g} of {person.photos} photos find the person by other faces"

@@ -1,6 +1,6 @@
 """What may have been done to whole faces without hiding anybody: turned, mirrored, inverted, colours swapped, blurred.
 
-An attacker undoes it by doing the same to the faces he holds.
+An attacker undoes it by doing the same to the faces they hold.
 """
 
 from __future__ import annotations

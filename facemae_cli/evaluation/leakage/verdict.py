@@ -27,6 +27,7 @@ from facemae_cli.reports.text import exact_percent, percent, percent_interval
 Status = Literal["passed", "failed", "undecided", "refused", "none"]
 WORST_FIRST: tuple[Status, ...] = ("failed", "refused", "undecided", "passed")
 GATED_FPR = 1e-2  # TPR at a lower FPR is never higher
+RECOGNISED = "of members recognised at a 1 % false-positive rate"
 MAX_UNMATCHED = 0.01  # of the people, that may be the same under other names
 UNCONFIRMED = (
     "nothing shows that the release was made of these originals: no attacker finds even the very photo more often than "
@@ -136,7 +137,7 @@ def _rate_gates(evidence: Evidence, limits: Limits, refusal: Sequence[str]) -> I
         rates = _rates(evidence, "same")
         yield _gate("--max-leakage-same", limits.leakage_same, rates, refusal, "found by the very photo")
     if limits.tpr is not None:
-        what = f"of members told at 1 % false positives by {PHOTOS[limits.photo]}"
+        what = f"{RECOGNISED} by {PHOTOS[limits.photo]}"
         yield _gate("--max-tpr", limits.tpr, _tprs(evidence, limits.photo), refusal, what)
 
 
@@ -249,4 +250,4 @@ def _not_gated(evidence: Evidence, limits: Limits) -> Iterator[str]:
         if tprs and (limits.tpr is None or limits.photo != photo):
             value = max(rate[1] for rate in tprs)
             how = "--max-tpr" + (" with --photo same" if photo == "same" else "")
-            yield f"{percent(value)} of members told at 1 % false positives by {PHOTOS[photo]} ({how} sets a limit)"
+            yield f"{percent(value)} {RECOGNISED} by {PHOTOS[photo]} ({how} sets a limit)"

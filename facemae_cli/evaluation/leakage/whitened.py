@@ -1,7 +1,7 @@
 """An attacker by thumbnails who knows how the release spreads: in which directions its thumbnails differ, and how far.
 
-All directions count alike to him (PCA whitening), so that what every face has in common does not drown what only one
-has. He needs nothing but the release, and photos to ask with, of which he takes the mean. Measured, K = 2, on 600 of
+All directions count alike to them (PCA whitening), so that what every face has in common does not drown what only one
+has. They need nothing but the release, and photos to ask with, of which they take the mean. Measured, K = 2, on 600 of
 6,731 photos, by the very photo: of three people a face, warped, three copies, thumbnails find 21.0 %, correlated 23.7,
 whitened 44.8 (two people: 52, 58 and 81.5); by other photos of mae-v1's reconstructions 9.5, 12 and 17.
 """

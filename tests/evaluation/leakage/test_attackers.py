@@ -71,7 +71,7 @@ def test_an_attacker_of_its_own_is_free(tmp_path: Path, phi: Recognizer) -> None
 def test_where_the_release_s_model_is_not_found_independence_is_not_known(phi: Recognizer) -> None:
     origin = Origin.of(made_by(None, "ef" * 32), [])
     assert origin.shared(phi.model) is None
-    assert "say --imitation-model" in barred(phi, origin)
+    assert "use --imitation-model" in barred(phi, origin)
     assert barred(phi, origin, allow_shared_ancestor=True) == ""
     itself = Origin.of(made_by(None, str(phi.model.digest)), [])
     assert itself.shared(phi.model) == (phi.model.digest,)

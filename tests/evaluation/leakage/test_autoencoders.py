@@ -52,7 +52,7 @@ def test_what_is_given_imitates_before_the_releases_own_model(mae: Model) -> Non
 def test_nothing_imitates_where_no_model_is_known_or_faces_are_mixed(mae: Model) -> None:
     for sha256, why in ((None, "no model of it is known"), ("0" * 64, "its model is not bundled")):
         found = using().imitators(Origin(sha256, None, True), datasets(), 1)
-        assert found == ([], f"{why}: say --imitation-model")
+        assert found == ([], f"{why}: use --imitation-model")
     found, why_none = using(mae).imitators(UNKNOWN, datasets(**MIXED), 1)
     assert (found, why_none and why_none.partition(",")[0]) == ([], "its faces are mixed")
 
@@ -62,7 +62,7 @@ def test_an_attackers_own_faces_are_made_as_the_release_was(mae: Model) -> None:
     adapter = using(mae).adapter(UNKNOWN, datasets(own=4, **MIXED))
     assert adapter is not None
     assert (adapter.name, adapter.mixing and adapter.mixing.people) == ("mae", 3)
-    with pytest.raises(UsageError, match=r"--adapt memory needs .* no model of it is known: say --imitation-model"):
+    with pytest.raises(UsageError, match=r"--adapt memory needs .* no model of it is known: use --imitation-model"):
         using().adapter(UNKNOWN, datasets(own=4))
     with pytest.raises(UsageError, match="--adapt memory: "):  # two people cannot be mixed by threes
         using(mae).adapter(UNKNOWN, datasets(own=2, **MIXED))

@@ -53,7 +53,7 @@ def test_numbers_of_known_people() -> None:
         ({"trials": 0}, "--trials 0: must be at least 1"),
         ({"workers": 0}, "--workers 0: must be at least 1"),
         ({"imitations": -1}, "--imitations -1: must be at least 0"),
-        ({"max_leakage": 20}, "--max-leakage 20 is over 1: it is a share, so say 0.2 for 20 %"),
+        ({"max_leakage": 20}, "--max-leakage 20 is over 1: it is a share, so write 0.2 for 20 %"),
         ({"min_attacker": -0.1}, "--min-attacker -0.1 is not a share"),
         ({"photo": "both"}, "--photo 'both'"),
         ({"trials": "2"}, "--trials '2' is not a whole number"),

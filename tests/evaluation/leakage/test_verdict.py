@@ -171,7 +171,8 @@ def test_the_very_photo_has_gates_of_its_own_and_what_has_none_is_said() -> None
     assert verdict.status == "passed"
     assert verdict.not_gated == (
         "94.0 % found by the very photo (--max-leakage-same sets a limit)",
-        "60.0 % of members told at 1 % false positives by the very photo (--max-tpr with --photo same sets a limit)",
+        "60.0 % of members recognised at a 1 % false-positive rate by the very photo (--max-tpr with --photo same "
+        "sets a limit)",
     )
     assert judge(findings, [caught], [GOOD], max_same=0.5).status == "failed"
     assert judge(findings, [caught], [GOOD], max_same=0.95).status == "undecided"
