@@ -71,7 +71,7 @@ def test_equal_audits_are_equal_with_a_cache_and_without(
 
 def test_what_cannot_be_imitated_is_said_in_a_line(folder: Path) -> None:
     result = mixed_audit(adapt=None)
-    why = "its faces are mixed, and whoever asks does not know with whom his photos were"
+    why = "its faces are mixed, and whoever asks does not know with whom their photos were"
     assert [line for line in result.notices if "imitated" in line] == [f"the release is not imitated: {why}"]
     assert f"imitations of the release: {why}" in result.unmeasured
     assert {each.attack for each in result.findings} == {"real_to_released", "real_to_real"}
