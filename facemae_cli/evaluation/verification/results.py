@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,9 +14,11 @@ from facemae_cli.data.packs.source import PackSource
 from facemae_cli.evaluation.metrics import Floats, Verification, distances, verify_distances
 from facemae_cli.evaluation.verification.gates import AccuracyGate
 from facemae_cli.evaluation.verification.groups import GroupAccuracy, by_group
-from facemae_cli.inference.embed import Embeddings
 from facemae_cli.networks.card import Card
 from facemae_cli.reports.text import NONE, percent, percent_interval
+
+if TYPE_CHECKING:  # brings torch, which the page need not wait for
+    from facemae_cli.inference.embed import Embeddings
 
 # A published embedder that verifies fewer pairs was mostly fed faces aligned otherwise: LFW at 93 % is the known case.
 DOUBTFUL_ACCURACY = 0.95
@@ -30,7 +32,7 @@ class VerifiedPack:
 
     `kept`: (p,) numbers, in the pack, of the pairs whose faces both have a feature; `distances`: (p,) squared L2;
     `same`: (p,) bool. `left_out`: the pack's other pairs. `faces`: how many have a feature; `resized`: how many were
-    not stored at the embedder's size; `shared_people`: see `data.people`, None where names are not known; `groups`:
+    not stored at the embedder's size; `shared_people`: see `data.packs.people`, None where names are not known; `groups`:
     the accuracy by group, where groups were given.
     """
 
