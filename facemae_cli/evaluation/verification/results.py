@@ -32,8 +32,8 @@ class VerifiedPack:
 
     `kept`: (p,) numbers, in the pack, of the pairs whose faces both have a feature; `distances`: (p,) squared L2;
     `same`: (p,) bool. `left_out`: the pack's other pairs. `faces`: how many have a feature; `resized`: how many were
-    not stored at the embedder's size; `shared_people`: see `data.packs.people`, None where names are not known; `groups`:
-    the accuracy by group, where groups were given.
+    not stored at the embedder's size; `shared_people`: see `data.packs.people`, None where names are not known;
+    `groups`: the accuracy by group, where groups were given.
     """
 
     verification: Verification
