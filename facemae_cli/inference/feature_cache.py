@@ -72,8 +72,9 @@ def load(path: Path, shape: tuple[int, int], progress: Progress) -> Kept | None:
         found = unpack(path.read_bytes())
         features, valid, resized = found["features"], found["valid"], found["resized"]
         whole = found["sha256"].tobytes() == _checksum(features, valid, resized)
-        forms = [(array.shape, array.dtype) for array in (features, valid, resized)]
-        if whole and forms == [(shape, np.float32), (shape[:1], np.bool_), ((1,), np.int64)]:
+        arrays = (features, valid, resized)
+        shaped = [array.shape for array in arrays] == [shape, shape[:1], (1,)]
+        if whole and shaped and [array.dtype.name for array in arrays] == ["float32", "bool", "int64"]:
             return features, valid, int(resized[0])
     except (OSError, SafetensorError, KeyError, ValueError, TypeError, IndexError):
         pass
