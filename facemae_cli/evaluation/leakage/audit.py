@@ -18,7 +18,7 @@ from facemae_cli.evaluation.leakage.matching import Matching
 from facemae_cli.evaluation.leakage.membership_attack import membership_attack
 from facemae_cli.evaluation.leakage.name_check import NameCheck, check_names
 from facemae_cli.evaluation.leakage.results import Attacker, Exposed, Finding, MembershipFinding, Triplet, strongest
-from facemae_cli.evaluation.leakage.verdict import UNCONFIRMED, Evidence, Limits, confirmed, judge
+from facemae_cli.evaluation.leakage.verdict import Evidence, Limits, judge, unconfirmed
 from facemae_cli.evaluation.leakage.views import AttackerView, AttackSettings, Embedded, embed_all
 from facemae_cli.evaluation.retrieval import faiss_clash
 from facemae_cli.inference.recognizer import Recognizer
@@ -220,8 +220,8 @@ def _late_notices(
     yield from _unseen_lines(embedded.views, embedded.scans)
     yield from names.lines()
     yield from duplicates.lines()[:1] if duplicates.all_released else []
-    if not (confirmed(findings) or duplicates.all_released or names.misnamed):
-        yield UNCONFIRMED
+    if not (duplicates.all_released or names.misnamed) and (why := unconfirmed(findings)):
+        yield why
 
 
 def _unseen(view: AttackerView, scans: Mapping[str, Scan]) -> tuple[int, int]:

@@ -29,10 +29,8 @@ WORST_FIRST: tuple[Status, ...] = ("failed", "refused", "undecided", "passed")
 GATED_FPR = 1e-2  # TPR at a lower FPR is never higher
 RECOGNISED = "of members recognised at a 1 % false-positive rate"
 MAX_UNMATCHED = 0.01  # of the people, that may be the same under other names
-UNCONFIRMED = (
-    "nothing shows that the release was made of these originals: no attacker finds even the very photo more often than "
-    "chance"
-)
+NOTHING_SHOWS = "nothing shows that the release was made of these originals"
+FEW = 20  # people, of whom luck may find nearly as many as any attacker
 
 Rate = tuple[str, float, Interval]  # by whom, the figure, its interval
 
@@ -68,7 +66,8 @@ class Gate:
 
     def __str__(self) -> str:
         if self.value is None:
-            return f"{self.option}: limit {exact_percent(self.limit)}: {self.status}: {self.reason}"
+            limit = f"{self.limit:g}" if self.option == "--max-copies" else exact_percent(self.limit)
+            return f"{self.option}: limit {limit}: {self.status}: {self.reason}"
         return f"{self.option}: {self.reason}"
 
 
@@ -115,10 +114,11 @@ def judge(evidence: Evidence, limits: Limits) -> Verdict:
 
     Leakage is judged by each attacker at its largest K and most people, with real photos and imitations; membership by
     TPR at 1 % FPR. A gate passes where every attacker's upper end is within its limit, and at least one attacker may
-    count; it fails where any risk is over it, and where more released faces than `limits.copies` are real.
+    count; it fails where any risk is over it, and where more released faces than `limits.copies` are real. Where the
+    release may not be of these originals, no gate passes.
     """
-    refusal = tuple(_refusal(evidence))
-    copied = _copies(evidence.duplicates, limits.copies)
+    others, refusal = tuple(_of_others(evidence)), tuple(_refusal(evidence))
+    copied = _copies(evidence.duplicates, limits.copies, others)
     if limits.none:
         reasons = (*((copied.reason,) if copied and copied.status == "failed" else ()), *refusal)
         return Verdict("refused", reasons) if reasons else Verdict()
@@ -141,44 +141,70 @@ def _rate_gates(evidence: Evidence, limits: Limits, refusal: Sequence[str]) -> I
         yield _gate("--max-tpr", limits.tpr, _tprs(evidence, limits.photo), refusal, what)
 
 
+def _of_others(evidence: Evidence) -> Iterator[str]:
+    """Why the release may not be of these originals, so that nothing found of them, not even no copies, says it is safe;
+    nothing where it is."""
+    names = evidence.names
+    if names is None:
+        return
+    if not names.people:
+        yield f"nobody is on both sides by name, and {NOTHING_SHOWS}"
+    elif names.unmatched > MAX_UNMATCHED:
+        yield (
+            f"{percent(names.unmatched)} of the people may be in the release under other names, over "
+            f"{percent(MAX_UNMATCHED)}: {names.only_original} are only among the originals, "
+            f"{names.only_released} only in the release"
+        )
+    if names.numbered and (why := unconfirmed(evidence.findings)):
+        yield f"people are joined by bare numbers, and {why}"
+
+
 def _refusal(evidence: Evidence) -> Iterator[str]:
-    """Why no verdict can be given at all; nothing where one can."""
+    """Why no verdict on a rate can be given at all; nothing where one can."""
     top = strongest(evidence.findings, "real_to_released", "other")
     if top is None:
-        yield (
-            "the risk from other photos of a person could not be measured, nor how strong an attacker is: give "
-            "originals with two photos or more of a person"
-        )
+        if evidence.names is None or evidence.names.people:
+            yield (
+                "the risk from other photos of a person could not be measured, nor how strong an attacker is: give "
+                "originals with two photos or more of a person"
+            )
+        yield from _of_others(evidence)
         return
     if top.chance >= 1:
         yield f"among {top.identities} people every guess at K = {top.k} is right: nothing can be told"
-    if evidence.names is not None and evidence.names.unmatched > MAX_UNMATCHED:
-        yield (
-            f"{percent(evidence.names.unmatched)} of the people may be in the release under other names, over "
-            f"{percent(MAX_UNMATCHED)}: {evidence.names.only_original} are only among the originals, "
-            f"{evidence.names.only_released} only in the release"
-        )
-    if evidence.names is not None and evidence.names.numbered and not confirmed(evidence.findings):
-        yield f"people are joined by bare numbers, and {UNCONFIRMED}"
+    yield from _of_others(evidence)
     if evidence.name_check is not None and evidence.name_check.misnamed:
         yield str(evidence.name_check)
     if all(attacker.barred for attacker in evidence.attackers):
         yield from (f"{attacker.name} {reason}" for attacker in evidence.attackers for reason in attacker.barred)
 
 
-def confirmed(findings: Sequence[Finding]) -> bool:
-    """Whether anything shows that the release was made of these originals: whether any attacker finds people by the
-    very photo more often than chance, by the whole width of the interval."""
-    found = (each for each in widest(findings) if (each.attack, each.photo) == ("real_to_released", "same"))
-    return any(each.risk - each.chance > each.interval[1] - each.interval[0] for each in found)
+def unconfirmed(findings: Sequence[Finding]) -> str | None:
+    """Why nothing shows that the release was made of these originals; None where something does: where any attacker
+    finds people by the very photo more often than chance, by the whole width of the interval."""
+    found = [each for each in widest(findings) if (each.attack, each.photo) == ("real_to_released", "same")]
+    if not found:
+        return f"{NOTHING_SHOWS}: no very photo could be looked for"
+    if any(each.risk - each.chance > each.interval[1] - each.interval[0] for each in found):
+        return None
+    best = max(found, key=lambda each: each.risk - each.chance)
+    if best.risk > best.chance and best.identities < FEW:
+        return (
+            f"{NOTHING_SHOWS}: {best.identities} people are too few to tell {percent(best.risk)} found by the very "
+            f"photo from chance, {percent(best.chance)}"
+        )
+    return f"{NOTHING_SHOWS}: no attacker finds even the very photo clearly more often than chance"
 
 
-def _copies(duplicates: Duplicates | None, asked: int | None) -> Gate | None:
-    """The gate on released faces that are real ones; None where nobody looked, or asked."""
+def _copies(duplicates: Duplicates | None, asked: int | None, others: Sequence[str]) -> Gate | None:
+    """The gate on released faces that are real ones; None where nobody looked, or asked. `others`: why the release may
+    be of other people, among whose photos nobody looked."""
     limit = asked or 0
     if duplicates is None:
         return None if asked is None else Gate("--max-copies", limit, "refused", "copies were not looked for")
     count = duplicates.all_released
+    if count <= limit and others:
+        return Gate("--max-copies", limit, "refused", "; ".join(others))
     failed = count > limit
     reason = f"{count} released faces are real ones, at most {limit} may be: {'failed' if failed else 'passed'}"
     return Gate("--max-copies", limit, "failed" if failed else "passed", reason, count, count)

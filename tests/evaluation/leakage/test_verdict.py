@@ -12,7 +12,7 @@ from facemae_cli.evaluation.leakage.groups import GroupRate
 from facemae_cli.evaluation.leakage.matching import Names
 from facemae_cli.evaluation.leakage.name_check import NameCheck
 from facemae_cli.evaluation.leakage.results import Attacker, strongest
-from facemae_cli.evaluation.leakage.verdict import UNCONFIRMED, Evidence, Limits, Verdict
+from facemae_cli.evaluation.leakage.verdict import NOTHING_SHOWS, Evidence, Limits, Verdict, unconfirmed
 from facemae_cli.evaluation.leakage.verdict import judge as judge_evidence
 
 
@@ -193,6 +193,51 @@ def test_bare_numbers_that_nothing_confirms_are_refused() -> None:
     found = [rate(0.02, 0.005, 0.035), rate(0.02, 0.005, 0.035, photo="same")]
     assert judge(found, [], [GOOD], max_leakage=0.3, names=names(False)).status == "passed"
     refused = judge(found, [], [GOOD], max_leakage=0.3, names=names(True))
-    assert (refused.status, refused.reasons) == ("refused", (f"people are joined by bare numbers, and {UNCONFIRMED}",))
+    assert refused.status == "refused"
+    assert refused.reasons[0].startswith(f"people are joined by bare numbers, and {NOTHING_SHOWS}: no attacker finds")
     known = [found[0], rate(0.05, 0.035, 0.065, photo="same")]
     assert judge(known, [], [GOOD], max_leakage=0.3, names=names(True)).status == "passed"
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (Names(None, 0, 20, 20, 0, 0, 0, 0, False), f"nobody is on both sides by name, and {NOTHING_SHOWS}"),
+        (Names("names", 2, 18, 18, 0, 6, 6, 0, False), "90.0 % of the people may be in the release under other names"),
+        (Names("names", 20, 0, 0, 0, 60, 60, 0, True), "people are joined by bare numbers, and nothing shows"),
+    ],
+)
+def test_no_copies_of_other_peoples_photos_pass_no_gate_and_copies_fail_it(names: Names, said: str) -> None:
+    found = [rate(0.02, 0.005, 0.035), rate(0.02, 0.005, 0.035, photo="same")] if names.people else []
+    limits = Limits(copies=0)
+    verdict = judge_evidence(Evidence(found, [], [GOOD], names, Duplicates()), limits)
+    (gate,) = verdict.gates
+    assert (verdict.status, gate.status, gate.value) == ("refused", "refused", None)
+    assert gate.reason.startswith(said)
+    assert str(gate).startswith(f"--max-copies: limit 0: refused: {said}")
+    both = judge_evidence(Evidence(found, [], [GOOD], names, Duplicates()), Limits(leakage=0.5, copies=0))
+    assert [each.status for each in both.gates] == ["refused", "refused"]
+    assert both.reasons == (gate.reason,)
+    copied = judge_evidence(Evidence(found, [], [GOOD], names, Duplicates(released_near=1)), limits)
+    assert copied.status == "failed"
+
+
+def test_what_keeps_a_rate_from_a_verdict_leaves_copies_of_these_originals_theirs() -> None:
+    evidence = Evidence([rate(0.2, 0.1, 0.3)], [], [BARRED], Names("key", 9, 0, 0, 0, 9, 9, 0, False), Duplicates())
+    assert judge_evidence(evidence, Limits(copies=0)).status == "passed"
+
+
+def test_few_people_found_are_told_from_nobody_found() -> None:
+    def very(risk: float, low: float, high: float, chance: float, people: int) -> str | None:
+        one = rate(risk, low, high, photo="same", identities=people)
+        return unconfirmed([replace(one, trials=(replace(one.trials[0], chance=chance),))])
+
+    few = very(1.0, 0.34, 1.0, 0.576, 2)
+    assert few is not None
+    assert few.endswith("2 people are too few to tell 100.0 % found by the very photo from chance, 57.6 %")
+    assert str(very(0.5, 0.1, 0.9, 0.576, 2)).endswith(
+        "no attacker finds even the very photo clearly more often than chance"
+    )
+    assert str(very(0.02, 0.005, 0.035, 0.01, 100)).endswith("clearly more often than chance")
+    assert very(0.9, 0.8, 1.0, 0.02, 100) is None
+    assert str(unconfirmed([rate(0.9, 0.8, 1.0)])).endswith("no very photo could be looked for")
