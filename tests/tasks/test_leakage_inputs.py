@@ -106,6 +106,26 @@ def test_members_under_other_bytes_are_left_out_and_those_of_a_members_name_are_
     assert any(line.startswith("1 people of --non-members have names of people") for line in result.notices)
 
 
+def test_whoever_adapts_does_not_learn_from_the_people_to_be_found(folder: Path) -> None:
+    """By their photos, byte for byte or nearly, as non-members are left out; a name alone is only said."""
+    own = write_faces(folder / "own", range(20, 44), 2)
+    alone = audit(adapt=own, imitations=0)
+    shutil.copytree(folder / "raw" / "p2", own / "someone")
+    (own / "again").mkdir()
+    (own / "again" / "0.jpg").write_bytes(encode_jpeg(photo(3, 0), 95))
+    (own / "again" / "1.png").write_bytes(encode_png(photo(99, 1)))  # of the same person, since filed there
+    mixed = audit(adapt=own, imitations=0)
+    assert any(line.startswith("2 people of --adapt are left out: a photo of theirs") for line in mixed.notices)
+    assert [each.adapted for each in mixed.attackers] == [each.adapted for each in alone.attackers]
+    assert risks(mixed) == risks(alone)
+    (own / "p43").rename(own / "p1")
+    named = audit(adapt=own, imitations=0).notices
+    assert any(line.startswith("1 people of --adapt have names of people among the originals") for line in named)
+    for theirs in (folder / "raw", folder / "released"):
+        with pytest.raises(InputError, match=r"--adapt .*: each of its people has a photo among the originals or in"):
+            audit(adapt=theirs, imitations=0)
+
+
 @pytest.mark.parametrize("option", ["non_members", "adapt"])
 def test_unreadable_faces_of_others_are_refused_too(folder: Path, option: str) -> None:
     others = write_faces(folder / "others", range(40, 64), 1)

@@ -62,6 +62,21 @@ def test_whoever_adapts_learns_from_mixtures_of_his_own_people(
         assert {each.photo for each in result.findings if each.attacker == name} == {"other", "same"}
 
 
+def test_mixtures_that_show_people_to_be_found_teach_nothing(folder: Path, tmp_path: Path) -> None:
+    own = shutil.copytree("own", tmp_path / "own")
+    shutil.copytree("raw/p1", own / "someone")
+    taught, learn = [], views.learn
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(views, "learn", lambda *given: taught.append(given) or learn(*given))
+        result = mixed_audit(adapt=own)
+    assert any(line.startswith("1 people of --adapt are left out") for line in result.notices)
+    real, reconstructed, people, photos = taught[0]
+    (known,) = {person for person in people.tolist() if not real.valid[people == person].any()}
+    shows = (people[photos] == known).any(axis=1)
+    assert shows.sum() == 2 * COPIES * PHOTOS
+    assert (reconstructed.valid == ~shows).all()
+
+
 def test_equal_audits_are_equal_with_a_cache_and_without(
     folder: Path, tmp_path: Path, audited: tuple[LeakageResult, list[tuple[Any, ...]]]
 ) -> None:

@@ -115,26 +115,37 @@ def match_people(data: Datasets, key: Path | None, sources: Path | None = None) 
     return matching, unmeasured(matching.names, secret)
 
 
-def overlapping_non_members(data: Datasets, scans: Mapping[str, Scan], device: str) -> NDArray[np.bool_]:
-    """(n,) which non-members' faces are of people with a photo, byte for byte or nearly, among the other faces; none
-    are known where no non-members were given."""
-    people = data.non_member_people
-    if people is None:
-        return np.zeros(0, np.bool_)
-    known = scans["original"].known | scans["released"].known
-    met = np.array([face in known for face in scans["non-members"].digests], np.bool_)
-    met |= look_alike(scans["non-members"], scans["original"], device)
-    return np.isin(people, people[met])
+OTHERS = {  # datasets of other people, and what comes of it where some are those of the originals
+    "non-members": "members who count as non-members make membership look harder to tell than it is",
+    "adapt": "attackers who learn from the people they look for find more than others would",
+}
 
 
-def of_the_same_name(data: Datasets, known: NDArray[np.bool_]) -> int:
-    """How many non-members, but for those who are `known`, have the name of somebody among the originals; bare numbers
-    are no names."""
-    if data.non_members is None:
-        return 0
-    names = {data.original.name(index).identity for index in range(len(data.original))}
-    others = {data.non_members.name(index).identity for index in np.flatnonzero(~known).tolist()}
-    return sum(name is not None and not name.isdigit() for name in names & others)
+def overlapping(data: Datasets, scans: Mapping[str, Scan], device: str) -> dict[str, NDArray[np.bool_]]:
+    """Of each dataset of other people, (n,) which faces are of people with a photo, byte for byte or nearly, among the
+    originals or in the release. Raises InputError where nobody is left to learn from."""
+    found = {}
+    for name in (name for name in OTHERS if name in data.sources):
+        source, scan = data.sources[name], scans[name]
+        known = scans["original"].known | scans["released"].known
+        met = np.array([face in known for face in scan.digests], np.bool_)
+        met |= look_alike(scan, scans["original"], device)
+        people = people_of(source)
+        found[name] = np.isin(people, people[met])
+        if name == "adapt" and not (scan.valid & ~found[name]).any():
+            raise InputError(
+                f"--adapt {source.path}: each of its people has a photo among the originals or in the release, so an "
+                "attacker would learn from the people to be found: give faces of other people"
+            )
+    return found
+
+
+def of_the_same_name(original: FaceSource, others: FaceSource, known: NDArray[np.bool_]) -> int:
+    """How many people of `others`, but for those who are `known`, have the name of somebody among the originals; bare
+    numbers are no names."""
+    names = {original.name(index).identity for index in range(len(original))}
+    left = {others.name(index).identity for index in np.flatnonzero(~known).tolist()}
+    return sum(name is not None and not name.isdigit() for name in names & left)
 
 
 def require_faces(data: Datasets, scans: Mapping[str, Scan]) -> list[Refusal]:
@@ -149,14 +160,15 @@ def require_faces(data: Datasets, scans: Mapping[str, Scan]) -> list[Refusal]:
     return refused
 
 
-def remarks(data: Datasets, known: NDArray[np.bool_]) -> Iterator[str]:
-    """What a person should know of the non-members, of whom the faces `known` are left out."""
-    people = data.non_member_people
-    if people is not None and known.any():
-        count = len(np.unique(people[known]))
-        yield f"{count} people of --non-members are left out: a photo of theirs is among the other faces"
-    if named := of_the_same_name(data, known):
-        yield (
-            f"{named} people of --non-members have names of people among the originals: if they are the same, take "
-            "them out, since members who count as non-members make membership look harder to tell than it is"
-        )
+def remarks(data: Datasets, overlaps: Mapping[str, NDArray[np.bool_]]) -> Iterator[str]:
+    """What a person should know of the datasets of other people, of which the faces in `overlaps` are left out."""
+    for name in (name for name in OTHERS if name in overlaps):
+        source, known = data.sources[name], overlaps[name]
+        if known.any():
+            count = len(np.unique(people_of(source)[known]))
+            yield f"{count} people of --{name} are left out: a photo of theirs is among the other faces"
+        if named := of_the_same_name(data.original, source, known):
+            yield (
+                f"{named} people of --{name} have names of people among the originals: if they are the same, take "
+                f"them out, since {OTHERS[name]}"
+            )

@@ -142,8 +142,8 @@ def _rate_gates(evidence: Evidence, limits: Limits, refusal: Sequence[str]) -> I
 
 
 def _of_others(evidence: Evidence) -> Iterator[str]:
-    """Why the release may not be of these originals, so that nothing found of them, not even no copies, says it is safe;
-    nothing where it is."""
+    """Why the release may not be of these originals, so that not even no copies of them says it is safe; nothing where
+    it is."""
     names = evidence.names
     if names is None:
         return

@@ -14,7 +14,7 @@ from facemae_cli.data.faces import Refusal, once
 from facemae_cli.errors import InputError, UsageError
 from facemae_cli.evaluation.leakage.adaptation import learn
 from facemae_cli.evaluation.leakage.dataset_features import DatasetFeatures, Times, see_dataset
-from facemae_cli.evaluation.leakage.datasets import Datasets, overlapping_non_members, remarks, require_faces
+from facemae_cli.evaluation.leakage.datasets import Datasets, overlapping, remarks, require_faces
 from facemae_cli.evaluation.leakage.ensemble import ENSEMBLE, WEIGHTS, combine
 from facemae_cli.evaluation.leakage.face_stream import Attacking, FaceStream, Viewer
 from facemae_cli.evaluation.leakage.fingerprints import Scan
@@ -142,16 +142,18 @@ def _lessons(
     settings: AttackSettings,
     viewers: Mapping[str, Viewer],
     seen: DatasetFeatures,
+    known: NDArray[np.bool_],
     progress: Progress,
 ) -> Lessons:
-    """What there is to learn from; where the release is mixed, mixtures are made, and seen. Raises UsageError and
-    InputError where they cannot be."""
+    """What there is to learn from, but for the faces that are `known`; where the release is mixed, mixtures are made,
+    and seen. Raises UsageError and InputError where they cannot be."""
     adapter, faces = settings.adapter, data.adapt
     assert adapter is not None
     assert faces is not None
     people = people_of(faces)
+    real = _all_without(seen.by, known)
     if not adapter.mixing:
-        return Lessons(faces.path, adapter.name, seen.by, seen.imitated[0], people)
+        return Lessons(faces.path, adapter.name, real, _all_without(seen.imitated[0], known), people)
     try:
         mixtures = adapter.mixtures(faces, settings.seed, settings.threads, progress)
     except UsageError as error:
@@ -167,7 +169,9 @@ def _lessons(
         label="embed mixtures",
         progress=progress,
     )
-    return Lessons(faces.path, adapter.name, seen.by, made.imitated[0], people, mixtures.photos)
+    shows_known = np.asarray(known[mixtures.photos].any(axis=1))
+    shown = _all_without(made.imitated[0], shows_known)
+    return Lessons(faces.path, adapter.name, real, shown, people, mixtures.photos)
 
 
 @dataclass(frozen=True)
@@ -232,13 +236,15 @@ def embed_all(
     seen = _see_all(data, settings, viewers, progress)
     scans = {name: each.scan for name, each in seen.items()}
     refused = require_faces(data, scans)
-    known = overlapping_non_members(data, scans, device)
+    overlaps = overlapping(data, scans, device)
+    known = overlaps.get("non-members", np.zeros(0, np.bool_))
     plain = _and_whitened([_view(settings, seen, name, known) for name in settings.everyone])
     for view in plain:
         refused += view.sets.real.refused + view.sets.released.refused
-    views, notices = [*plain, _ensemble(plain)], list(remarks(data, known))
+    views, notices = [*plain, _ensemble(plain)], list(remarks(data, overlaps))
     if settings.adapter is not None:
-        adapted, blind = _adapted(_lessons(data, settings, viewers, seen["adapt"], progress), plain)
+        lessons = _lessons(data, settings, viewers, seen["adapt"], overlaps["adapt"], progress)
+        adapted, blind = _adapted(lessons, plain)
         views += adapted
         notices += blind
     for rebuilder, released in zip(settings.rebuilders, seen["released"].imitated, strict=True):
@@ -275,8 +281,13 @@ def _and_whitened(views: Sequence[AttackerView], suffix: str = "") -> list[Attac
 
 
 def _without(seen: Embeddings, known: NDArray[np.bool_]) -> Embeddings:
-    """Non-members' faces less those of people who are in the other datasets."""
+    """Faces of others less those of people who are in the other datasets."""
     return Embeddings(seen.features, seen.valid & ~known, seen.refused)
+
+
+def _all_without(seen: Mapping[str, Embeddings], known: NDArray[np.bool_]) -> dict[str, Embeddings]:
+    """The same of what several attackers see."""
+    return {name: _without(each, known) for name, each in seen.items()}
 
 
 def _ensemble(views: Sequence[AttackerView], suffix: str = "") -> AttackerView:
