@@ -18,9 +18,10 @@ METHOD = (
     "approximate one would make the risk look smaller.",
     "Three attackers have learnt nothing: they compare thumbnails of 14 × 14 means, by distance, by correlation, and "
     "whitened by the release's own spread. The ensemble adds up all attackers' similarities, each in standard "
-    "deviations over the faces that are searched; the three together count as one. Where a release was changed as a "
-    "whole, turned or inverted, say, photos are changed likewise before they ask; such an attacker's name ends in "
-    "+transforms.",
+    "deviations over the faces that are searched; the three together count as one. A sample of photos is also tried "
+    "turned, mirrored, inverted, blurred and with colours swapped; where that finds people who are not found by photos "
+    "as they are, all photos ask in these ways too, each in the way that is most like a released face. Such an "
+    "attacker's name ends in +transforms.",
     "The risk is the share of the asking photos that find their person: a mean over photos, not over people (Eq. 3 of "
     "arXiv 2205.11090). Photos whose person has no face to be found do not count. A person is found where at least one "
     "of the person's photos finds the person.",

@@ -1,13 +1,14 @@
 """Attacks that see through a transform of whole faces: attackers do to their photos what was done to the release.
 
 Which transforms are worth it is tried with a few photos; who finds people in new ways by one then asks with all photos
-in all of these ways, each photo in the way that looks most like a released face.
+in all of these ways, each photo in the way that looks most like a released face. A transform that finds other people,
+and loses as many, is worth asking by, but does not show that the release was changed so.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +21,7 @@ from facemae_cli.inference.embed import Embeddings
 PROBED = 64  # photos
 K = 2
 NEW = 0.05  # of the photos probed, found under a transform alone, beyond what luck would find
-DEVIATIONS = 3.0  # of luck, beyond which a share of new finds is not luck
+DEVIATIONS = 3.0  # of luck, beyond which a share of new finds, or of more finds than losses, is not luck
 
 See = Callable[
     [str | None, NDArray[np.int64]], Embeddings
@@ -29,12 +30,14 @@ See = Callable[
 
 @dataclass(frozen=True)
 class Probe:
-    """Of `photos` probed, the shares found as they are and only under each transform; `luck`: what chance finds."""
+    """Of `photos` probed, the shares found as they are, only under each transform, and not under it though as they are
+    (`lost_under`); `luck`: what chance finds."""
 
     photos: int
     found: float
     only_under: Mapping[str, float]
     luck: float
+    lost_under: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def worth_it(self) -> list[str]:
@@ -42,6 +45,19 @@ class Probe:
         expected = self.luck * (1 - self.found)
         limit = expected + NEW + DEVIATIONS * np.sqrt(expected / max(self.photos, 1))
         return [name for name, share in self.only_under.items() if share > limit]
+
+    @property
+    def finds_more(self) -> list[str]:
+        """Those of these under which more people are found than are lost, beyond luck: by McNemar's standard error of
+        the difference."""
+        return [name for name in self.worth_it if self._net(name) > DEVIATIONS * self._error(name)]
+
+    def _net(self, name: str) -> float:
+        return self.only_under[name] - self.lost_under.get(name, 0.0)
+
+    def _error(self, name: str) -> float:
+        changed = self.only_under[name] + self.lost_under.get(name, 0.0)
+        return float(np.sqrt(max(changed - self._net(name) ** 2, 0.0) / max(self.photos, 1)))
 
 
 def probe(see: See, released: Embeddings, matching: Matching, seed: int, device: str) -> Probe:
@@ -62,9 +78,12 @@ def probe(see: See, released: Embeddings, matching: Matching, seed: int, device:
         return found
 
     plain = hits(see(None, rows))
-    only = {name: float((hits(see(name, rows)) & ~plain).mean()) for name in TRANSFORMS}
+    under = {name: hits(see(name, rows)) for name in TRANSFORMS}
+    only = {name: float((found & ~plain).mean()) for name, found in under.items()}
+    lost = {name: float((plain & ~found).mean()) for name, found in under.items()}
     count = np.bincount(people[people >= 0], minlength=int(matching.real.max()) + 1)[matching.real[rows]]
-    return Probe(len(rows), float(plain.mean()), only, float(np.minimum(K * count / len(faces), 1).mean()))
+    luck = float(np.minimum(K * count / len(faces), 1).mean())
+    return Probe(len(rows), float(plain.mean()), only, luck, lost)
 
 
 def best_way(ways: Sequence[Embeddings], released: Embeddings, device: str) -> Embeddings:

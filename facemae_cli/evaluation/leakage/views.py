@@ -250,9 +250,9 @@ def embed_all(
     for rebuilder, released in zip(settings.rebuilders, seen["released"].imitated, strict=True):
         views += _rebuilt(rebuilder, released, plain)
     transformed = _Transformed(data, settings, viewers, seen, device, progress)
-    through, transforms = _through(transformed, plain, matching, known)
-    if transforms:
-        how = ", or ".join(transforms)
+    through, finding_more = _through(transformed, plain, matching, known)
+    if finding_more:
+        how = ", or ".join(finding_more)
         notices.append(f"photos that are {how} before they ask find more people: the release may have been changed so")
     return Embedded(views + through, scans, once(refused), notices)
 
@@ -356,17 +356,19 @@ def _rebuilt(
 def _through(
     transformed: _Transformed, plain: Sequence[AttackerView], matching: Matching, known: NDArray[np.bool_]
 ) -> tuple[list[AttackerView], list[str]]:
-    """What each attacker sees who does to photos what was done to the release, where that finds people in new ways; and
-    what that was."""
+    """What each attacker sees who does to photos what may have been done to the release, where that finds people in new
+    ways; and what finds more of them than it loses."""
     found: dict[str, None] = {}
+    more: dict[str, None] = {}
     for view in plain:
         see = partial(transformed.faces, "original", view, beside=tuple(TRANSFORMS))
         probed = probe(see, view.sets.released, matching, transformed.settings.seed, transformed.device)
         found |= dict.fromkeys(probed.worth_it)
+        more |= dict.fromkeys(probed.finds_more)
     if not found:
         return [], []
     made = [_in_the_best_way(transformed, view, list(found), known) for view in plain]
-    return [*made, _ensemble(made, THROUGH)], list(found)
+    return [*made, _ensemble(made, THROUGH)], list(more)
 
 
 def _in_the_best_way(

@@ -32,6 +32,22 @@ def test_what_was_done_to_the_release_is_found() -> None:
     assert probe(see, seen(half), MATCHING, 0, "cpu").worth_it == ["inverted"]
 
 
+def test_a_release_was_changed_so_where_more_people_are_found_than_lost() -> None:
+    turned = probe(see, seen(OTHER["turned left"]), MATCHING, 0, "cpu")
+    assert turned.finds_more == ["turned left"]
+    half = probe(see, seen(np.where((np.arange(80) % 2 == 0)[:, None], REAL, OTHER["inverted"])), MATCHING, 0, "cpu")
+    assert half.worth_it == ["inverted"]
+    assert half.lost_under["inverted"] == pytest.approx(half.only_under["inverted"], abs=0.2)
+    assert half.finds_more == []
+
+
+@pytest.mark.parametrize(("only", "lost", "more"), [(16, 0, True), (16, 10, False), (24, 6, True), (10, 24, False)])
+def test_more_is_more_than_luck(only: int, lost: int, more: bool) -> None:
+    """Of 64, 24 - 6 is 3.6 standard errors, 16 - 10 is 1.2."""
+    found = Probe(64, 0.5, {"a": only / 64}, 0.05, {"a": lost / 64})
+    assert (found.worth_it, found.finds_more) == (["a"], ["a"] if more else [])
+
+
 def test_luck_is_not_worth_it_and_few_faces_need_more() -> None:
     assert Probe(64, 0.0, {"a": 0.15, "b": 0.2}, 0.05).worth_it == ["b"]  # 0.05 + 0.05 + 3 * 0.0280
     assert Probe(64, 0.5, {"a": 0.15, "b": 0.2}, 0.05).worth_it == ["a", "b"]
