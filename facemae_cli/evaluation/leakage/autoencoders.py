@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -28,7 +29,9 @@ class Autoencoders:
     backend: Backend = "torch"
 
     def imitators(self, origin: Origin, data: Datasets, imitations: int) -> tuple[list[Imitator], str | None]:
-        """What imitates the release; and why there is nothing although it was asked for."""
+        """What imitates the release; and why there is nothing although it was asked for. Raises UsageError for given
+        models that would do nothing, or are called alike."""
+        self._check_given(origin, data, imitations)
         if not imitations:
             return [], None
         recipe = MaskingRecipe.of(data.manifest, data.original)
@@ -60,6 +63,24 @@ class Autoencoders:
         """What reconstructs a release that is masked, as anybody who holds it can."""
         models = {model.digest: model for model in (*bundled_autoencoders(), *self.given)} if data.masked else {}
         return [self._imitator(model, None) for model in models.values()]
+
+    def _check_given(self, origin: Origin, data: Datasets, imitations: int) -> None:
+        """Without imitations the first is what attackers adapt by, any reconstructs a masked release, and one that is
+        the release's own says by its ancestors who is independent of it."""
+        named = Counter(model.name for model in self.given)
+        if alike := next((name for name, count in named.items() if count > 1), None):
+            raise UsageError(f"--imitation-model {alike}: {named[alike]} are called so, and results tell them by name")
+        if imitations or data.masked:
+            return
+        used = list(self.given[:1]) if data.adapt is not None else []
+        known = {model.digest for model in bundled_autoencoders()}
+        if origin.model is not None and origin.model.digest not in known:
+            used.append(origin.model)
+        if idle := next((model for model in self.given if model not in used), None):
+            raise UsageError(
+                f"--imitation-model {idle.name} would do nothing, since --imitations 0 makes none: leave one of "
+                "them out"
+            )
 
     def _imitator(self, model: Model | None, recipe: MaskingRecipe | None) -> Imitator:
         return Imitator(model, recipe, self.device, self.precision, self.batch_size, self.backend)

@@ -12,6 +12,10 @@ from facemae_cli.runtime.choices import check_batch_size
 ALL = None  # in a list of numbers of people
 MAX_K = 1000
 FEWEST_KNOWN = 5  # known people: a fold needs one; and people left to attack
+NOBODY = (
+    "nobody is on both sides by name, so there is nobody to choose: leave it out, or see that names join (--key FILE "
+    "recomputes pseudonyms)"
+)
 _SHARES = ("max_leakage", "max_leakage_same", "max_tpr", "min_attacker")
 _FROM = {"trials": 1, "workers": 1, "imitations": 0, "seed": 0, "max_copies": 0}  # whole numbers, and their least
 
@@ -53,13 +57,24 @@ def parse_identities(text: str, people: int | None = None) -> tuple[int | None, 
     """`all` or `100,300,all`, ascending, of `people` that there are (None: not known yet). Raises UsageError for more
     than these."""
     said = [part.strip() for part in text.split(",")]
-    counts = _numbers([part for part in said if part != "all"], "--identities", people)
+    asked = [part for part in said if part != "all"]
+    counts = _numbers(asked, "--identities", people or None)
+    if counts and people == 0:
+        raise UsageError(f"--identities {asked[0]}: {NOBODY}")
     return (*sorted(set(counts)), *([ALL] if "all" in said else []))
 
 
 def parse_known_members(text: str, people: int | None = None) -> tuple[int, ...]:
-    """`10,50,200`, ascending. Raises UsageError for what is not a number, and where too few of `people` are left."""
+    """`10,50,200`, ascending, of `people` that there are (None: not known yet). Raises UsageError for what is not a
+    number, and where too few of these are left."""
     flag, least = "--known-members", FEWEST_KNOWN
+    if people == 0:
+        raise UsageError(f"{flag} {text}: {NOBODY}")
+    if people is not None and people < 2 * least:
+        raise UsageError(
+            f"{flag} {text}: {people} people on both sides are too few: it takes {2 * least}, {least} whom the "
+            f"attacker knows and {least} to attack; leave the option out"
+        )
     for part in (part.strip() for part in text.split(",")):
         if not part.isdecimal() or int(part) < least or (people is not None and int(part) > people - least):
             most = "on" if people is None else f"to {people - least}"
@@ -77,7 +92,7 @@ def _numbers(parts: Sequence[str], option: str, most: int | None) -> list[int]:
 
 
 def _check_share(flag: str, share: float | None) -> None:
-    if share is not None and not isinstance(share, Real):
+    if isinstance(share, bool) or (share is not None and not isinstance(share, Real)):
         raise UsageError(f"{flag} {share!r} is not a number")
     if share is not None and 1 < share <= 100:
         raise UsageError(f"{flag} {share:g} is over 1: it is a share, so write {share / 100:g} for {share:g} %")

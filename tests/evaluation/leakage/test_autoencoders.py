@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from helpers.models import write_mae
@@ -46,7 +48,29 @@ def test_what_is_given_imitates_before_the_releases_own_model(mae: Model) -> Non
     assert names(using(mae), origin, datasets()) == ["mae"]
     assert names(using(), origin, datasets()) == [own.name]
     assert names(using(), UNKNOWN, datasets("mask")) == ["mask"]
-    assert using(mae).imitators(origin, datasets(), 0) == ([], None)
+    assert using().imitators(origin, datasets(), 0) == ([], None)
+
+
+def test_a_given_model_that_would_do_nothing_is_refused(mae: Model) -> None:
+    own, other = bundled_autoencoders()[:2]
+    for idle in (own, mae):
+        with pytest.raises(UsageError, match=rf"--imitation-model {idle.name} would do nothing, .* --imitations 0"):
+            using(idle).imitators(Origin(own.digest, own, True), datasets(), 0)
+    with pytest.raises(UsageError, match=f"--imitation-model {other.name} would do nothing"):
+        using(mae, other).imitators(UNKNOWN, datasets(own=4), 0)
+
+
+def test_without_imitations_a_model_adapts_rebuilds_or_tells_of_ancestors(mae: Model) -> None:
+    assert using(mae).imitators(UNKNOWN, datasets(own=4), 0) == ([], None)
+    assert using(mae).imitators(UNKNOWN, datasets("mask"), 0) == ([], None)
+    assert using(mae).imitators(Origin(mae.digest, mae, True), datasets(), 0) == ([], None)
+
+
+def test_models_that_are_called_alike_are_refused(mae: Model, tmp_path: Path) -> None:
+    namesake = resolve(str(write_mae(tmp_path / "mae", seed=1)), "mae")
+    for second in (mae, namesake):
+        with pytest.raises(UsageError, match="--imitation-model mae: 2 are called so"):
+            using(mae, second).imitators(UNKNOWN, datasets(), 1)
 
 
 def test_nothing_imitates_where_no_model_is_known_or_faces_are_mixed(mae: Model) -> None:

@@ -43,6 +43,18 @@ def test_numbers_of_known_people() -> None:
             parse_known_members(text, 60)
 
 
+def test_where_nobody_joins_or_few_do_that_is_the_reason() -> None:
+    for parse in (parse_identities, parse_known_members):
+        with pytest.raises(UsageError, match=r"^--\S+ 7: nobody is on both sides by name"):
+            parse("7", 0)
+    for text in ("5", "100"):
+        with pytest.raises(
+            UsageError, match=f"--known-members {text}: 6 people on both sides are too few: it takes 10"
+        ):
+            parse_known_members(text, 6)
+    assert parse_known_members("5", 10) == (5,)
+
+
 @pytest.mark.parametrize(
     ("wrong", "told"),
     [
@@ -60,6 +72,19 @@ def test_numbers_of_known_people() -> None:
         ({"seed": 1.5}, "--seed 1.5 is not a whole number"),
         ({"max_leakage": "0.3"}, "--max-leakage '0.3' is not a number"),
         ({"known_members": [5, 4]}, "--known-members '4'"),
+        *(
+            ({name: True}, f"--{name.replace('_', '-')} True is not a")
+            for name in (
+                "max_leakage",
+                "max_leakage_same",
+                "max_tpr",
+                "min_attacker",
+                "max_copies",
+                "trials",
+                "imitations",
+                "seed",
+            )
+        ),
         ({"batch_size": 0}, "--batch-size '0'"),
         ({"show_faces": True}, "--show-faces is about the page"),
     ],

@@ -56,6 +56,12 @@ def test_a_minimum_may_be_given_in_any_form(given: Any) -> None:
     assert not listed_gates(None)
 
 
+@pytest.mark.parametrize("given", [True, False, [True], {"lfw": True}])
+def test_yes_and_no_are_no_minimums(given: Any) -> None:
+    with pytest.raises(UsageError, match="is not a proportion from 0 to 1"):
+        parse_gates(listed_gates(given), ["lfw"])
+
+
 @pytest.mark.parametrize(
     ("options", "told"),
     [
