@@ -24,12 +24,14 @@ from facemae_cli.runtime.device import Precision, choose_device, has_fast_bf16
 
 @dataclass(frozen=True)
 class Recognizer:
-    """An embedder and where it comes from, computing on `device` at `precision`."""
+    """An embedder and where it comes from, computing on `device` at `precision`; `remarks`: what a person should know
+    of that."""
 
     model: Model
     embedder: Embedder
     device: torch.device
     precision: Precision
+    remarks: tuple[str, ...] = ()
 
     @classmethod
     def load(
@@ -42,9 +44,18 @@ class Recognizer:
         model, chosen = resolve(name, "embedder"), choose_device(device)
         by, computed = choose_backend(backend, precision, chosen, faces, autoencoder=False)
         if model.weights is not None and model.weights.suffix == ".onnx":
-            computed = inference_precision(precision, model, chosen)
-            return cls(model, load_for_inference(model, chosen, computed), chosen, computed)
+            return cls.of_onnx(model, chosen, inference_precision(precision, model, chosen), asked=precision)
         return cls(model, compile_embedder(load_embedder(model, chosen), by, computed), chosen, computed)
+
+    @classmethod
+    def of_onnx(cls, model: Model, device: torch.device, precision: Precision, asked: str = "auto") -> Recognizer:
+        """The embedder of an `.onnx` file at `precision`; in fp32 where only onnxruntime runs it, with a remark if bf16
+        was `asked` for. Raises InputError."""
+        embedder = load_for_inference(model, device, precision)
+        if precision == "fp32" or not isinstance(embedder.network, OnnxSession):
+            return cls(model, embedder, device, precision)
+        line = f"{model.name} is computed in fp32: only onnxruntime runs it, which does not compute in bf16"
+        return cls(model, embedder, device, "fp32", (line,) if asked == "bf16" else ())
 
     def embed(self, source: FaceSource, **options: Any) -> Embeddings:
         """The features of `source`; `options` are those of `inference.embed.embed`."""
@@ -92,6 +103,7 @@ class Recognizer:
         """What a person should know before it starts, one line each."""
         if self.model.warning:
             yield self.model.warning
+        yield from self.remarks
         if self.precision == "bf16" and not has_fast_bf16(self.device):
             yield f"bf16 is emulated on this {self.device.type}, many times slower than --precision fp32"
 
