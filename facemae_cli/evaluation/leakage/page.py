@@ -21,7 +21,7 @@ from facemae_cli.evaluation.leakage.plots import (
     roc_figure,
     series_of,
 )
-from facemae_cli.evaluation.leakage.prose import among, count, title
+from facemae_cli.evaluation.leakage.prose import among, title
 from facemae_cli.evaluation.leakage.results import (
     PHOTOS,
     AttackKind,
@@ -33,7 +33,7 @@ from facemae_cli.evaluation.leakage.results import (
     strongest,
     widest,
 )
-from facemae_cli.evaluation.leakage.summary import EXAMPLE, auc_in_words, how_to_set_limits
+from facemae_cli.evaluation.leakage.summary import EXAMPLE, auc_in_words, count, how_to_set_limits
 from facemae_cli.evaluation.leakage.terms import terms_sections
 from facemae_cli.evaluation.leakage.verdict import Status
 from facemae_cli.reports.html import (

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from facemae_cli.evaluation.leakage.leakage_result import LeakageResult
 from facemae_cli.evaluation.leakage.results import PHOTOS, Attacker, Finding, MembershipFinding, strongest
-from facemae_cli.evaluation.leakage.summary import auc_in_words
+from facemae_cli.evaluation.leakage.summary import auc_in_words, count
 from facemae_cli.evaluation.leakage.verdict import RECOGNISED, Gate, Verdict
 from facemae_cli.reports.text import exact_percent, percent, percent_interval
 
@@ -60,11 +60,6 @@ LIMITS = (
     "are not.",
     "Which risk is acceptable is not for a measurement to say, and nothing here is a legal opinion.",
 )
-
-
-def count(people: float) -> str:
-    """How many people, an expectation where ties are broken: 40, 17.3, 2691."""
-    return f"{people:.0f}" if people >= 100 or abs(people - round(people)) < 0.05 else f"{people:.1f}"
 
 
 def title(finding: Finding) -> str:

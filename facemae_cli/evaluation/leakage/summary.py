@@ -163,11 +163,18 @@ def attacker_in_words(each: Attacker) -> str:
     return f"{each.name.partition('+')[0]}: sha256 {each.sha256[:12]}..., {each.computed}" if each.sha256 else ""
 
 
+def count(found: float) -> str:
+    """How many people or photos, an expectation where ties are broken and a mean over samples: 40, about 17, 2691."""
+    if found >= 100 or abs(found - round(found)) < 0.05:
+        return f"{found:.0f}"
+    return f"about {found:.0f}" if found > 0.5 else "fewer than 1"
+
+
 def person_in_words(person: Exposed) -> str:
     """One of the most exposed people, called as the release calls them."""
     photo = "the very photo" if person.same_photo else "another photo"
     words = f"{person.identity}: {person.released_photo} has similarity {person.similarity:.3f} to {photo}"
-    return f"{words}; {person.found:.3g} of {person.photos} photos find the person by other faces"
+    return f"{words}; {count(person.found)} of {person.photos} photos find the person by other faces"
 
 
 def further_rows(found: FurtherFindings) -> list[tuple[str, str]]:

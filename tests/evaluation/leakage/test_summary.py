@@ -11,6 +11,7 @@ from helpers.audits import rate, told
 from facemae_cli.evaluation.leakage.leakage_result import LeakageResult
 from facemae_cli.evaluation.leakage.results import Attacker, Exposed
 from facemae_cli.evaluation.leakage.risk import Risk
+from facemae_cli.evaluation.leakage.summary import count, person_in_words
 from facemae_cli.reports.text import tables
 
 
@@ -96,7 +97,7 @@ def test_the_rows_say_the_verdict_and_both_cases_first() -> None:
     assert rows["set limits"] == "facemae leakage ... --max-leakage 0.2 --max-leakage-same 0.2"
     assert rows["the very photo"] == ("90.0 % (80.0 to 100.0) find their person, chance 1.0 %; K = 2, 100 people, by a")
     assert rows["exposed"] == (
-        "q: x.jpg has similarity 0.750 to another photo; 2.5 of 4 photos find the person by other faces"
+        "q: x.jpg has similarity 0.750 to another photo; about 2 of 4 photos find the person by other faces"
     )
     assert rows["not measured"] == "something"
     assert labels.count("attacker") == 1
@@ -107,3 +108,12 @@ def test_the_best_of_several_memberships_is_shown() -> None:
     assert len(shown) == 1
     assert "TPR 60.0 % (" in shown[0]
     assert "at FPR 1 %, 100 people in it, 200 not, by b" in shown[0].replace(", TPR –", "")
+
+
+def test_expectations_are_no_counts() -> None:
+    """Ties give shares of photos: 0.599 of a photo does not find anybody."""
+    whole = [count(found) for found in (0, 40.01, 2691.5, 99.96)]
+    assert whole == ["0", "40", "2692", "100"]
+    assert [count(found) for found in (0.3, 0.599, 17.34)] == ["fewer than 1", "about 1", "about 17"]
+    person = Exposed("a", "1.jpg", 0.9, False, 4, 0.599, "x", 0, 0)
+    assert person_in_words(person).endswith("; about 1 of 4 photos find the person by other faces")
