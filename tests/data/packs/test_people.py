@@ -11,6 +11,7 @@ from helpers.sources import MemorySource, smooth_face
 
 from facemae_cli.data.faces import FaceSource
 from facemae_cli.data.images.codec import encode_png
+from facemae_cli.data.manifest import Manifest, manifest_path, write_manifest
 from facemae_cli.data.open import open_source
 from facemae_cli.data.packs.people import names_in, shared_people
 from facemae_cli.data.packs.source import PackSource, open_pack
@@ -66,3 +67,42 @@ def test_a_bin_and_a_rec_without_lst_have_no_names(tmp_path: Path) -> None:
     assert shared(pack, open_source(tmp_path / "a.rec")) == 1
     (tmp_path / "a.lst").unlink()
     assert shared(pack, open_source(tmp_path / "a.rec")) is None
+
+
+KEYED = [letter * 26 for letter in "abcdefghijklmnopqrst"]
+
+
+def keyed(folder: Path, people: list[str], key_id: str | None, names: str = "copied") -> Path:
+    """A folder of these people, that says whose pseudonyms they are."""
+    for at, name in enumerate(people):
+        (folder / name).mkdir(parents=True)
+        (folder / name / "1.png").write_bytes(encode_png(smooth_face(at, 8)))
+    write_manifest(manifest_path(folder), Manifest("reconstruct", key_id=key_id, names=names))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "names", "count"),
+    [("k1", "k1", "keyed", 2), ("k1", "k2", "keyed", None), (None, None, "copied", None), ("k1", "k1", "kept", None)],
+)
+def test_pseudonyms_of_one_key_are_names(
+    tmp_path: Path, ours: str | None, theirs: str | None, names: str, count: int | None
+) -> None:
+    pack = pack_of(tmp_path / "pack", *KEYED[:3])
+    write_manifest(manifest_path(tmp_path / "pack"), Manifest("convert", key_id=ours, names="copied"))
+    released = keyed(tmp_path / "released", KEYED[1:4], theirs, names)
+    assert shared(pack, open_source(released)) == count
+    assert shared(pack, training("Ann")) is None
+    (released / "facemae.json").write_text("{")
+    assert shared(pack, open_source(released)) is None
+
+
+def test_a_pack_converted_from_what_was_trained_on_shares_all_of_its_people(tmp_path: Path) -> None:
+    released = keyed(tmp_path / "released", KEYED, "k1", "keyed")
+    for at, name in enumerate(KEYED):
+        (released / name / "2.png").write_bytes(encode_png(smooth_face(100 + at, 8)))
+    convert(released, tmp_path / "pp" / "pairs.txt", pairs=20)
+    pack = open_pack(tmp_path / "pp" / "pairs.txt")
+    assert shared(pack, open_source(released)) == len({pack.name(index).identity for index in range(len(pack))})
+    convert(released, tmp_path / "r.rec")
+    assert shared(pack, open_source(tmp_path / "r.rec")) == shared(pack, open_source(released))
