@@ -121,9 +121,14 @@ def test_whoever_adapts_does_not_learn_from_the_people_to_be_found(folder: Path)
     (own / "p43").rename(own / "p1")
     named = audit(adapt=own, imitations=0).notices
     assert any(line.startswith("1 people of --adapt have names of people among the originals") for line in named)
-    for theirs in (folder / "raw", folder / "released"):
-        with pytest.raises(InputError, match=r"--adapt .*: each of its people has a photo among the originals or in"):
-            audit(adapt=theirs, imitations=0)
+
+
+@pytest.mark.parametrize("option", ["non_members", "adapt"])
+@pytest.mark.parametrize("theirs", ["raw", "released"])
+def test_others_who_are_all_members_are_refused(folder: Path, option: str, theirs: str) -> None:
+    said = f"--{option.replace('_', '-')} .*: each of its people has a photo among the originals or in the release"
+    with pytest.raises(InputError, match=said):
+        audit(**{option: folder / theirs}, imitations=0)
 
 
 @pytest.mark.parametrize("option", ["non_members", "adapt"])

@@ -123,7 +123,7 @@ OTHERS = {  # datasets of other people, and what comes of it where some are thos
 
 def overlapping(data: Datasets, scans: Mapping[str, Scan], device: str) -> dict[str, NDArray[np.bool_]]:
     """Of each dataset of other people, (n,) which faces are of people with a photo, byte for byte or nearly, among the
-    originals or in the release. Raises InputError where nobody is left to learn from."""
+    originals or in the release. Raises InputError where nobody else is there."""
     found = {}
     for name in (name for name in OTHERS if name in data.sources):
         source, scan = data.sources[name], scans[name]
@@ -132,10 +132,10 @@ def overlapping(data: Datasets, scans: Mapping[str, Scan], device: str) -> dict[
         met |= look_alike(scan, scans["original"], device)
         people = people_of(source)
         found[name] = np.isin(people, people[met])
-        if name == "adapt" and not (scan.valid & ~found[name]).any():
+        if not (scan.valid & ~found[name]).any():
             raise InputError(
-                f"--adapt {source.path}: each of its people has a photo among the originals or in the release, so an "
-                "attacker would learn from the people to be found: give faces of other people"
+                f"--{name} {source.path}: each of its people has a photo among the originals or in the release, and "
+                f"{OTHERS[name]}: give faces of other people"
             )
     return found
 
