@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from facemae_cli.data.decoding import DecodedFaces, FaceDecoder
+from facemae_cli.data.digest import faces_digest
 from facemae_cli.data.faces import FaceSource, Refusal, chunks
 from facemae_cli.data.images.codec import decode_visible, in_shape
 from facemae_cli.errors import FaceError
@@ -85,7 +86,7 @@ def embed(
     kept = None
     file = None
     if distributed.rank() == 0:
-        faces = feature_cache.digest(source, wanted, threads, progress)
+        faces = faces_digest(source, wanted, threads, progress)
         file = feature_cache.place(cache, faces, model_digest, embedder.spec, mirrored, precision, device.type)
         kept = feature_cache.load(file, (len(wanted), embedder.dim), progress)
     kept = distributed.gather_objects(kept)[0]

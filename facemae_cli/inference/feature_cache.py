@@ -6,8 +6,6 @@ Features are biometric data, so a file is its owner's alone (0600).
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -17,37 +15,13 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as unpack
 from safetensors.numpy import save as pack
 
-from facemae_cli.data.faces import FaceSource
 from facemae_cli.data.files import disk_errors, write_whole
-from facemae_cli.errors import FaceError
 from facemae_cli.networks.card import InputSpec
 from facemae_cli.runtime.progress import Progress
-from facemae_cli.runtime.threads import ordered_map
 
 FORM = 1  # raised whenever equal faces and models would give other features, or the file another form
 
 Kept = tuple[NDArray[np.float32], NDArray[np.bool_], int]
-
-
-def digest(source: FaceSource, indexes: Sequence[int], threads: int, progress: Progress) -> str:
-    """The sha256, in hex, of every byte of the faces `indexes` in their order; names do not count.
-
-    Raises OutputError where the disk fails.
-    """
-
-    def of_face(index: int) -> bytes:
-        try:
-            return b"+" + hashlib.sha256(source.read(index)).digest()
-        except FaceError as error:
-            return b"-" + hashlib.sha256(error.reason.encode()).digest()
-
-    whole = hashlib.sha256()
-    progress.start("digest", len(indexes))
-    with closing(ordered_map(of_face, indexes, threads)) as faces:
-        for face in faces:
-            whole.update(face)
-            progress.advance()
-    return whole.hexdigest()
 
 
 def place(folder: Path, faces: str, model: str, spec: InputSpec, *how: object) -> Path:

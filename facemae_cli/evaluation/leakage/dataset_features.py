@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from facemae_cli.data.digest import faces_digest
 from facemae_cli.data.faces import FaceSource
 from facemae_cli.errors import InputError
 from facemae_cli.evaluation.leakage.face_stream import AS_IT_IS, FaceStream, Viewer, unchanged
@@ -97,7 +98,7 @@ class _Files:
         """Those of this process: the first of several ranks has the cache."""
         if cache is None or distributed.rank() > 0:
             return cls(source, viewers, watching, {}, [{} for _ in imitators])
-        faces = feature_cache.digest(source, range(len(source)), threads, progress)
+        faces = faces_digest(source, range(len(source)), threads, progress)
         attackers = {name: viewer.attacker for name, viewer in viewers.items()}
         plain = {name: each.kept_in(cache, faces) for name, each in attackers.items() if isinstance(each, Recognizer)}
         imitated = [

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from facemae_cli.data.digest import join_digests
 from facemae_cli.data.faces import FaceSource
 from facemae_cli.data.images.codec import decode_any, in_shape, resize, visible
 from facemae_cli.errors import FaceError
@@ -229,8 +230,7 @@ class FaceStream:
     def scan(self) -> Scan:
         """Digests and thumbnails of the faces in the first of the ways."""
         digests = [row.tobytes() if read else None for row, read in zip(self._digests, self._read, strict=True)]
-        whole = hashlib.sha256(b"".join(b"-" if face is None else b"+" + face for face in digests))
-        return Scan(digests, whole.hexdigest(), self._thumbnails, self._valid)
+        return Scan(digests, join_digests(digests), self._thumbnails, self._valid)
 
     def seen(self, way: str, attacker: str) -> Embeddings:
         """The faces as an attacker sees them in a way; refused are those its network sees nothing in."""
