@@ -15,7 +15,6 @@ from facemae_cli.data.files import require_outside
 from facemae_cli.data.images.codec import decode
 from facemae_cli.data.manifest import Manifest, read_manifest
 from facemae_cli.data.open import ACCEPTED, open_source
-from facemae_cli.data.output.names import check_face_name, check_file_name
 from facemae_cli.data.output.output import Output, check_output, open_output
 from facemae_cli.data.side_files import SideFile
 from facemae_cli.errors import FaceError, InputError, UsageError
@@ -24,7 +23,8 @@ from facemae_cli.masking.job import SIZE, Masker, MaskJob, require_no_stopped_ru
 from facemae_cli.masking.key import DEFAULT_KEY_FILE, Key
 from facemae_cli.masking.key_file import check_makeable
 from facemae_cli.masking.levels import Level, level_called
-from facemae_cli.masking.mix_job import MixJob, Surveyed
+from facemae_cli.masking.mask_jobs import MaskJobs
+from facemae_cli.masking.mix_job import MixJob
 from facemae_cli.masking.mixing import Mixing
 from facemae_cli.masking.people_list import without_people
 from facemae_cli.reports.text import counted
@@ -204,7 +204,7 @@ def mask(
             whom.check(overwrite=overwrite, resume=resume, places=(Path(input), Path(out), Path(key)))
 
         masker = partial(Masker, strategy, ratio, seed=seed, size=size, allow_unaligned=allow_unaligned)
-        jobs = _Jobs(source, lambda secret: masker(key=secret), keep_names, mixing, threads, progress)
+        jobs = MaskJobs(source, lambda secret: masker(key=secret), keep_names, mixing, threads, progress)
 
         def new_key() -> Key:
             """The key that was not there: made once nothing is in the way, and not for faces that are all refused."""
@@ -225,46 +225,6 @@ def mask(
             # The dataset is whole before any rank says so.
             shared_output.rank_zero_first(lambda: _finish(job, output, result, whom, overwrite))
     return result
-
-
-@dataclass
-class _Jobs:
-    """What to do with the faces of `source`, for one key or another; `tried`: a new key, and what is done under it."""
-
-    source: FaceSource
-    masker: Callable[[Key | None], Masker]
-    keep_names: bool
-    mixing: Mixing | None
-    workers: int
-    progress: Progress
-    tried: tuple[Key, MaskJob] | None = None
-
-    def try_key(self, out: Path) -> Key:
-        """A new key, under which a face at least can be masked into `out`; this rank alone looks at the faces.
-
-        Raises AllRefused where there is no such face, and as `MixJob.plan_of`.
-        """
-        key = Key.passing()
-        job = self._faces(key)
-        if self.mixing:
-            surveyed = Surveyed.of(job, self.workers, self.progress, alone=True)
-            job = MixJob.plan_of(job, surveyed, self.mixing)
-        job.require_usable(check_face_name if out.suffix.lower() == ".rec" else check_file_name, self.workers)
-        self.tried = key, job
-        return key
-
-    def under(self, key: Key | None) -> MaskJob:
-        """The job under `key`. Faces that the rank that tried it has looked at, no rank looks at again."""
-        job = self.tried[1] if self.tried and self.tried[0] == key else None
-        if self.mixing is None:
-            return job or self._faces(key)
-        surveyed = shared_output.broadcast(job.surveyed if isinstance(job, MixJob) else None)
-        faces = self._faces(key)
-        surveyed = surveyed or Surveyed.of(faces, self.workers, self.progress)
-        return job or MixJob.plan_of(faces, surveyed, self.mixing)
-
-    def _faces(self, key: Key | None) -> MaskJob:
-        return MaskJob.of(self.source, self.masker(key), None if self.keep_names else key)
 
 
 def _with_level(result: MaskResult, protect: str | Level | None, whom: SideFile) -> MaskResult:
