@@ -23,6 +23,7 @@ from facemae_cli.data.manifest import Manifest, read_manifest
 from facemae_cli.data.open import open_source
 from facemae_cli.data.output.names import with_suffix_of
 from facemae_cli.data.output.output import Made, Output, check_output, open_output
+from facemae_cli.data.output.taken_out import taken_out, warn_of_return
 from facemae_cli.data.side_files import SideFile
 from facemae_cli.errors import FaceError, InputError, UsageError
 from facemae_cli.masking.pseudonyms import without_suffix
@@ -128,6 +129,7 @@ def align(
     check_output(out, overwrite=overwrite, resume=resume, inputs=(input,))
     source = open_source(input)
     _check_input(source, progress)
+    warn_of_return(out, taken_out(read_manifest(source.path)), progress)
     job = _Job(
         source, load_detector(None if detector is None else Path(detector)), rules, format, sheet, _Names(source)
     )

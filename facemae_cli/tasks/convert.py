@@ -20,6 +20,7 @@ from facemae_cli.data.images.codec import suffix_of
 from facemae_cli.data.manifest import Manifest, read_manifest
 from facemae_cli.data.open import kind_of, open_source
 from facemae_cli.data.output.output import Made, Output, open_output
+from facemae_cli.data.output.taken_out import taken_out, warn_of_return
 from facemae_cli.data.packs.pairs import FOLDS, Photo, format_pairs, sample_pairs
 from facemae_cli.data.packs.source import PackSource, open_pack
 from facemae_cli.data.packs.writer import check_free, copied_manifest, whole_face, whole_pairs, write_bin
@@ -114,6 +115,9 @@ def convert(
     job = _Job(source, threads, progress, as_paths(audit) or [])
     read_figures(job.audits, job.manifest(0, []))  # before any work
     _require_as_many(source)
+    if overwrite:
+        place = out.parent if out.name == "pairs.txt" else out
+        warn_of_return(place, taken_out(job.manifest(0, [])), progress)
     paired: _Pairs | None = None
     if target == "pack" and out.name != "pairs.txt":
         _refuse_existing(input, out, overwrite, resume)

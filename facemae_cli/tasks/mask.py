@@ -16,6 +16,7 @@ from facemae_cli.data.images.codec import decode
 from facemae_cli.data.manifest import Manifest, read_manifest
 from facemae_cli.data.open import ACCEPTED, open_source
 from facemae_cli.data.output.output import Output, check_output, open_output
+from facemae_cli.data.output.taken_out import require_list, taken_out, warn_of_return
 from facemae_cli.data.side_files import SideFile
 from facemae_cli.errors import FaceError, InputError, UsageError
 from facemae_cli.masking import patches as masking
@@ -197,6 +198,8 @@ def mask(
     if exclude is not None:
         require_outside(Path(exclude), (Path(input), Path(out)), "--exclude")
         source, excluded = without_people(source, Path(exclude), "--exclude")
+    else:
+        require_list(Path(out), taken_out(read_manifest(source.path)))
     with shared_output.process_group("cpu"):
         placed: dict[str, Any] = {"overwrite": overwrite, "resume": resume, "inputs": (Path(input),)}
         whom = SideFile(Path(sources), "--sources", "sources")
@@ -216,7 +219,7 @@ def mask(
         # Neither names nor masks need a key where both are given otherwise.
         keyed = not (keep_names and (seed is not None or strategy == "parts"))
         job = jobs.under(_key(Path(key), (Path(input), Path(out)), new_key, progress) if keyed else None)
-        _warn(job, Path(out), progress)
+        _warn(job, Path(out), excluded, progress)
         with shared_output.rank_zero_context(lambda: open_output(Path(out), plan=job.plan(), **placed)) as output:
             job.run(output, threads, progress)
             result = shared_output.broadcast(_result(job, output, Path(out), excluded) if output else None)
@@ -289,8 +292,10 @@ def _is_masked(source: FaceSource, index: int) -> bool | None:
     return False
 
 
-def _warn(job: MaskJob, out: Path, progress: Progress) -> None:
-    """Says where this release and another one of the same photos show more of a face together than either alone."""
+def _warn(job: MaskJob, out: Path, excluded: int, progress: Progress) -> None:
+    """Says where this release and another one of the same photos show more of a face together than either alone, and
+    where it shows people whom the one that it replaces does not."""
+    warn_of_return(out, excluded + taken_out(read_manifest(job.source.path)), progress)
     if job.masker.strategy != "random":
         progress.notice(
             f"strategy {job.masker.strategy!r} hides other patches than the other strategies do: do not release one "

@@ -28,6 +28,7 @@ from facemae_cli.data.images.codec import encode_png
 from facemae_cli.data.manifest import Manifest, code_of, read_manifest
 from facemae_cli.data.open import open_source
 from facemae_cli.data.output.output import Made, Output, check_output, open_output
+from facemae_cli.data.output.taken_out import taken_out, warn_of_return
 from facemae_cli.data.side_files import SideFile
 from facemae_cli.errors import InputError, UsageError
 from facemae_cli.evaluation.publication import facts_of
@@ -182,6 +183,7 @@ def reconstruct(
         reader = MaskedReader(network.patch, color, least)
         _refuse_raw(source, reader)
         masked = read_manifest(source.path)
+        warn_of_return(Path(out), taken_out(masked), progress)
         warp = warp_of(Mixing.of(masked))
         runner = Runner(network, chosen, computed, 1)
         with shared_output.process_group(chosen.type):

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import pytest
 from helpers.dots import DotDetector, dotted_face
-from helpers.maskcases import Listener, encoded, key_file, put, tree
+from helpers.maskcases import Listener, encoded, key_file, listed, put, tree
 from helpers.scenes import one_face, several
 from PIL import Image
 
@@ -29,6 +29,7 @@ from facemae_cli.data.output.output import Made, Output
 from facemae_cli.errors import FaceError, InputError, UsageError
 from facemae_cli.tasks import align as module
 from facemae_cli.tasks.align import align
+from facemae_cli.tasks.withdraw import withdraw
 
 FACES = [dotted_face(n) for n in range(3)]
 
@@ -243,3 +244,11 @@ def test_yunet_brings_real_faces_back_to_where_they_were(
         alike.append(np.corrcoef(crop.ravel(), face[inner].ravel())[0, 1])
     assert min(alike) > 0.5
     assert np.median(alike) > 0.85
+
+
+def test_whoever_was_withdrawn_from_the_crops_does_not_come_back_unseen(photos: Path, tmp_path: Path) -> None:
+    told = Listener()
+    align(photos, tmp_path / "raw")
+    withdraw([tmp_path / "raw"], people=listed(tmp_path, "ann"))
+    align(photos, tmp_path / "raw", overwrite=True, progress=told)
+    assert [line for line in told.lines if line.startswith("2 images were withdrawn from")]

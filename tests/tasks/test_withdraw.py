@@ -268,3 +268,49 @@ def test_a_rec_of_numbers_is_excluded_by_label_and_key(key: Path, tmp_path: Path
     rec = make_rec(tmp_path / "raw.rec")
     rec.with_suffix(".lst").unlink()
     assert mask(rec, tmp_path / "masked", key=key, exclude=listed(tmp_path, "1", "2/9")).excluded == 4
+
+
+def test_whoever_withdrew_does_not_come_back_unseen_where_a_dataset_is_made_anew(
+    raw: Path, key: Path, tmp_path: Path
+) -> None:
+    write_mae(tmp_path / "mae")
+    masked, released, copy, told = tmp_path / "masked", tmp_path / "released", tmp_path / "copy.rec", Listener()
+    model: dict[str, Any] = {"model": str(tmp_path / "mae"), "device": "cpu"}
+    again: dict[str, Any] = {"overwrite": True, "progress": told}
+    mask(raw, masked, key=key)
+    convert(masked, copy)
+    reconstruct(masked, released, **model)
+    people = listed(tmp_path, GONE)
+    withdraw([released, copy], people=people, key=key)
+    convert(masked, tmp_path / "new.rec", **again)
+    assert told.lines == []
+    convert(masked, copy, **again)
+    reconstruct(masked, released, **model, **again)
+    assert [line.partition(" or left out")[0] for line in told.lines] == [
+        f"3 images were withdrawn from {copy}",
+        f"3 images were withdrawn from {released}",
+    ]
+    told.lines.clear()
+    withdraw([masked, released], people=people, key=key)
+    reconstruct(masked, released, **model, **again)
+    before = files(masked)
+    for options in ({}, {"overwrite": True}, {"resume": True}, {"resume": True, "overwrite": True}):
+        with pytest.raises(UsageError, match=r"3 images were withdrawn from .*masked and would be in it again: --excl"):
+            mask(raw, masked, key=key, **options)
+    assert files(masked) == before
+    mask(raw, masked, key=key, exclude=people, **again)
+    assert told.lines == []
+    mask(raw, masked, key=key, exclude=listed(tmp_path, f"{GONE}/snap 1"), **again)
+    assert "and only 1 is left out" in told.lines.pop()
+    mask(raw, masked, key=key, **again)  # of a list, not of a withdrawal: it is said, and done
+    assert "1 image was withdrawn" in told.lines.pop()
+
+
+def test_a_raw_dataset_that_is_without_them_too_needs_no_list(raw: Path, key: Path, tmp_path: Path) -> None:
+    told = Listener()
+    convert(raw, tmp_path / "crops")
+    mask(tmp_path / "crops", tmp_path / "masked", key=key)
+    withdraw([tmp_path / "crops"], people=listed(tmp_path, GONE))
+    withdraw([tmp_path / "masked"], people=listed(tmp_path, GONE), key=key)
+    assert mask(tmp_path / "crops", tmp_path / "masked", key=key, overwrite=True, progress=told).faces == 6
+    assert told.lines == []
