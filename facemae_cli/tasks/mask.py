@@ -17,7 +17,6 @@ from facemae_cli.data.manifest import Manifest, read_manifest
 from facemae_cli.data.open import ACCEPTED, open_source
 from facemae_cli.data.output.output import Output, check_output, open_output
 from facemae_cli.data.output.taken_out import require_list, taken_out, warn_of_return
-from facemae_cli.data.side_files import SideFile
 from facemae_cli.errors import FaceError, InputError, UsageError
 from facemae_cli.masking import patches as masking
 from facemae_cli.masking.job import SIZE, Masker, MaskJob, require_no_stopped_run
@@ -28,6 +27,7 @@ from facemae_cli.masking.mask_jobs import MaskJobs
 from facemae_cli.masking.mix_job import MixJob
 from facemae_cli.masking.mixing import Mixing
 from facemae_cli.masking.people_list import without_people
+from facemae_cli.masking.sources_list import SourcesList
 from facemae_cli.reports.text import counted
 from facemae_cli.runtime import shared_output
 from facemae_cli.runtime.progress import SILENT, Progress
@@ -202,7 +202,7 @@ def mask(
         require_list(Path(out), taken_out(read_manifest(source.path)))
     with shared_output.process_group("cpu"):
         placed: dict[str, Any] = {"overwrite": overwrite, "resume": resume, "inputs": (Path(input),)}
-        whom = SideFile(Path(sources), "--sources", "sources")
+        whom = SourcesList(Path(sources), Path(out))
         if mixing:
             whom.check(overwrite=overwrite, resume=resume, places=(Path(input), Path(out), Path(key)))
 
@@ -230,20 +230,20 @@ def mask(
     return result
 
 
-def _with_level(result: MaskResult, protect: str | Level | None, whom: SideFile) -> MaskResult:
+def _with_level(result: MaskResult, protect: str | Level | None, whom: SourcesList) -> MaskResult:
     if result.mixing is None:
         return result
     return replace(result, level=protect if isinstance(protect, str) else None, sources=whom.path)
 
 
-def _finish(job: MaskJob, output: Output | None, result: MaskResult, whom: SideFile, overwrite: bool) -> None:
+def _finish(job: MaskJob, output: Output | None, result: MaskResult, whom: SourcesList, overwrite: bool) -> None:
     """Puts the dataset in place, and in the last moment before it the list of whom its faces are made of."""
     assert output is not None
     table, code = job.sources() if isinstance(job, MixJob) else (None, None)
     manifest = _manifest(result, code)
-    if table is not None:
+    if table is not None and code is not None:
         output.finish(manifest, refused=result.refused, in_place=False)
-        whom.write(table, overwrite=overwrite or output.replaces)  # as the run was begun
+        whom.write(table, code, overwrite=overwrite or output.replaces)  # as the run was begun
     output.finish(manifest, refused=result.refused)
 
 

@@ -274,6 +274,41 @@ def test_a_list_of_sources_replaces_nothing_that_is_something_else(raw, key, tmp
     assert not (tmp_path / "m").exists()
 
 
+def test_the_list_of_a_dataset_that_stays_is_never_replaced(raw, key, tmp_path, monkeypatch):
+    table, gone = tmp_path / "whom.csv", tmp_path / "gone.txt"
+    gone.write_text("bert\n")
+    options = {"key": key, "protect": MIXING, "sources": table}
+    mask(raw, tmp_path / "a", **options)
+    mask(raw, tmp_path / "plain", key=key)
+    before = table.read_bytes()
+    said = "whom.csv is the list of another dataset, which needs it: choose another --sources"
+    for out in ("b", "plain"):
+        for overwrite in (False, True):
+            with pytest.raises(UsageError, match=said) as refused:
+                mask(raw, tmp_path / out, exclude=gone, overwrite=overwrite, **options)
+            assert "--overwrite" not in str(refused.value)
+    with pytest.raises(UsageError, match=r"whom.csv exists: .* --overwrite to replace it"):
+        mask(raw, tmp_path / "a", exclude=gone, **options)
+    assert table.read_bytes() == before
+    # What comes to stand there before a stopped run goes on is another's too, and the run ends with a list of its own.
+    with monkeypatch.context() as patch:
+        patch.setattr(SideFile, "write", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            mask(raw, tmp_path / "a", exclude=gone, overwrite=True, **options)
+    table.rename(tmp_path / "old.csv")
+    mask(raw, tmp_path / "b", **options | {"protect": Level(Mixing(people=3, copies=1), ratio=0.75)})
+    with pytest.raises(UsageError, match=rf"{said}, or --resume ends the stopped run in .*a.facemae-part"):
+        mask(raw, tmp_path / "a", **options | {"overwrite": True})
+    theirs = table.read_bytes()
+    with pytest.raises(UsageError, match=said):
+        mask(raw, tmp_path / "a", exclude=gone, resume=True, **options)
+    assert table.read_bytes() == theirs
+    mask(raw, tmp_path / "a", exclude=gone, resume=True, **options | {"sources": tmp_path / "a.csv"})
+    gone.write_text("anna\n")
+    for out, whom in (("a", "a.csv"), ("b", "whom.csv")):
+        assert withdraw([tmp_path / out], people=gone, key=key, sources=tmp_path / whom).datasets[0].withdrawn
+
+
 def test_flat_photos_have_nobody_to_be_mixed(tmp_path, key):
     raw = make_folder(tmp_path / "raw", {"": 5})
     with pytest.raises(UsageError, match="faces without a person cannot be mixed"):
