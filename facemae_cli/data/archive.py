@@ -22,6 +22,7 @@ from facemae_cli.data.scan import (
     HIDDEN_IMAGES,
     PASSED_OVER,
     has_image_suffix,
+    is_archive,
     is_system_folder,
 )
 from facemae_cli.errors import FaceError, InputError
@@ -52,7 +53,7 @@ class ArchiveSource(FaceSource):
         self.path = Path(path)
         self.limits = limits or limits_in_use()
         self.refused: list[Refusal] = []
-        self.ignored = 0
+        self.ignored = self.archives = 0
         self._hidden_images = 0
         self._system_folders: set[str] = set()
         self._own = threading.local()
@@ -81,6 +82,7 @@ class ArchiveSource(FaceSource):
             return False
         if not has_image_suffix(name):
             self.ignored += 1
+            self.archives += is_archive(name)
             return False
         try:
             check_name(name)

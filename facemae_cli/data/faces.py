@@ -82,15 +82,16 @@ class FaceSource(ABC):
     """A dataset opened for reading. Reading is safe from many threads and after a fork.
 
     `refused` holds what was found broken while opening (framing errors of a `.rec`, say); those are not
-    among the `len(self)` readable faces. `ignored` counts files that do not claim to be images; `passed_over`, by
-    what they are, folders and images that were left alone since they are the system's, hidden, or beside a file that
-    holds the faces.
+    among the `len(self)` readable faces. `ignored` counts files that do not claim to be images, `archives` those among
+    them that may hold some; `passed_over`, by what they are, folders and images that were left alone since they are the
+    system's, hidden, or beside a file that holds the faces.
     """
 
     path: Path
     kind: str  # as `data.open.kind_of` says
     refused: Sequence[Refusal]
     ignored: int
+    archives: int = 0
     passed_over: Mapping[str, int] = _NOTHING
 
     @abstractmethod
@@ -185,6 +186,18 @@ def chunks(source: FaceSource, indexes: Sequence[int], size: int = CHUNK) -> lis
 def first(source: FaceSource) -> range:
     """The numbers of the first few faces of a dataset, enough to tell masked from raw ones."""
     return range(min(PROBED, len(source)))
+
+
+def no_faces(source: FaceSource, way_out: str) -> str:
+    """What is said of a dataset that holds no faces: the `way_out`, unless they may be in archives."""
+    return f"{one_line(str(source.path))} holds no faces; {unopened(source) or way_out}"
+
+
+def unopened(source: FaceSource) -> str:
+    """What to do about the archives within a dataset, which are not looked into; empty where there are none."""
+    if source.archives < 2:
+        return "it holds an archive, which is not opened: give that, or unpack it" if source.archives else ""
+    return f"it holds {source.archives} archives, which are not opened: give one of them, or unpack them"
 
 
 def has_people(source: FaceSource) -> bool:

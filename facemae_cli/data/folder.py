@@ -36,7 +36,7 @@ class FolderSource(FaceSource):
         self.limits = limits or limits_in_use()
         scan = Scan(self.path)
         self.refused: Sequence[Refusal] = tuple(scan.refused)
-        self.ignored = scan.ignored
+        self.ignored, self.archives = scan.ignored, scan.archives
         self.passed_over = dict(sorted(scan.passed_over.items()))
         self._links = scan.links
         self._identities: list[str | None] = []

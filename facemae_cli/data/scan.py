@@ -19,6 +19,7 @@ FOREIGN_SUFFIXES = frozenset(  # images too, so they are refused and not ignored
     | {".ico", ".svg", ".exr", ".hdr", ".pbm", ".pgm", ".ppm", ".pnm", ".pam", ".dng", ".cr2", ".cr3", ".nef", ".arw"}
 )
 PASSED_OVER = frozenset({"facemae.json", "pairs.txt", "README.md", "croissant.json"})
+ARCHIVE_SUFFIXES = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst", ".7z", ".rar")
 
 # What systems and network drives put among photos: deleted ones, thumbnails, snapshots. Compared without case.
 SYSTEM_FOLDERS = frozenset(
@@ -55,7 +56,8 @@ class Scan:
     bytes are read, to learn whether they are images; nothing else is opened but folders.
 
     `photos`: file names by identity (a folder's path below `root`, joined by `/`; None for `root` itself).
-    `links`: relative path of a linked photo -> the real path it leads to. `ignored`: files that are not images.
+    `links`: relative path of a linked photo -> the real path it leads to. `ignored`: files that are not images, of
+    which `archives` are archives.
     `passed_over`: how many system folders of each name, hidden folders and hidden images were left alone.
     Raises InputError where `root` is not a folder that can be listed, OutputError where no more files can be opened.
     """
@@ -65,7 +67,7 @@ class Scan:
         self.photos: dict[str | None, list[str]] = {}
         self.links: dict[str, str] = {}
         self.refused: list[Refusal] = []
-        self.ignored = 0
+        self.ignored = self.archives = 0
         self.passed_over: Counter[str] = Counter()
         try:
             self._real_root = os.path.join(os.path.realpath(root, strict=True), "")
@@ -115,6 +117,7 @@ class Scan:
                 self._add(entry.name, relative)
             else:
                 self.ignored += 1
+                self.archives += is_archive(entry.name)
         except FaceError as error:
             self._refuse(relative, error)
         except OSError as error:
@@ -175,3 +178,8 @@ def _suffix(name: str) -> str:
 def has_image_suffix(name: str) -> bool:
     """Whether a file's suffix says that it is an image."""
     return _suffix(name) in IMAGE_SUFFIXES or _suffix(name) in FOREIGN_SUFFIXES
+
+
+def is_archive(name: str) -> bool:
+    """Whether a file's suffix says that files are packed in it, images maybe."""
+    return name.lower().endswith(ARCHIVE_SUFFIXES)

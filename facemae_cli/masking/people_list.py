@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from facemae_cli.data.faces import FaceSource, Name
+from facemae_cli.data.faces import FaceSource, Name, no_faces
 from facemae_cli.data.manifest import read_manifest
 from facemae_cli.data.names import one_line
 from facemae_cli.data.reading import read_small
@@ -147,7 +147,7 @@ def raw_names(source: FaceSource, option: str) -> list[Name]:
             f"{option} {source.path} holds faces that were masked: give the raw dataset, whose names are the people's"
         )
     if not len(source):
-        raise InputError(f"{option} {source.path} holds no faces: give the raw dataset")
+        raise InputError(f"{option} {no_faces(source, 'give the raw dataset')}")
     return [source.name(index) for index in range(len(source))]
 
 

@@ -17,7 +17,7 @@ from facemae_cli import __version__
 from facemae_cli.data.alignment.crop import Choice, Crop, Rules, find_crops
 from facemae_cli.data.alignment.detector import Detector, load_detector
 from facemae_cli.data.alignment.template import SIZE
-from facemae_cli.data.faces import FaceSource, Name, NotRead, Refusal, count_reasons, fingerprint, first
+from facemae_cli.data.faces import FaceSource, Name, NotRead, Refusal, count_reasons, fingerprint, first, no_faces
 from facemae_cli.data.images.codec import decode, encode_jpeg, encode_png, probe, suffix_of
 from facemae_cli.data.manifest import Manifest, read_manifest
 from facemae_cli.data.open import open_source
@@ -146,7 +146,7 @@ def align(
 def _check_input(source: FaceSource, progress: Progress) -> None:
     """Nothing to do for no photos; what is masked has no faces to find; crops are aligned again, with a notice."""
     if not len(source) and not source.refused:
-        raise InputError(f"{source.path} holds no photos; --in takes a folder of photos")
+        raise InputError(no_faces(source, "--in takes a folder of photos"))
     manifest = read_manifest(source.path)
     if manifest is not None and manifest.command == "mask":
         raise UsageError(f"{source.path} is a masked dataset, in which no face is left to find; --in takes photos")

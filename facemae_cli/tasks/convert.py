@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facemae_cli import __version__
-from facemae_cli.data.faces import FaceSource, Name, NotRead, Refusal, count_reasons, input_plan
+from facemae_cli.data.faces import FaceSource, Name, NotRead, Refusal, count_reasons, input_plan, no_faces
 from facemae_cli.data.images.codec import suffix_of
 from facemae_cli.data.manifest import Manifest, read_manifest
 from facemae_cli.data.open import kind_of, open_source
@@ -109,7 +109,7 @@ def convert(
         raise UsageError(f"--pairs {pairs} is under {2 * FOLDS}, one of each kind in each of {FOLDS} folds")
     source, target = _open(input, out), kind_of(out)
     if not len(source) and not source.refused:
-        raise InputError(f"{source.path} holds no faces; --in takes a dataset or a verification pack")
+        raise InputError(no_faces(source, "--in takes a dataset or a verification pack"))
     if pairs is not None and (isinstance(source, PackSource) or target != "pack"):
         raise UsageError("--pairs samples pairs for a .bin or pairs.txt out of faces that have none; leave it out here")
     job = _Job(source, threads, progress, as_paths(audit) or [])

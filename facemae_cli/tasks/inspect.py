@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from facemae_cli.data.faces import FaceSource, NotRead, Refusal, count_reasons
+from facemae_cli.data.faces import FaceSource, NotRead, Refusal, count_reasons, unopened
 from facemae_cli.data.images.codec import ImageInfo, decode, decode_masked, probe
 from facemae_cli.data.manifest import Manifest, read_manifest
 from facemae_cli.data.open import kind_of, open_source
@@ -225,6 +225,8 @@ def _describe(result: InspectResult, source: FaceSource) -> None:
         _describe_rec(result, source)
     if result.kind == "folder" and (source.path / "pairs.txt").is_file():
         result.notes.append("it holds a pairs.txt: inspect that to see the pairs")
+    result.notes += ["it holds no faces"] if not result.faces and not result.refused else []
+    result.notes += [note] if (note := unopened(source)) else []
     result.notes += _notes_on_faces(result)
 
 

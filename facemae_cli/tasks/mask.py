@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from facemae_cli.data.faces import FaceSource, NotRead, Refusal, count_reasons, first
+from facemae_cli.data.faces import FaceSource, NotRead, Refusal, count_reasons, first, no_faces
 from facemae_cli.data.files import require_outside
 from facemae_cli.data.images.codec import decode
 from facemae_cli.data.manifest import Manifest, read_manifest
@@ -273,7 +273,7 @@ def _key(path: Path, outside: Sequence[Path], new_key: Callable[[], Key], progre
 def _refuse_masked(source: FaceSource, progress: Progress) -> None:
     """What is masked already is not masked again: by its manifest, or because the first faces are transparent."""
     if not len(source) and not source.refused:
-        raise InputError(f"{source.path} holds no faces; --in takes {ACCEPTED}")
+        raise InputError(no_faces(source, f"--in takes {ACCEPTED}"))
     manifest = read_manifest(source.path)
     seen = [_is_masked(source, index) for index in first(source)]
     masked = [verdict for verdict in seen if verdict is not None]

@@ -23,6 +23,7 @@ from facemae_cli.data.faces import (
     count_reasons,
     first,
     input_plan,
+    no_faces,
 )
 from facemae_cli.data.images.codec import encode_png
 from facemae_cli.data.manifest import Manifest, code_of, read_manifest
@@ -297,7 +298,7 @@ class _Job:
 def _refuse_raw(source: FaceSource, reader: MaskedReader) -> None:
     """A dataset whose first faces carry no mask at all is refused as a whole: it is raw, or its colour is not said."""
     if not len(source) and not source.refused:
-        raise InputError(f"{source.path} holds no faces; --in takes what `facemae mask` wrote")
+        raise InputError(no_faces(source, "--in takes what `facemae mask` wrote"))
     errors = reader(FaceChunk(source, first(source))).errors if len(source) else []
     if errors and all(error is not None and error.reason == "no-mask" for error in errors):
         raise UsageError(

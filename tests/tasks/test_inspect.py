@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import pickle
 from pathlib import Path
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from facemae_cli.data.recordio.records import frame, pack_header
 from facemae_cli.errors import InputError, UsageError
 from facemae_cli.masking import patches
 from facemae_cli.tasks.inspect import inspect
+from facemae_cli.tasks.mask import mask
 
 
 def face(seed: int, size: int = 112) -> np.ndarray:
@@ -190,3 +192,36 @@ def test_faces_that_the_lst_does_not_name_are_told(tmp_path):
     assert any(".lst does not name 1 of 2 faces" in note for note in inspect(tmp_path / "a.rec").notes)
     (tmp_path / "a.lst").write_text("1\t1\tann\\1.jpg\n2\t1\t.\\ann\\2.jpg\n")
     assert not any(".lst" in note for note in inspect(tmp_path / "a.rec").notes)
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        ([], None),
+        (["0.tar"], "it holds an archive, which is not opened: give that, or unpack it"),
+        (["train/0.tar", "train/1.TAR.gz", "x.zip"], "it holds 3 archives, which are not opened: give one of them, or"),
+    ],
+)
+def test_where_faces_may_be_is_said_of_a_folder_without_any(tmp_path, names, said):
+    put(tmp_path / "wds", dict.fromkeys(names, b"packed") | {"info.json": b"{}"})
+    with ZipFile(tmp_path / "wds.zip", "w") as archive:
+        for name in [*names, "info.json"]:
+            archive.write(tmp_path / "wds" / name, name)
+    for place in (tmp_path / "wds", tmp_path / "wds.zip"):
+        notes = inspect(place).notes
+        assert notes[0] == "it holds no faces"
+        assert [note for note in notes if "archive" in note] == notes[1:]
+        assert all(note.startswith(said or "nothing") for note in notes[1:])
+        assert len(notes) == 1 + (said is not None)
+        with pytest.raises(
+            InputError, match=rf"{place.name} holds no faces; {said or '--in takes a folder of images'}"
+        ):
+            mask(place, tmp_path / "masked", key=tmp_path / "new.key")
+    assert not (tmp_path / "new.key").exists()
+
+
+def test_archives_beside_faces_are_told_of(tmp_path):
+    result = inspect(put(tmp_path, {"ann/1.jpg": encode_jpeg(face(1)), "bob.zip": b"packed"}))
+    assert [note for note in result.notes if "archive" in note]
+    assert result.faces == 1
+    assert "it holds no faces" not in result.notes
