@@ -219,8 +219,7 @@ def _describe(result: InspectResult, source: FaceSource) -> None:
         same = int(source.same.sum())
         result.pairs = same, len(source.same) - same
         result.notes += [f"{counted(source.missing, 'pair')} without a photo left out"] if source.missing else []
-    else:
-        result.manifest = read_manifest(source.path)
+    result.manifest = read_manifest(source.path.parent if source.path.name == "pairs.txt" else source.path)
     if isinstance(source, RecSource):
         _describe_rec(result, source)
     if result.kind == "folder" and (source.path / "pairs.txt").is_file():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import pickle
+from itertools import product
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -11,12 +12,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from facemae_cli import __version__
 from facemae_cli.data.images.codec import encode_jpeg, encode_png
 from facemae_cli.data.recordio.records import frame, pack_header
 from facemae_cli.errors import InputError, UsageError
 from facemae_cli.masking import patches
+from facemae_cli.tasks.convert import convert
 from facemae_cli.tasks.inspect import inspect
 from facemae_cli.tasks.mask import mask
+
+PHOTOS = [*product((f"ann{number}" for number in range(20)), (1, 2))]  # enough to sample pairs
 
 
 def face(seed: int, size: int = 112) -> np.ndarray:
@@ -225,3 +230,12 @@ def test_archives_beside_faces_are_told_of(tmp_path):
     assert [note for note in result.notes if "archive" in note]
     assert result.faces == 1
     assert "it holds no faces" not in result.notes
+
+
+@pytest.mark.parametrize("out", ["x.bin", "lfw/pairs.txt", "x.rec", "x"])
+def test_who_made_it_is_said_of_every_form(tmp_path, out):
+    photos = {f"{who}/{who}_000{number}.png": encode_png(face(seed)) for seed, (who, number) in enumerate(PHOTOS)}
+    convert(put(tmp_path / "raw", photos), tmp_path / out)
+    result = inspect(tmp_path / out)
+    assert result.manifest is not None
+    assert ("made by", f"facemae {__version__} convert") in result.summary()
