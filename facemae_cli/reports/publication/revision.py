@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from facemae_cli.data.output.beside import CROISSANT
@@ -47,6 +47,7 @@ def _croissant(text: str, past: str, now: str) -> tuple[str, list[str]]:
     values, before, after = json.loads(text), json.loads(past), json.loads(now)
     if not isinstance(values, dict):
         raise ValueError("not an object")
+    _rename(values.get("distribution"), after["distribution"][0])
     foreign = []
     for name, value in values.items():
         if name in after and (name in _MEASURED or value in (before[name], after[name])):
@@ -56,6 +57,16 @@ def _croissant(text: str, past: str, now: str) -> tuple[str, list[str]]:
         if isinstance(value, list) and isinstance(after.get(name), list):
             values[name] = _merged(value, before[name], after[name])
     return json.dumps(values, indent=1, ensure_ascii=False) + "\n", foreign
+
+
+def _rename(distribution: Any, ours: Mapping[str, Any]) -> None:
+    """Calls the file of the dataset in a `distribution` by the name that it has now: it may have been renamed since."""
+    now = PurePosixPath(ours["includes"])
+    for files in distribution if isinstance(distribution, list) else []:
+        if isinstance(files, dict) and files.get("@id") == ours["@id"] and now.stem != "*":
+            was = PurePosixPath(str(files.get("includes")))
+            if was.name == str(was) and "*" not in was.stem and was.suffix == now.suffix:
+                files["includes"] = str(now)
 
 
 def _merged(lines: Sequence[Any], before: Sequence[Any], after: Sequence[Any]) -> list[Any]:

@@ -251,6 +251,27 @@ def test_a_withdrawal_keeps_the_files_that_are_there(made: Path, tmp_path: Path)
     assert (tmp_path / "copy/croissant.json").read_text() == torn
 
 
+@pytest.mark.parametrize("suffix", ["rec", "parquet"])
+def test_a_withdrawal_from_a_renamed_file_calls_it_by_its_new_name(made: Path, tmp_path: Path, suffix: str) -> None:
+    facemae_cli.convert(made / "released", tmp_path / f"copy.{suffix}")
+    for file in tmp_path.glob("copy.*"):
+        file.rename(tmp_path / file.name.replace("copy.", "public."))
+    path = tmp_path / "public.croissant.json"
+    described = json.loads(path.read_text())
+    shards = {"@id": "more", "includes": f"more.{suffix}"}
+    described["distribution"].append(shards)
+    path.write_text(json.dumps(described))
+    assert published(made, tmp_path / f"public.{suffix}").foreign == ["distribution"]  # for the shards
+    ours, theirs = json.loads(path.read_text())["distribution"]
+    assert (ours["includes"], theirs) == (f"public.{suffix}", shards)
+    described = json.loads(path.read_text())
+    described["distribution"].pop()
+    described["distribution"][0]["includes"] = f"older.{suffix}"
+    path.write_text(json.dumps(described))
+    assert published(made, tmp_path / f"public.{suffix}", "family/Bartholomew Xq\u00e9zk").foreign == []
+    assert json.loads(path.read_text())["distribution"] == [ours]
+
+
 def test_what_facemae_did_not_make_gets_no_card(tmp_path: Path) -> None:
     make_folder(tmp_path / "raw")
     facemae_cli.convert(tmp_path / "raw", tmp_path / "copy")
