@@ -16,6 +16,8 @@ from facemae_cli.reports.publication.files import published_files
 # The parts that hold figures, which were measured of the dataset as it was.
 _MEASURED = ("Risks, as measured", "Use, as measured", "rai:personalSensitiveInformation", "rai:dataLimitations")
 
+_LIST = (*"-*+ \t",)  # what begins the lines of a list in a card, or goes on with one
+
 
 def revised_files(texts: Mapping[str, str], before: Facts, facts: Facts, out: Path) -> tuple[dict[str, str], list[str]]:
     """The `texts` of a dataset's card and Croissant, by name, brought from what `before` says, of whatever figures, to
@@ -37,8 +39,11 @@ def _card(text: str, past: str, now: str) -> tuple[str, list[str]]:
         before, after = befores.get(title, []), afters.get(title, [])
         measured = title in _MEASURED and title in afters
         parts += [f"## {title}"] if title else []
-        parts += after if measured else _merged(lines, before, after)
-        if not measured and any(line not in [*before, *after, ""] for line in lines):
+        if measured:  # what of it was measured stands in the list, by whichever version of facemae
+            own = "\n".join(line for line in lines if line[:1] not in _LIST).strip("\n")
+            lines = [*after, *([*own.split("\n"), ""] if own else [])]
+        parts += lines if measured else _merged(lines, before, after)
+        if any(line not in [*before, *after, ""] for line in lines):
             foreign.append(title or "its header")
     return "\n".join(parts) + "\n", foreign
 

@@ -239,6 +239,22 @@ def test_a_withdrawal_keeps_what_the_publisher_wrote(made: Path, tmp_path: Path,
     assert "2 images were withdrawn" not in card.read_text()
 
 
+@pytest.mark.parametrize("title", ["Risks, as measured", "Use, as measured"])
+def test_a_publisher_s_text_beside_the_figures_stays_when_these_go(made: Path, tmp_path: Path, title: str) -> None:
+    facemae_cli.convert(made / "released", tmp_path / "copy", audit=[made / "audit.json"])
+    card = tmp_path / "copy/README.md"
+    start, _, rest = card.read_text().partition(f"## {title}\n\n")
+    card.write_text(f"{start}## {title}\n\nWe asked our board.\n\n{rest}")
+    assert published(made, tmp_path / "copy").foreign == [title]
+    once = card.read_text()
+    nothing = "- Nothing was measured, or no result was given when the card was written.\n"
+    assert f"## {title}\n\n{nothing}\nWe asked our board.\n\n## " in once
+    assert "verdict" not in once
+    card.write_text(once.replace("board.\n", "board.\n\nIt met once.\n"))
+    assert published(made, tmp_path / "copy", "family/Bartholomew Xq\u00e9zk").foreign == [title]
+    assert f"{nothing}\nWe asked our board.\n\nIt met once.\n\n## " in card.read_text()
+
+
 def test_a_withdrawal_keeps_the_files_that_are_there(made: Path, tmp_path: Path) -> None:
     facemae_cli.convert(made / "released", tmp_path / "copy")
     (tmp_path / "copy/README.md").unlink()
