@@ -13,11 +13,11 @@ Strategy = Literal["random", "eyes", "mouth", "parts"]
 @task_command(example="facemae mask -i raw -o masked -k facemae.key --refused refused.jsonl")
 def mask(
     input: Annotated[
-        Path, files("--in", "-i", metavar="DATA", help="Raw faces: a folder of images, or a .rec.")
+        Path, files("--in", "-i", metavar="DATA", help="Raw faces: a folder of images, a .rec, .parquet, .zip or .tar.")
     ] = Path("raw"),
-    out: Annotated[Path, files("--out", "-o", metavar="DATA", help="Masked faces: a folder, or X.rec.")] = Path(
-        "masked"
-    ),
+    out: Annotated[
+        Path, files("--out", "-o", metavar="DATA", help="Masked faces: a folder, X.rec or X.parquet.")
+    ] = Path("masked"),
     ratio: Annotated[
         float | None,
         privacy(

@@ -22,12 +22,13 @@ from facemae_cli.commands.options import (
 
 @task_command(example="facemae reconstruct -i masked -o released -m facemae-v1 --preview preview.png")
 def reconstruct(
-    input: Annotated[Path, files("--in", "-i", metavar="DATA", help="Masked faces: a folder, or a .rec.")] = Path(
-        "masked"
-    ),
-    out: Annotated[Path, files("--out", "-o", metavar="DATA", help="Released faces: a folder, or X.rec.")] = Path(
-        "released"
-    ),
+    input: Annotated[
+        Path,
+        files("--in", "-i", metavar="DATA", help="Masked faces: a folder of images, a .rec, .parquet, .zip or .tar."),
+    ] = Path("masked"),
+    out: Annotated[
+        Path, files("--out", "-o", metavar="DATA", help="Released faces: a folder, X.rec or X.parquet.")
+    ] = Path("released"),
     format: Annotated[str, files("--format", metavar="jpg|png", help="What released faces are.")] = "jpg",
     quality: Annotated[
         int, files("--quality", metavar="N", help="JPEG quality, 1 to 100; chroma is never halved.")

@@ -15,7 +15,7 @@ def withdraw(
         list[Path],
         typer.Argument(
             metavar="DATA",
-            help="Datasets that facemae made, folders or .rec: masked, released, converted.",
+            help="Datasets that facemae made, folders, .rec or .parquet: masked, released, converted.",
             rich_help_panel="Input and output",
         ),
     ],

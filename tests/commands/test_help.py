@@ -10,6 +10,7 @@ import pytest
 import typer
 
 from facemae_cli import app as module
+from facemae_cli.data.open import ACCEPTED
 
 PROGRAM = typer.main.get_command(module.app)
 COMMANDS: dict[str, Any] = PROGRAM.commands  # type: ignore[attr-defined]
@@ -51,6 +52,21 @@ def test_the_help_ends_with_an_example_that_is_understood(capsys: pytest.Capture
     COMMANDS[name].make_context(name, words[2:], parent=typer.Context(PROGRAM))
 
 
+@pytest.mark.parametrize(
+    ("name", "option", "says"),
+    [
+        ("mask", "input", ACCEPTED),
+        ("mask", "out", "X.parquet"),
+        ("reconstruct", "input", ACCEPTED),
+        ("reconstruct", "out", "X.parquet"),
+        ("convert", "out", "X.parquet"),
+        ("withdraw", "datasets", ".parquet"),
+    ],
+)
+def test_the_help_names_every_form_that_a_command_takes(name: str, option: str, says: str) -> None:
+    assert [param for param in COMMANDS[name].params if param.name == option and says in param.help]
+
+
 @pytest.mark.parametrize("columns", ["50", "80", "140"])
 @pytest.mark.parametrize("name", COMMANDS)
 def test_the_help_fits_its_width_and_says_a_default_once(
@@ -69,8 +85,9 @@ def test_the_help_fits_its_width_and_says_a_default_once(
 def test_a_default_is_said_as_it_is(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "100")
     mask, fit, verify = (shown(capsys, name, "--help") for name in ("mask", "fit", "verify"))
-    assert "-i, --in DATA       Raw faces: a folder of images, or a .rec.  [default: raw]\n" in mask.replace(
-        "-i, --in DATA   ", "-i, --in DATA       "
+    assert (
+        "-i, --in DATA       Raw faces: a folder of images, a .rec, .parquet, .zip or .tar.  [default: raw]\n"
+        in mask.replace("-i, --in DATA   ", "-i, --in DATA       ")
     )
     assert re.search(r"--epochs N +Passes over the faces; 0: none\.  \[default: the card's\]\n", fit)
     assert re.search(r"--pairs PACK +A \.bin.*repeatable\.\s+\[required\]\n", verify)
