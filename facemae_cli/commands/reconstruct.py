@@ -5,7 +5,6 @@ from typing import Annotated
 
 from facemae_cli.commands.command import task_command
 from facemae_cli.commands.options import (
-    AuditFiles,
     Autoencoder,
     Backend,
     BatchSize,
@@ -50,7 +49,6 @@ def reconstruct(
     preview: Annotated[
         Path | None, files("--preview", metavar="FILE", help="Write a contact sheet of the first faces (PNG).")
     ] = None,
-    audit: AuditFiles = None,
     overwrite: Overwrite = False,
     resume: Resume = False,
     refused: RefusedFile = None,

@@ -15,18 +15,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facemae_cli import __version__
+from facemae_cli.data.digest import faces_digest
 from facemae_cli.data.faces import FaceSource, Name, NotRead, Refusal, count_reasons, input_plan, no_faces
 from facemae_cli.data.images.codec import suffix_of
 from facemae_cli.data.manifest import Manifest, read_manifest
 from facemae_cli.data.open import kind_of, open_source
-from facemae_cli.data.output.output import Made, Output, open_output
+from facemae_cli.data.output.output import Made, Output, check_output, open_output
 from facemae_cli.data.output.taken_out import taken_out, warn_of_return
 from facemae_cli.data.packs.pairs import FOLDS, Photo, format_pairs, sample_pairs
 from facemae_cli.data.packs.source import PackSource, open_pack
 from facemae_cli.data.packs.writer import check_free, copied_manifest, whole_face, whole_pairs, write_bin
 from facemae_cli.errors import FaceError, InputError, UsageError
 from facemae_cli.evaluation.publication import facts_of
-from facemae_cli.reports.publication.facts import read_figures
+from facemae_cli.reports.publication.facts import read_figures, require_same_faces
 from facemae_cli.reports.publication.files import published_files
 from facemae_cli.reports.text import counted
 from facemae_cli.runtime.paths import as_paths
@@ -113,7 +114,7 @@ def convert(
     if pairs is not None and (isinstance(source, PackSource) or target != "pack"):
         raise UsageError("--pairs samples pairs for a .bin or pairs.txt out of faces that have none; leave it out here")
     job = _Job(source, threads, progress, as_paths(audit) or [])
-    read_figures(job.audits, job.manifest(0, []))  # before any work
+    job.check_audits(published=out.suffix.lower() != ".bin")
     _require_as_many(source)
     if overwrite:
         place = out.parent if out.name == "pairs.txt" else out
@@ -225,6 +226,18 @@ class _Job:
     progress: Progress
     audits: Sequence[Path] = ()
 
+    def check_audits(self, published: bool) -> None:
+        """Before any work. Raises InputError and UsageError for audits that no card can repeat."""
+        manifest = self.manifest(0, [])
+        if self.audits and not (published and manifest.mask_ratio is not None):
+            raise UsageError(
+                "--audit goes into the card of a masked or released dataset, and none is written here: leave it out"
+            )
+        read_figures(self.audits, manifest)
+
+    def _digest(self) -> str:
+        return faces_digest(self.source, range(len(self.source)), self.workers, self.progress)
+
     def write_bin(self, out: Path, pairs: _Pairs) -> _Written:
         """A `.bin` of the pairs, and its manifest beside it as `X.bin.facemae.json`."""
         made = write_bin(
@@ -237,6 +250,8 @@ class _Job:
         `pairs.txt` makes the folder a pack."""
         source = self.source
         plan = self.plan() | {"called": "as they are" if pairs is None else "as LFW calls its photos"}
+        check_output(out, overwrite=overwrite, resume=resume, inputs=(source.path,))
+        require_same_faces(self.audits, self._digest)
         with open_output(out, plan=plan, overwrite=overwrite, resume=resume, inputs=(source.path,)) as output:
             self._write_faces(output, source.name if pairs is None else lambda index: _photo_name(pairs.photos[index]))
             refused = [*source.refused, *output.refused]

@@ -45,13 +45,11 @@ from facemae_cli.networks.card import Model
 from facemae_cli.networks.loading import load_mae
 from facemae_cli.networks.zoo import resolve
 from facemae_cli.reports import pictures
-from facemae_cli.reports.publication.facts import read_figures
 from facemae_cli.reports.publication.files import published_files
 from facemae_cli.runtime import launcher, shared_output
 from facemae_cli.runtime.choices import check_batch_size
 from facemae_cli.runtime.device import choose_device
 from facemae_cli.runtime.memory import keep_freed_memory
-from facemae_cli.runtime.paths import as_paths
 from facemae_cli.runtime.progress import SILENT, Progress
 from facemae_cli.runtime.threads import thread_count
 
@@ -131,7 +129,6 @@ def reconstruct(
     mask_tolerance: int = 8,
     min_hidden: float | None = None,
     preview: str | Path | None = None,
-    audit: Sequence[str | Path] | None = None,
     overwrite: bool = False,
     resume: bool = False,
     workers: int | None = None,
@@ -153,7 +150,6 @@ def reconstruct(
     mask_tolerance: how far a hidden pixel may be from `mask_color`, 0 to 255.
     min_hidden: faces of which a smaller share is hidden are refused; None: 0.5 with `mask_color`, else 0.2.
     preview: a PNG file to write, a contact sheet of the first faces; None: none.
-    audit: files with the JSON of `leakage` and `verify`, whose figures the card beside the output repeats; None: none.
     overwrite: whether an output that exists is replaced; False: it is refused.
     resume: whether to go on where a stopped run of the same arguments ended; False: start over.
     workers: processes that read and write images, threads where these are few; None: one a CPU core.
@@ -172,8 +168,6 @@ def reconstruct(
     placed: dict[str, Any] = {"overwrite": overwrite, "resume": resume, "inputs": (Path(input),)}
     check_output(Path(out), **placed)
     found = resolve(model, "mae")
-    audits = as_paths(audit) or []
-    read_figures(audits, Manifest("reconstruct", model={"sha256": found.digest}))  # before any work
     source = open_source(Path(input))
     chosen = choose_device(device)
     keep_freed_memory()
@@ -193,7 +187,7 @@ def reconstruct(
             shown, paste = PREVIEWED if preview is not None else 0, found.card.paste_visible
             reader = replace(reader, kept=len(source) if paste else shown, digests=warp > 0)
             writer = replace(writer, paste=paste, warp=warp, shown=shown)
-            job = _Job(source, masked, found, reader, runner, writer, plan, audits, shown)
+            job = _Job(source, masked, found, reader, runner, writer, plan, shown)
             with shared_output.rank_zero_context(lambda: open_output(Path(out), plan=job.plan, **placed)) as output:
                 job.run(output, pool, progress)
                 result = shared_output.broadcast(job.result(output, Path(out)) if output else None)
@@ -216,7 +210,6 @@ class _Job:
     runner: Runner
     writer: ReleasedWriter
     plan: dict[str, Any]
-    audits: Sequence[Path]
     previewed: int
     shown: list[tuple[Any, Any]] = field(default_factory=list)
 
@@ -271,7 +264,7 @@ class _Job:
     def _published(self, manifest: Manifest, out: Path) -> dict[str, str]:
         """The card of the release and Croissant, for whoever is handed it."""
         suffix = f".{self.writer.format}"
-        facts = facts_of(self.source, manifest, out, suffix, card=self.model.card, audits=self.audits)
+        facts = facts_of(self.source, manifest, out, suffix, card=self.model.card)
         return published_files(facts, out)
 
     def result(self, output: Output, out: Path) -> ReconstructResult:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -122,6 +122,17 @@ def read_figures(paths: Iterable[Path], manifest: Manifest) -> Figures:
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InputError(f"--audit {path}: not the JSON of leakage or verify as this version prints it") from error
     return Figures(risks, utility, remarks)
+
+
+def require_same_faces(paths: Iterable[Path], digest: Callable[[], str]) -> None:
+    """Raises UsageError where an audit was of other faces than those of which `digest` makes the digest."""
+    for path in paths:
+        audited = _load(path).get("digests", {}).get("released")
+        if audited and audited != (ours := digest()):
+            raise UsageError(
+                f"--audit {path} is of other faces (digest {str(audited)[:12]}..., here {ours[:12]}...), such as those "
+                "before a withdrawal: audit these"
+            )
 
 
 def _load(path: Path) -> Mapping[str, Any]:

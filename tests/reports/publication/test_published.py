@@ -157,6 +157,21 @@ def test_what_is_no_audit_is_told_before_any_work(made: Path, tmp_path: Path, te
     assert not (tmp_path / "copy").exists()
 
 
+def test_an_audit_of_other_faces_is_refused(made: Path, tmp_path: Path) -> None:
+    """As one from before a withdrawal is, or one of the release where it is the masked faces that are copied."""
+    audit = [made / "audit.json"]
+    facemae_cli.convert(made / "released", tmp_path / "copy.rec", audit=audit)
+    facemae_cli.convert(tmp_path / "copy.rec", tmp_path / "again.rec", audit=audit)  # the same faces in another format
+    published(made, tmp_path / "copy.rec")
+    for source in (tmp_path / "copy.rec", made / "masked"):
+        with pytest.raises(UsageError, match=r"is of other faces \(digest .*: audit these"):
+            facemae_cli.convert(source, tmp_path / "out", audit=audit)
+    for source, out in ((made / "raw", "out"), (made / "released", "out.bin")):
+        with pytest.raises(UsageError, match="none is written here"):
+            facemae_cli.convert(source, tmp_path / out, audit=audit)
+    assert not (tmp_path / "out").exists()
+
+
 def test_an_audit_of_another_model_s_release_is_refused(made: Path, tmp_path: Path) -> None:
     audit = json.loads((made / "audit.json").read_text())
     audit["digests"]["model of the release"] = SHA
