@@ -25,7 +25,13 @@ from facemae_cli.commands.options import (
 @task_command(example="facemae fit -i public -m facemae-small --embedder embedder-v1 -o runs/mine")
 def fit(
     data: Annotated[
-        Path, files("--data", "-i", metavar="DATA", help="Faces of other people: a folder, or a .rec.")
+        Path,
+        files(
+            "--data",
+            "-i",
+            metavar="DATA",
+            help="Faces of other people: a folder of images, a .rec, .parquet, .zip or .tar.",
+        ),
     ] = Path("public"),
     out: ModelFolder = None,
     overwrite: Overwrite = False,

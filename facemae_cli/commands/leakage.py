@@ -23,11 +23,15 @@ from facemae_cli.commands.options import (
 
 @task_command(example="facemae leakage --original raw --released released --max-leakage 0.2 --report audit.html")
 def leakage(
-    original: Annotated[Path, files("--original", metavar="DATA", help="The real faces: a folder, or a .rec.")] = Path(
-        "raw"
-    ),
+    original: Annotated[
+        Path,
+        files("--original", metavar="DATA", help="The real faces: a folder of images, a .rec, .parquet, .zip or .tar."),
+    ] = Path("raw"),
     released: Annotated[
-        Path, files("--released", metavar="DATA", help="What is attacked: a folder, or a .rec.")
+        Path,
+        files(
+            "--released", metavar="DATA", help="What is attacked: a folder of images, a .rec, .parquet, .zip or .tar."
+        ),
     ] = Path("released"),
     report: Annotated[Path | None, files("--report", metavar="FILE", help="Write an HTML page for people.")] = None,
     show_faces: Annotated[bool, files("--show-faces", help="Show faces of exposed people in --report.")] = False,

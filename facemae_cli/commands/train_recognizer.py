@@ -27,7 +27,12 @@ from facemae_cli.commands.options import (
 def train_recognizer(
     data: Annotated[
         Path,
-        files("--data", "-i", metavar="DATA", help="Faces to learn: a folder of folders, or a .rec; masked ones too."),
+        files(
+            "--data",
+            "-i",
+            metavar="DATA",
+            help="Faces to learn, masked ones too: a folder of images, a .rec, .parquet, .zip or .tar.",
+        ),
     ] = Path("released"),
     out: ModelFolder = None,
     pairs: Annotated[

@@ -114,7 +114,9 @@ def people_to_mix(names: Sequence[Name], mixing: Mixing) -> Mapping[str, list[in
     found: dict[str, list[int]] = {}
     for number, name in enumerate(names):
         if name.identity is None:
-            raise UsageError("faces without a person cannot be mixed: give a folder a person, or a .rec with labels")
+            raise UsageError(
+                "faces without a person cannot be mixed: give one folder per person, or a .rec with labels"
+            )
         found.setdefault(name.identity, []).append(number)
     if len(found) <= mixing.people:
         raise UsageError(

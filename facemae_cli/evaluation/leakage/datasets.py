@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from facemae_cli.data.faces import FaceSource, NotRead, Refusal, first
+from facemae_cli.data.faces import FaceSource, NotRead, Refusal, first, no_faces
 from facemae_cli.data.images.codec import decode_masked
 from facemae_cli.data.manifest import Manifest, read_manifest
-from facemae_cli.data.open import open_source
+from facemae_cli.data.open import ACCEPTED, open_source
 from facemae_cli.errors import AllRefused, FaceError, InputError, UsageError
 from facemae_cli.evaluation.leakage.duplicates import look_alike
 from facemae_cli.evaluation.leakage.fingerprints import Scan
@@ -85,7 +85,7 @@ def _is_masked(released: FaceSource, manifest: Manifest | None) -> bool:
 def _opened(path: Path) -> FaceSource:
     source = open_source(path, whole=True)  # who has the file has what an index leaves out
     if not len(source) and not source.refused:
-        raise InputError(f"{path} holds no faces: give a folder of images or a .rec")
+        raise InputError(no_faces(source, f"give {ACCEPTED}"))
     return source
 
 
