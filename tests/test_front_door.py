@@ -41,7 +41,8 @@ def use() -> None:
     withdraw(["masked", Path("released")], people="gone.txt")
     fit(data="public", out="runs/a", recipe="r.yaml")
     train_recognizer(data="released", pairs="lfw.bin")
-    reconstruct("masked", "released", preview="sheet.png", audit=["a.json"])
+    reconstruct("masked", "released", preview="sheet.png")
+    convert("released", "released.rec", audit=["a.json"])
 """
 WRONG = """
 from facemae_cli import mask, leakage

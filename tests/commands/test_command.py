@@ -15,6 +15,7 @@ import typer
 import facemae_cli
 from facemae_cli import app as module
 from facemae_cli.commands.command import NOT_OF_THE_TASK
+from facemae_cli.networks import zoo
 
 COMMANDS: dict[str, Any] = typer.main.get_command(module.app).commands  # type: ignore[attr-defined]
 
@@ -119,7 +120,7 @@ def test_it_lies_not_in_the_run_s_own_folder_whatever_the_model_s_card_calls_it(
     named: str | None,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    card = (Path(module.__file__).parents[1] / "models/probe/model.yaml").read_text()
+    card = (zoo.root() / "probe/model.yaml").read_text()
     (tmp_path / "small").mkdir()
     (tmp_path / "small/model.yaml").write_text(card if named is None else f"name: {named}\n{card}")
     inside = f"runs/{named or 'small'}/refused.jsonl"
