@@ -14,6 +14,7 @@ from facemae_cli.data.files import STAGING_SUFFIX, disk_errors, write_whole
 from facemae_cli.data.images.codec import decode, decode_masked
 from facemae_cli.data.manifest import own_manifest
 from facemae_cli.data.open import open_source
+from facemae_cli.data.output.taken_out import taken_out
 from facemae_cli.data.packs.pairs import sample_pairs
 from facemae_cli.data.packs.source import pack_bytes
 from facemae_cli.data.synthetic import write_dataset
@@ -267,6 +268,10 @@ def _check_free(out: Path, overwrite: bool) -> None:
     begun = out.is_dir() and set(os.listdir(out)) <= {FOLDERS[0] + STAGING_SUFFIX}  # a demo that was stopped at once
     if not begun and (not out.is_dir() or own_manifest(out / FOLDERS[0], ("demo",)) is None):
         raise UsageError(f"{out} holds what no demo made, so it is left alone; --out FOLDER makes the demo elsewhere")
+    if any(taken_out(own_manifest(out / name)) for name in FOLDERS[1:]):
+        raise UsageError(
+            f"{out} is a demo from which somebody was withdrawn, so it is left alone; --out FOLDER makes one elsewhere"
+        )
 
 
 def _contact_sheet(out: Path) -> pictures.Face:

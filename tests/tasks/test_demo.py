@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 import facemae_cli
 from facemae_cli.app import main
 from facemae_cli.data.images.codec import decode, decode_masked, encode_jpeg
-from facemae_cli.data.manifest import read_manifest
+from facemae_cli.data.manifest import Manifest, read_manifest, write_manifest
 from facemae_cli.data.open import open_source
 from facemae_cli.data.synthetic import people
 from facemae_cli.errors import InputError, UsageError
@@ -150,6 +150,17 @@ def test_somebody_s_own_faces_are_never_overwritten(folder: str, model: str, tmp
     with pytest.raises(UsageError, match="no demo made"):
         demo(tmp_path, model=model, overwrite=True, **SMALL)
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == [own]
+
+
+def test_a_demo_that_somebody_was_withdrawn_from_is_left_alone(model: str, tmp_path: Path) -> None:
+    """Else a step of it would stop, once the photos were written again."""
+    for name, left_out in (("raw", {}), ("masked", {"withdrawn": 2})):
+        (tmp_path / name).mkdir()
+        command = {"raw": "demo"}.get(name, "mask")
+        write_manifest(tmp_path / name / "facemae.json", Manifest(command, extra=left_out))
+    with pytest.raises(UsageError, match="from which somebody was withdrawn"):
+        demo(tmp_path, model=model, overwrite=True, **SMALL)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["masked", "raw"]
 
 
 def test_a_file_in_the_place_of_the_folder_is_left_alone(model: str, tmp_path: Path) -> None:
