@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import ClassVar, TypeVar
 
 
-class Group:
+class Group(ABC):
     """What was measured of one group: `column` and `value` say which. With `fewest` of what is `counted` it is large
     enough to be named as better or worse."""
 
@@ -16,18 +17,18 @@ class Group:
     value: str
 
     @property
+    @abstractmethod
     def size(self) -> int:
         """How many are in it of what is `counted`."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def harm(self) -> float | None:
         """The worse for its people, the higher; None where it could not be measured."""
-        raise NotImplementedError
 
+    @abstractmethod
     def in_words(self) -> str:
         """What was measured of it."""
-        raise NotImplementedError
 
     @property
     def too_small(self) -> bool:

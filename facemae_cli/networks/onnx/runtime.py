@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -38,14 +39,14 @@ def feature_output(names: Sequence[str], shapes: Sequence[Sequence[int]]) -> int
     return wide[0]
 
 
-class BatchedNetwork(nn.Module):
+class BatchedNetwork(nn.Module, ABC):
     """A network of images that is asked one by one where it was made for one at a time."""
 
     one_by_one = False
 
+    @abstractmethod
     def features(self, images: Tensor) -> Tensor:
         """images: (N, 3, H, W) as the network wants them -> (N, D) float32 features, on the same device."""
-        raise NotImplementedError
 
     def forward(self, images: Tensor) -> Tensor:
         """The same, for any N."""
