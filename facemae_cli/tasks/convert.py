@@ -250,8 +250,9 @@ class _Job:
         `pairs.txt` makes the folder a pack."""
         source = self.source
         plan = self.plan() | {"called": "as they are" if pairs is None else "as LFW calls its photos"}
-        check_output(out, overwrite=overwrite, resume=resume, inputs=(source.path,))
-        require_same_faces(self.audits, self._digest)
+        if self.audits:
+            check_output(out, overwrite=overwrite, resume=resume, inputs=(source.path,))  # before every face is read
+            require_same_faces(self.audits, self._digest)
         with open_output(out, plan=plan, overwrite=overwrite, resume=resume, inputs=(source.path,)) as output:
             self._write_faces(output, source.name if pairs is None else lambda index: _photo_name(pairs.photos[index]))
             refused = [*source.refused, *output.refused]

@@ -126,11 +126,12 @@ def read_figures(paths: Iterable[Path], manifest: Manifest) -> Figures:
 
 def require_same_faces(paths: Iterable[Path], digest: Callable[[], str]) -> None:
     """Raises UsageError where an audit was of other faces than those of which `digest` makes the digest."""
-    for path in paths:
-        audited = _load(path).get("digests", {}).get("released")
-        if audited and audited != (ours := digest()):
+    audited = {path: _load(path).get("digests", {}).get("released") for path in paths}
+    ours = digest() if any(audited.values()) else ""  # it reads every face
+    for path, theirs in audited.items():
+        if theirs and theirs != ours:
             raise UsageError(
-                f"--audit {path} is of other faces (digest {str(audited)[:12]}..., here {ours[:12]}...), such as those "
+                f"--audit {path} is of other faces (digest {str(theirs)[:12]}..., here {ours[:12]}...), such as those "
                 "before a withdrawal: audit these"
             )
 
